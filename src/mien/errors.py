@@ -1,0 +1,63 @@
+"""Every error mien raises on purpose, and the hint that names a missing extra.
+
+    MienError
+    ├── InputError          a value, file, picture or setting the caller can mend
+    │   └── SourceError     a path, URL or stream that gives no picture
+    ├── ModelError          a model file that cannot be used
+    ├── DeviceError         an execution provider that is not installed here
+    ├── OutputError         a result that could not be written
+    └── MissingExtraError   an optional dependency that is not installed
+"""
+
+import importlib
+from types import ModuleType
+
+
+class MienError(Exception):
+    """Base of all errors that mien raises on purpose."""
+
+
+class InputError(MienError, ValueError):
+    """A value, file or setting is not what it must be; the message names the fix."""
+
+
+class SourceError(InputError):
+    """A path, URL or stream gives no picture."""
+
+
+class ModelError(MienError, ValueError):
+    """A model file is not one that mien can run."""
+
+
+class DeviceError(MienError, RuntimeError):
+    """The asked-for execution provider is not in the installed onnxruntime."""
+
+
+class OutputError(MienError, OSError):
+    """A result could not be written."""
+
+
+class MissingExtraError(MienError, ImportError):
+    """A feature needs an optional dependency that is not installed."""
+
+
+def require_extra(extra: str, module: str) -> ModuleType:
+    """Import an optional dependency or say which extra brings it.
+
+    Args:
+        extra: Name of the extra in mien's package metadata, `"dlib"` say.
+        module: The module to import, `"dlib"` say.
+
+    Returns:
+        The imported module.
+
+    Raises:
+        MissingExtraError: The module is not installed; the message gives the pip line.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        missing = error.name or module
+        raise MissingExtraError(
+            f"this needs the module {missing!r}, which is not installed; run: pip install 'mien[{extra}]'"
+        ) from error

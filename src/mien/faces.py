@@ -1,0 +1,286 @@
+"""`Frame` goes in, `Faces` comes out: the two values that cross every stage."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.errors import InputError, require_extra
+from mien.labels import LabelSet
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import supervision as sv
+
+Record = dict[str, str | int | float | None]
+
+BASE_COLUMNS = (
+    "source", "frame", "time_s", "face", "track_id", "x1", "y1", "x2", "y2", "score", "expression", "confidence",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One picture, still or from a film.
+
+    Attributes:
+        image: (H, W, 3) uint8 RGB.
+        source: Where the picture came from: a path, URL or name for people to read.
+        index: Number of the frame within its source, from 0.
+        time_s: Time within its source from the container's timestamps, in seconds; 0 for a still.
+    """
+
+    image: NDArray[np.uint8]
+    source: str = ""
+    index: int = 0
+    time_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check the picture."""
+        check_image(self.image)
+
+
+def check_image(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return `image` if it is one that every stage can work on.
+
+    Args:
+        image: (H, W, 3) uint8 RGB, H and W at least 1.
+
+    Raises:
+        InputError: It is something else; the message says what came and what to do.
+    """
+    if not isinstance(image, np.ndarray):
+        raise InputError(f"image must be a NumPy array (H, W, 3) uint8 RGB, got {type(image).__name__}; load it first")
+    came = f"got {image.shape} {image.dtype}"
+    if image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 1):
+        raise InputError(f"image must be (H, W, 3) uint8 RGB, {came}; repeat the gray channel: np.dstack([gray] * 3)")
+    if image.ndim == 3 and image.shape[2] != 3 and image.shape[0] == 3:
+        raise InputError(f"image must be (H, W, 3) uint8 RGB, {came}; move the channels last: image.transpose(1, 2, 0)")
+    if image.ndim == 3 and image.shape[2] == 4:
+        raise InputError(f"image must be (H, W, 3) uint8 RGB, {came}; drop the alpha channel: image[..., :3]")
+    if image.ndim != 3 or image.shape[2] != 3:
+        raise InputError(f"image must be (H, W, 3) uint8 RGB, {came}; pass one picture at a time")
+    if image.dtype != np.uint8:
+        raise InputError(f"image must be (H, W, 3) uint8 RGB, {came}; {_dtype_fix(image)}")
+    if 0 in image.shape:
+        raise InputError(f"image must have at least one pixel, {came}; check the slice that made it")
+    return image
+
+
+def _dtype_fix(image: NDArray[Any]) -> str:
+    if not np.issubdtype(image.dtype, np.floating):
+        return "scale it to 0-255 and convert: image.astype(np.uint8)"
+    if image.size and not np.isfinite(image).all():
+        return "it holds NaN or infinity; replace those, then (255 * image).astype(np.uint8)"
+    return "convert it: (255 * image).astype(np.uint8) if its values are 0-1, image.astype(np.uint8) if 0-255"
+
+
+@dataclass(frozen=True)
+class Face:
+    """One face of a `Faces`, for reading.
+
+    Attributes:
+        xyxy: (4,) float32, left, top, right, bottom, pixels.
+        score: Score of the detector, 0-1.
+        landmarks: (5, 2) float32, pixels: left eye, right eye, nose, left and right mouth corner as the viewer sees
+            them; None where the detector gives none.
+        probs: (C,) float32 probabilities; None before the expression model has run.
+        labels: The label set of `probs`.
+        track_id: Identity across frames, or None.
+    """
+
+    xyxy: NDArray[np.float32]
+    score: float
+    landmarks: NDArray[np.float32] | None = None
+    probs: NDArray[np.float32] | None = None
+    labels: LabelSet | None = None
+    track_id: int | None = None
+
+    @property
+    def expression(self) -> str | None:
+        """The most probable expression, or None without probabilities."""
+        if self.probs is None or self.labels is None:
+            return None
+        return self.labels.names[int(self.probs.argmax())]
+
+    @property
+    def confidence(self) -> float | None:
+        """The probability of that expression, 0-1, or None."""
+        return None if self.probs is None else float(self.probs.max())
+
+    def __str__(self) -> str:
+        """Say where the face is and what it shows."""
+        x1, y1, x2, y2 = (round(float(v)) for v in self.xyxy)
+        what = f"{self.expression} {self.confidence:.0%}" if self.confidence is not None else f"score {self.score:.2f}"
+        return f"{what} at ({x1}, {y1})-({x2}, {y2})"
+
+
+@dataclass(frozen=True)
+class Faces:
+    """All faces of one frame, as arrays that share their first axis. No face at all is an ordinary value.
+
+    Attributes:
+        xyxy: (N, 4) float32, left, top, right, bottom, pixels of the frame; may reach beyond its border.
+        score: (N,) float32, the detector's score, 0-1.
+        landmarks: (N, 5, 2) float32 pixels (left eye, right eye, nose, left and right mouth corner as the viewer sees
+            them), or None.
+        probs: (N, C) float32, rows sum to 1, or None before the expression model has run.
+        track_id: (N,) int64 identity across frames, or None.
+        labels: The label set of `probs`; given exactly when `probs` is.
+        frame_index: Number of the frame within its source, from 0.
+        time_s: Time of the frame within its source, seconds.
+        source: Where the frame came from.
+    """
+
+    xyxy: NDArray[np.float32]
+    score: NDArray[np.float32]
+    landmarks: NDArray[np.float32] | None = None
+    probs: NDArray[np.float32] | None = None
+    track_id: NDArray[np.int64] | None = None
+    labels: LabelSet | None = None
+    frame_index: int = 0
+    time_s: float = 0.0
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        """Check shapes, dtypes and values."""
+        n = len(self.xyxy)
+        _check("xyxy", self.xyxy, (n, 4), np.float32)
+        _check("score", self.score, (n,), np.float32)
+        if n and not np.isfinite(self.xyxy).all():
+            raise InputError("xyxy must be finite, got NaN or infinity; drop such boxes before building Faces")
+        if n and ((self.xyxy[:, 2:] - self.xyxy[:, :2]) < 0).any():
+            raise InputError("xyxy must have x2 >= x1 and y2 >= y1; are these (x, y, width, height) boxes?")
+        if self.landmarks is not None:
+            _check("landmarks", self.landmarks, (n, 5, 2), np.float32)
+        if self.track_id is not None:
+            _check("track_id", self.track_id, (n,), np.int64)
+        if (self.probs is None) != (self.labels is None):
+            raise InputError("probs and labels come together; pass both or neither")
+        if self.probs is not None and self.labels is not None:
+            _check("probs", self.probs, (n, len(self.labels)), np.float32)
+            if n and not np.allclose(self.probs.sum(axis=1), 1, atol=1e-3):
+                raise InputError("every row of probs must sum to 1; pass probabilities (0-1), not logits or percentages")
+
+    @classmethod
+    def empty(cls, *, frame: Frame | None = None) -> Self:
+        """Return a `Faces` without faces.
+
+        Args:
+            frame: The frame in which none was found.
+        """
+        none = cls(np.zeros((0, 4), np.float32), np.zeros(0, np.float32))
+        return none if frame is None else none.at(frame)
+
+    def at(self, frame: Frame) -> Self:
+        """Return the same faces with the source, number and time of `frame`."""
+        return replace(self, source=frame.source, frame_index=frame.index, time_s=frame.time_s)
+
+    def with_probs(self, probs: NDArray[np.float32], labels: LabelSet) -> Self:
+        """Return the same faces with probabilities.
+
+        Args:
+            probs: (N, len(labels)) float32, rows sum to 1.
+            labels: Their label set.
+        """
+        return replace(self, probs=probs, labels=labels)
+
+    def __len__(self) -> int:
+        """Return the number of faces."""
+        return len(self.xyxy)
+
+    def __iter__(self) -> Iterator[Face]:
+        """Yield the faces one by one."""
+        for i in range(len(self)):
+            yield Face(
+                self.xyxy[i],
+                float(self.score[i]),
+                None if self.landmarks is None else self.landmarks[i],
+                None if self.probs is None else self.probs[i],
+                self.labels,
+                None if self.track_id is None else int(self.track_id[i]),
+            )
+
+    def __getitem__(self, which: int | slice | NDArray[Any] | Sequence[int]) -> Self:
+        """Return some of the faces, still as a `Faces`.
+
+        Args:
+            which: A number, a slice, a mask (N,) bool or an array of numbers.
+        """
+        index: Any = np.arange(len(self))[which] if not isinstance(which, int) else [range(len(self))[which]]
+        return replace(
+            self,
+            xyxy=self.xyxy[index],
+            score=self.score[index],
+            landmarks=None if self.landmarks is None else self.landmarks[index],
+            probs=None if self.probs is None else self.probs[index],
+            track_id=None if self.track_id is None else self.track_id[index],
+        )
+
+    @property
+    def expression(self) -> list[str | None]:
+        """The most probable expression of each face; None before the model has run."""
+        return [face.expression for face in self]
+
+    @property
+    def confidence(self) -> NDArray[np.float32]:
+        """(N,) float32, the probability of that expression; NaN before the model has run."""
+        if self.probs is None:
+            return np.full(len(self), np.nan, np.float32)
+        best: NDArray[np.float32] = self.probs.max(axis=1, initial=0)
+        return best
+
+    def to_records(self) -> list[Record]:
+        """Return one flat row per face: `BASE_COLUMNS`, then one probability column per expression."""
+        return [self._record(number, face) for number, face in enumerate(self)]
+
+    def _record(self, number: int, face: Face) -> Record:
+        x1, y1, x2, y2 = (round(float(v), 2) for v in face.xyxy)
+        row: Record = dict(
+            zip(
+                BASE_COLUMNS,
+                (self.source, self.frame_index, round(self.time_s, 6), number, face.track_id, x1, y1, x2, y2,
+                 round(face.score, 4), face.expression, None if face.confidence is None else round(face.confidence, 4)),
+                strict=True,
+            )
+        )  # fmt: skip
+        if face.probs is not None and face.labels is not None:
+            row |= {name: round(float(p), 4) for name, p in zip(face.labels.names, face.probs, strict=True)}
+        return row
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """Return the rows of `to_records` as a data frame, with all columns even when there is no face.
+
+        Raises:
+            MissingExtraError: pandas is not installed.
+        """
+        pandas = require_extra("data", "pandas")
+        columns = [*BASE_COLUMNS, *(self.labels.names if self.labels else ())]
+        frame: pd.DataFrame = pandas.DataFrame(self.to_records(), columns=columns)
+        return frame
+
+    def to_supervision(self) -> "sv.Detections":
+        """Return a `supervision.Detections`: class = expression, confidence = its probability (else the score).
+
+        Raises:
+            MissingExtraError: supervision is not installed.
+        """
+        supervision = require_extra("supervision", "supervision")
+        known = self.probs is not None
+        detections: sv.Detections = supervision.Detections(
+            xyxy=self.xyxy.copy(),
+            confidence=self.confidence if known else self.score.copy(),
+            class_id=self.probs.argmax(axis=1) if self.probs is not None else np.zeros(len(self), int),
+            tracker_id=self.track_id,
+            data={"class_name": np.array(self.expression if known else ["face"] * len(self), dtype=str)},
+        )
+        return detections
+
+
+def _check(name: str, array: NDArray[Any], shape: tuple[int, ...], dtype: type) -> None:
+    if not isinstance(array, np.ndarray) or array.shape != shape or array.dtype != dtype:
+        came = f"{array.shape} {array.dtype}" if isinstance(array, np.ndarray) else type(array).__name__
+        wanted = np.dtype(dtype).name
+        raise InputError(f"{name} must be {shape} {wanted}, got {came}; convert it with np.asarray(…, np.{wanted})")

@@ -1,0 +1,38 @@
+"""Fixtures: real pictures that ship with mien, and the larger shared ones where a checkout has them."""
+
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+ROOT = Path(__file__).resolve().parent.parent
+EXAMPLES = ROOT / "examples"
+SHARED = Path(os.environ.get("MIEN_TEST_DATA", ROOT.parent / "shared"))
+
+
+def read_rgb(path: Path) -> NDArray[np.uint8]:
+    """Read a picture as (H, W, 3) uint8 RGB with OpenCV, independent of the code under test."""
+    return cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+
+
+@pytest.fixture(scope="session")
+def astronaut() -> NDArray[np.uint8]:
+    """(512, 512, 3) uint8 RGB: one smiling face."""
+    return read_rgb(EXAMPLES / "astronaut.jpg")
+
+
+@pytest.fixture(scope="session")
+def hopper() -> NDArray[np.uint8]:
+    """(600, 512, 3) uint8 RGB: one neutral face."""
+    return read_rgb(EXAMPLES / "grace_hopper.jpg")
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder with FER2013, photos with face boxes and clips; tests that need it skip where it is absent."""
+    if not (SHARED / "data").is_dir():
+        pytest.skip("needs the shared data folder (set MIEN_TEST_DATA)")
+    return SHARED
