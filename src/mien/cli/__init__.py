@@ -1,5 +1,5 @@
 """The command line. The only place that prints."""
 
+from mien.cli.app import main
 
-def main() -> None:
-    """Run the command line."""
+__all__ = ["main"]

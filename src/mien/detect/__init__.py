@@ -1,4 +1,7 @@
-"""Face detectors behind one protocol. `DETECTORS` maps a name to a factory; heavy imports happen inside the factory."""
+"""Face detectors behind one protocol. `DETECTORS` maps a name to a factory; heavy imports happen inside the factory.
+
+Coordinates of every detector count from the outer edge of the picture: its first pixel spans 0 to 1.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,11 +33,17 @@ class DetectorSettings:
     """What a user may set, for every detector; one that has no use for a setting ignores it.
 
     Attributes:
-        min_face_px: Side of the smallest face looked for, pixels of the picture.
+        min_face_px: Side of the smallest face looked for, pixels of the picture (`mtcnn`, `haar`, `haar-alt2`).
         threshold: Score below which a face is dropped; None takes the detector's own default.
         model_path: Model file, for detectors that read one (`yunet`, `ssd`).
         config_path: Network description, for `ssd` (the Caffe prototxt).
-        threads: CPU threads of the detector; 0 lets the runtime choose.
+        threads: CPU threads of the detector's own networks; 0 lets the runtime choose. What runs inside OpenCV follows
+            `cv2.setNumThreads`, which belongs to the whole process and is left alone.
+        proposal_thresholds: Scores below which the first two stages of `mtcnn` drop a candidate.
+        pyramid_factor: Ratio of one level of `mtcnn`'s image pyramid to the next larger one. Larger is slower and finds
+            a few more faces.
+        upsample: How many times `dlib-hog` and `dlib-mmod` double the picture first, to find smaller faces: each
+            doubling takes four times as long. None takes the detector's own default.
     """
 
     min_face_px: int = 32
@@ -42,6 +51,9 @@ class DetectorSettings:
     model_path: Path | None = None
     config_path: Path | None = None
     threads: int = 1
+    proposal_thresholds: tuple[float, float] = (0.6, 0.7)
+    pyramid_factor: float = 0.709
+    upsample: int | None = None
 
     def __post_init__(self) -> None:
         """Check ranges."""
@@ -49,11 +61,77 @@ class DetectorSettings:
             raise InputError(f"min_face_px must be at least 12, got {self.min_face_px}; enlarge the picture instead")
         if self.threshold is not None and not 0 <= self.threshold <= 1:
             raise InputError(f"threshold must be 0 to 1, got {self.threshold}")
+        if self.threads < 0:
+            raise InputError(f"threads must be 0 or more, got {self.threads}; 0 lets the runtime choose")
+        if len(self.proposal_thresholds) != 2 or not all(0 < t < 1 for t in self.proposal_thresholds):
+            raise InputError(f"proposal_thresholds must be two numbers between 0 and 1, got {self.proposal_thresholds}")
+        if not 0.3 <= self.pyramid_factor <= 0.95:
+            raise InputError(f"pyramid_factor must be 0.3 to 0.95, got {self.pyramid_factor}; 0.709 is usual")
+        if self.upsample is not None and not 0 <= self.upsample <= 4:
+            raise InputError(f"upsample must be 0 to 4, got {self.upsample}; each step takes four times as long")
 
 
 Factory = Callable[[DetectorSettings], Detector]
 
-DETECTORS: dict[str, Factory] = {}
+
+def _mtcnn(settings: DetectorSettings) -> Detector:
+    from mien.detect.mtcnn import MtcnnDetector
+
+    return MtcnnDetector(settings)
+
+
+def _haar(settings: DetectorSettings) -> Detector:
+    from mien.detect.haar import FRONTALFACE_DEFAULT, HaarDetector
+
+    return HaarDetector(FRONTALFACE_DEFAULT, settings)
+
+
+def _haar_alt2(settings: DetectorSettings) -> Detector:
+    from mien.detect.haar import FRONTALFACE_ALT2, HaarDetector
+
+    return HaarDetector(FRONTALFACE_ALT2, settings)
+
+
+def _dlib_hog(settings: DetectorSettings) -> Detector:
+    from mien.detect.dlib_ import HogDetector
+
+    return HogDetector(settings)
+
+
+def _dlib_mmod(settings: DetectorSettings) -> Detector:
+    from mien.detect.dlib_ import MmodDetector
+
+    return MmodDetector(settings)
+
+
+def _yunet(settings: DetectorSettings) -> Detector:
+    from mien.detect.yunet import YunetDetector
+
+    return YunetDetector(settings)
+
+
+def _ssd(settings: DetectorSettings) -> Detector:
+    from mien.detect.ssd import SsdDetector
+
+    return SsdDetector(settings)
+
+
+def _none(settings: DetectorSettings) -> Detector:
+    from mien.detect.none import WholeImage
+
+    return WholeImage()
+
+
+DETECTORS: dict[str, Factory] = {
+    "mtcnn": _mtcnn,
+    "haar": _haar,
+    "haar-alt2": _haar_alt2,
+    "dlib-hog": _dlib_hog,
+    "dlib-mmod": _dlib_mmod,
+    "yunet": _yunet,
+    "ssd": _ssd,
+    "none": _none,
+}
 
 
 def create_detector(name: str, settings: DetectorSettings | None = None) -> Detector:
@@ -64,8 +142,9 @@ def create_detector(name: str, settings: DetectorSettings | None = None) -> Dete
         settings: Settings; None takes the defaults.
 
     Raises:
-        InputError: No such detector; the message lists the known ones.
+        InputError: No such detector (the message lists the known ones), or a file it needs was not given.
         MissingExtraError: The detector's extra is not installed.
+        ModelError: A model file of the detector cannot be used.
     """
     if name not in DETECTORS:
         raise InputError(f"unknown detector {name!r}; known: {', '.join(DETECTORS)}")

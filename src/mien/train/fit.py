@@ -1,269 +1,78 @@
 """Training with Lightning: seeded, resumable at every epoch, best weights kept."""
 
-import math
+import importlib.metadata
+import json
+import logging
+import platform
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as L
-import numpy as np
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint, WeightAveraging
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
-from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler, SequentialSampler
+from lightning.fabric.utilities.rank_zero import rank_zero_only
+from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch.utils.data import DataLoader
 
-from mien.datasets import CropDataset, ferplus_distribution, ferplus_majority, is_face
-from mien.errors import InputError
-from mien.labels import FER7, FERPLUS8
-from mien.train.augment import Augment, AugmentSettings, mixup
-from mien.train.nets import NETS, MultiHeadNet, Standardise, standardise
+from mien import __version__
+from mien.datasets import CropDataset
+from mien.errors import InputError, OutputError
+from mien.train.callbacks import (
+    BEST,
+    LAST,
+    AtomicCheckpoints,
+    BestAndLast,
+    EpochLog,
+    EpochMetrics,
+    OrderlyStop,
+    StepCounter,
+    StoppedError,
+    WarmedAverage,
+    write_atomically,
+)
+from mien.train.checkpoints import load_net, load_settings, start_from
+from mien.train.module import ExpressionModule
+from mien.train.settings import (
+    Hardware,
+    TrainSettings,
+    settings_from_dict,
+    settings_from_json,
+    settings_to_json,
+    with_settings,
+)
+from mien.train.targets import (
+    CropBatches,
+    EpochBatches,
+    OrderedBatches,
+    class_weights,
+    head_label_sets,
+    training_batches,
+    validation_batches,
+)
 
+__all__ = [
+    "EpochMetrics",
+    "Hardware",
+    "TrainSettings",
+    "best_precision",
+    "fit",
+    "load_net",
+    "load_settings",
+    "settings_from_dict",
+    "settings_from_json",
+    "with_settings",
+]
 
-@dataclass(frozen=True)
-class TrainSettings:
-    """Everything that decides how a run goes; saved with every checkpoint.
-
-    Attributes:
-        net: Name in `mien.train.nets.NETS`.
-        epochs: Passes over the training split.
-        batch_size: Crops per step.
-        lr: Peak learning rate of SGD with Nesterov momentum.
-        momentum: Momentum of SGD.
-        weight_decay: L2 penalty on the weights of convolutions and linear layers.
-        warmup_epochs: Epochs of linear warm-up before the cosine.
-        label_smoothing: Smoothing of the FER2013 labels.
-        ferplus_weight: Weight of the loss against the FER+ vote distribution.
-        ema_decay: Decay of the moving average of the weights, per step.
-        clip_norm: Gradients are clipped to this norm.
-        seed: Seed of everything random.
-        augment: Augmentation.
-    """
-
-    net: str = "mien-b"
-    epochs: int = 90
-    batch_size: int = 128
-    lr: float = 0.1
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
-    warmup_epochs: float = 3.0
-    label_smoothing: float = 0.1
-    ferplus_weight: float = 1.0
-    ema_decay: float = 0.999
-    clip_norm: float = 5.0
-    seed: int = 0
-    augment: AugmentSettings = field(default_factory=AugmentSettings)
-
-
-@dataclass(frozen=True)
-class EpochMetrics:
-    """What one epoch gave; accuracies in 0-1 on the validation split, from the averaged weights."""
-
-    epoch: int
-    epochs: int
-    train_loss: float
-    val_loss: float
-    accuracy_fer2013: float
-    accuracy_ferplus: float
-
-
-class CropBatches(Dataset[tuple[Tensor, ...]]):
-    """Crops and targets in memory, indexed by whole batches."""
-
-    def __init__(self, *tensors: Tensor) -> None:
-        """Keep the tensors, which share their first axis.
-
-        Args:
-            *tensors: Crops first, then targets.
-        """
-        self.tensors = tensors
-
-    def __len__(self) -> int:
-        """Return the number of crops."""
-        return len(self.tensors[0])
-
-    def __getitem__(self, indices: list[int]) -> tuple[Tensor, ...]:
-        """Return one batch."""
-        return tuple(t[indices] for t in self.tensors)
+SETTINGS, RUN = "settings.json", "run.json"
+PACKAGES = ("torch", "lightning", "kornia", "numpy")
+MAY_CHANGE = ("epochs", "patience")  # on resuming: a longer or shorter run is a wish, anything else a mistake
 
 
-def training_batches(data: CropDataset) -> CropBatches:
-    """Return crops, one-hot FER2013 labels and FER+ vote distributions; crops voted unknown or not a face left out.
-
-    Args:
-        data: The training split, with votes.
-    """
-    votes = _votes_of(data)
-    kept = data.where(is_face(votes))
-    return CropBatches(
-        torch.from_numpy(kept.crops),
-        nn.functional.one_hot(torch.from_numpy(kept.label.astype(np.int64)), len(FER7)).float(),
-        torch.from_numpy(ferplus_distribution(_votes_of(kept))),
-    )
-
-
-def validation_batches(data: CropDataset) -> CropBatches:
-    """Return crops, FER2013 labels and FER+ majority labels (-1: left out).
-
-    Args:
-        data: The validation split, with votes.
-    """
-    majority = ferplus_majority(_votes_of(data)).astype(np.int64)
-    return CropBatches(
-        torch.from_numpy(data.crops), torch.from_numpy(data.label.astype(np.int64)), torch.from_numpy(majority)
-    )
-
-
-def _votes_of(data: CropDataset) -> NDArray[np.uint8]:
-    if data.labels != FER7 or data.votes is None:
-        raise InputError("the two-head networks need FER2013 labels and FER+ votes; pass votes_path to read_fer2013()")
-    return data.votes
-
-
-def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    """Return the mean cross-entropy against soft targets; an all-zero row adds nothing.
-
-    Args:
-        logits: (N, C).
-        targets: (N, C), rows sum to 1 or 0.
-    """
-    return -(targets * logits.float().log_softmax(dim=1)).sum(dim=1).mean()
-
-
-class ExpressionModule(L.LightningModule):
-    """The two-head network with its losses, optimizer and schedule."""
-
-    def __init__(self, settings: TrainSettings, *, steps_per_epoch: int) -> None:
-        """Build the network.
-
-        Args:
-            settings: The run's settings.
-            steps_per_epoch: Optimizer steps per epoch, for the schedule.
-        """
-        super().__init__()
-        self.settings = settings
-        self.steps_per_epoch = steps_per_epoch
-        self.net: MultiHeadNet = NETS[settings.net]().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.preprocess = Standardise(self.net.view_px)
-        self.augment = Augment(settings.augment)
-
-    def on_train_epoch_start(self) -> None:
-        """Seed by epoch, so that a resumed run draws what an uninterrupted one would."""
-        torch.manual_seed(epoch_seed(self.settings.seed, self.current_epoch))
-
-    def training_step(self, batch: tuple[Tensor, Tensor, Tensor], _index: int) -> Tensor:
-        """Return the loss of one batch."""
-        s = self.settings
-        crops, label, votes = batch
-        with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
-            views = standardise(self.augment(crops))
-            label = label * (1 - s.label_smoothing) + s.label_smoothing / label.shape[1]
-            if s.augment.mixup > 0 and torch.rand(()).item() < s.augment.mixup_share:
-                views, (label, votes) = mixup(views, (label, votes), s.augment.mixup)
-        by_label, by_votes = self.net(views.contiguous(memory_format=torch.channels_last))
-        loss = soft_cross_entropy(by_label, label) + s.ferplus_weight * soft_cross_entropy(by_votes, votes)
-        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(crops))
-        return loss
-
-    def validation_step(self, batch: tuple[Tensor, Tensor, Tensor], _index: int) -> None:
-        """Log losses and accuracies of one batch."""
-        crops, label, majority = batch
-        by_label, by_votes = self.net(self.preprocess(crops))
-        self._log_mean("val_loss", nn.functional.cross_entropy(by_label.float(), label, reduction="none"))
-        self._log_mean("val_acc_fer2013", (by_label.argmax(dim=1) == label).float())
-        counted = majority >= 0
-        self._log_mean("val_acc_ferplus", (by_votes.argmax(dim=1) == majority)[counted].float())
-
-    def _log_mean(self, name: str, values: Tensor) -> None:
-        if len(values):
-            self.log(name, values.mean(), batch_size=len(values), sync_dist=True)
-
-    def on_validation_epoch_end(self) -> None:
-        """Log the figure that chooses the checkpoint: the mean of the two accuracies."""
-        metrics = self.trainer.callback_metrics
-        score = (metrics["val_acc_fer2013"] + metrics["val_acc_ferplus"]) / 2
-        self.log("val_score", score, sync_dist=True)
-
-    def configure_optimizers(self) -> Any:
-        """Return SGD with a warm-up and a cosine, stepped every batch."""
-        s = self.settings
-        matrices = [p for p in self.net.parameters() if p.ndim > 1]
-        vectors = [p for p in self.net.parameters() if p.ndim <= 1]
-        groups = [{"params": matrices, "weight_decay": s.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
-        optimizer = torch.optim.SGD(groups, lr=s.lr, momentum=s.momentum, nesterov=True)
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self._lr_factor)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Put the settings into the checkpoint."""
-        checkpoint["mien"] = asdict(self.settings)
-
-    def _lr_factor(self, step: int) -> float:
-        warmup = self.settings.warmup_epochs * self.steps_per_epoch
-        total = self.settings.epochs * self.steps_per_epoch
-        if step < warmup:
-            return (step + 1) / (warmup + 1)
-        return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1.0, total - warmup))))
-
-
-def epoch_seed(seed: int, epoch: int) -> int:
-    """Return the seed of one epoch of one run."""
-    return int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
-
-
-class EpochSampler(RandomSampler):
-    """Shuffles anew every epoch, from the run's seed and the epoch alone."""
-
-    def __init__(self, data: CropBatches, *, seed: int) -> None:
-        """Start at epoch 0.
-
-        Args:
-            data: What to draw from.
-            seed: The run's seed.
-        """
-        super().__init__(data, generator=torch.Generator())
-        self.seed = seed
-        self.set_epoch(0)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Prepare the order of an epoch; called by Lightning."""
-        self.generator.manual_seed(epoch_seed(self.seed, epoch))
-
-
-class WarmedAverage(WeightAveraging):
-    """Exponential moving average of weights and statistics whose horizon grows with the number of steps."""
-
-    def __init__(self, decay: float) -> None:
-        """Set the final decay.
-
-        Args:
-            decay: Share of the old average that each step keeps, once warm.
-        """
-
-        def average(averaged: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
-            keep = min(decay, (1.0 + float(count)) / (10.0 + float(count)))
-            return averaged.lerp(current.to(averaged.dtype), 1 - keep) if averaged.is_floating_point() else current
-
-        super().__init__(avg_fn=average)
-
-
-class _Report(L.Callback):
-    def __init__(self, report: Callable[[EpochMetrics], None]) -> None:
-        self.report = report
-
-    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        value = {name: float(v) for name, v in trainer.callback_metrics.items()}
-        epoch = EpochMetrics(
-            trainer.current_epoch + 1, trainer.max_epochs or 0, value["train_loss"], value["val_loss"],
-            value["val_acc_fer2013"], value["val_acc_ferplus"],
-        )  # fmt: skip
-        self.report(epoch)
-
-
-def best_precision(device: str) -> Any:
+def best_precision(device: str) -> str:
     """Return Lightning's name of the fastest precision that the hardware computes natively.
 
     Args:
@@ -280,89 +89,260 @@ def fit(
     *,
     out: Path,
     settings: TrainSettings | None = None,
+    hardware: Hardware | None = None,
     resume: bool = False,
-    threads: int | None = None,
+    overwrite: bool = False,
+    teachers: Sequence[Path] = (),
+    init: str | Path | None = None,
+    curves: bool = True,
+    tensorboard: bool = True,
     callbacks: Sequence[L.Callback] = (),
     report: Callable[[EpochMetrics], None] = lambda _: None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """Train a two-head network and keep the checkpoint that is best on the validation split.
+    """Train a network and keep the checkpoint that is best on the validation split.
+
+    The folder gets `best.ckpt`, `last.ckpt`, `metrics.csv`, `curves.png`, `settings.json` and `run.json` (data hashes,
+    package versions, hardware), each written whole or not at all, and TensorBoard events. Ctrl-C (or SIGTERM) ends the
+    run after the step in progress, and `resume` goes on from that step; after a crash it goes on from the last finished
+    epoch. Either way it ends where an uninterrupted run would.
 
     Args:
-        training: Crops with FER2013 labels and FER+ votes.
-        validation: The same, used only to choose the checkpoint.
-        out: Folder of the run: `best.ckpt`, `last.ckpt`, `metrics.csv`, TensorBoard events.
+        training: Crops with labels, FER+ votes or both.
+        validation: The same, used to choose the checkpoint, to stop early and to lower the learning rate.
+        out: Folder of the run.
         settings: The run's settings.
-        resume: Whether to go on from `last.ckpt` in `out`.
-        threads: CPU threads; None leaves PyTorch's own choice.
+        hardware: Where and how to compute.
+        resume: Whether to go on with the run in `out`.
+        overwrite: Whether to start anew where `out` holds another run.
+        teachers: Checkpoints of `fit` to distil from; their heads must be those of the run.
+        init: What a new run starts its weights from: a checkpoint of `fit`, an ONNX file of `mien export`, or the name
+            of a shipped model.
+        curves: Whether to draw `curves.png` after every epoch.
+        tensorboard: Whether to write TensorBoard events.
         callbacks: More Lightning callbacks.
         report: Called after every epoch.
+        progress: Called after every step with the number of steps done and the number there will be.
 
     Returns:
         Path of the best checkpoint.
 
     Raises:
-        InputError: The data lack votes or labels, the net is unknown, or there is nothing to resume.
+        InputError: The data lack what the settings ask for, the net is unknown, the folder holds another run, or there
+            is nothing to resume.
+        KeyboardInterrupt: The run was asked to stop; everything is kept.
     """
-    settings = settings or TrainSettings()
-    if settings.net not in NETS:
-        raise InputError(f"unknown net {settings.net!r}; known: {', '.join(NETS)}")
-    last = out / "last.ckpt"
-    if resume and not last.is_file():
-        raise InputError(f"nothing to resume: {last} does not exist; start without --resume")
-    if threads:
-        torch.set_num_threads(threads)
-    L.seed_everything(settings.seed, verbose=False)
-    batches = training_batches(training)
-    sampler = BatchSampler(EpochSampler(batches, seed=settings.seed), settings.batch_size, drop_last=True)
-    if not len(sampler):
-        raise InputError(f"{len(batches)} training crops do not fill one batch of {settings.batch_size}; lower it")
-    held_out = validation_batches(validation)
-    module = ExpressionModule(settings, steps_per_epoch=len(sampler))
-    best = ModelCheckpoint(
-        out, "best", monitor="val_score", mode="max", save_last=True, enable_version_counter=False,
-        auto_insert_metric_name=False, save_on_train_epoch_end=True,
-    )  # fmt: skip
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    trainer = L.Trainer(
-        accelerator="gpu" if device == "cuda" else "cpu",
-        devices=1,
-        precision=best_precision(device),
-        max_epochs=settings.epochs,
-        gradient_clip_val=settings.clip_norm,
-        callbacks=[WarmedAverage(settings.ema_decay), _Report(report), *callbacks, best],
-        logger=[CSVLogger(out, name="", version=""), TensorBoardLogger(out, name="", version="")],
-        default_root_dir=out,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        use_distributed_sampler=False,
-        log_every_n_steps=50,
+    settings, hardware = settings or TrainSettings(), hardware or Hardware()
+    heads = head_label_sets(training, settings)
+    _check_validation(head_label_sets(validation, settings), heads)
+    batches, held_out = training_batches(training, settings), validation_batches(validation, settings)
+    dealer = EpochBatches(len(batches), batch_size=settings.batch_size, seed=settings.seed)
+    _check_sizes(dealer, settings, hardware)
+    record = _record(training, validation, settings, hardware)
+    last = _open_folder(out, settings, record, resume=resume, overwrite=overwrite)
+    if last is not None and _has_stopped_early(last, settings):
+        return out / BEST
+    if hardware.threads:
+        torch.set_num_threads(hardware.threads)
+    torch.manual_seed(settings.seed)
+    weights = [torch.from_numpy(class_weights(t.numpy(), settings.class_weights)) for t in batches.tensors[1:]]
+    module = ExpressionModule(
+        settings,
+        heads,
+        steps_per_epoch=len(dealer),
+        weights=weights if settings.class_weights != "none" else (),
+        teachers=[_teacher(path, module_heads=[h.names for h in heads]) for path in teachers],
     )
+    if init is not None and last is None:
+        start_from(module.net, init, name=settings.net, crops=training.crops)
+    stop = OrderlyStop(out, dealer)
+    trainer = _trainer(
+        out, settings, hardware, tensorboard=tensorboard, callbacks=[
+            *([WarmedAverage(settings.ema_decay)] if settings.ema_decay else []),
+            stop,
+            EpochLog(out, report, curves=curves),
+            *([StepCounter(progress)] if progress else []),
+            *callbacks,
+            *([EarlyStopping("val_score", mode="max", patience=settings.patience)] if settings.patience else []),
+            BestAndLast(out),
+        ],
+    )  # fmt: skip
+    _run(trainer, module, _loader(batches, dealer), _loader(held_out, OrderedBatches(len(held_out))), stop, last)
+    return out / BEST
+
+
+def _run(
+    trainer: L.Trainer,
+    module: ExpressionModule,
+    training: DataLoader[Any],
+    validation: DataLoader[Any],
+    stop: OrderlyStop,
+    last: Path | None,
+) -> None:
+    with _quiet(), stop.listening():
+        try:
+            trainer.fit(module, training, validation, ckpt_path=last, weights_only=True)
+        except (StoppedError, SystemExit) as end:  # Lightning turns a second Ctrl-C into SystemExit
+            raise KeyboardInterrupt from end
+
+
+def _check_validation(found: Sequence[Any], heads: Sequence[Any]) -> None:
+    if found != heads:
+        names = ["; ".join(f"{h.key}: {', '.join(h.names)}" for h in some) for some in (heads, found)]
+        raise InputError(f"training has the classes {names[0]}, validation {names[1]}; read both in the same way")
+
+
+def _check_sizes(dealer: EpochBatches, settings: TrainSettings, hardware: Hardware) -> None:
+    if not len(dealer):
+        raise InputError(
+            f"{dealer.size} training crops do not fill one batch of {settings.batch_size}; lower it with --batch-size"
+        )
+    if settings.batch_size % hardware.processes:
+        raise InputError(
+            f"batch_size {settings.batch_size} must be a multiple of the {hardware.processes} processes; change one"
+        )
+
+
+def _teacher(path: Path, *, module_heads: list[tuple[str, ...]]) -> Any:
+    teacher = load_net(path)
+    if [head.names for head in teacher.heads] != module_heads:
+        raise InputError(f"teacher {path} has other heads than the run; give teachers of the same classes")
+    return teacher
+
+
+def _loader(batches: CropBatches, sampler: Any) -> DataLoader[Any]:
+    # its own generator: the loader's draws must not shift those of the augmentation between a whole and a resumed run
+    return DataLoader(batches, sampler=sampler, batch_size=None, generator=torch.Generator())
+
+
+def _trainer(
+    out: Path, settings: TrainSettings, hardware: Hardware, *, tensorboard: bool, callbacks: list[L.Callback]
+) -> L.Trainer:
+    device = _device(hardware)
+    parallel = hardware.processes > 1
+    with _quiet():
+        return L.Trainer(
+            accelerator="gpu" if device == "cuda" else "cpu",
+            devices=hardware.devices,
+            num_nodes=hardware.nodes,
+            strategy="ddp" if parallel and hardware.strategy == "auto" else hardware.strategy,
+            sync_batchnorm=parallel and device == "cuda",
+            precision=best_precision(device) if hardware.precision == "auto" else hardware.precision,  # type: ignore[arg-type]
+            max_epochs=settings.epochs,
+            gradient_clip_val=settings.clip_norm or None,
+            callbacks=callbacks,
+            plugins=[AtomicCheckpoints()],
+            logger=TensorBoardLogger(out, name="", version="") if tensorboard else False,
+            default_root_dir=out,
+            enable_checkpointing=True,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            use_distributed_sampler=False,
+            log_every_n_steps=1,
+        )
+
+
+def _device(hardware: Hardware) -> str:
+    if hardware.accelerator == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return hardware.accelerator
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence, within the block, what Lightning says about itself and known harmless warnings."""
+    loggers = [logging.getLogger(name) for name in ("lightning", "lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*does not have many workers.*")  # the data are in memory already
+        warnings.filterwarnings("ignore", ".*your dataloader is not resumable.*")  # OrderlyStop makes it so
+        warnings.filterwarnings("ignore", ".*LeafSpec.*", category=FutureWarning)  # Lightning's own use of PyTorch
         warnings.filterwarnings("ignore", ".*exists and is not empty.*")
-        trainer.fit(
-            module,
-            DataLoader(batches, sampler=sampler, batch_size=None),
-            DataLoader(held_out, sampler=BatchSampler(SequentialSampler(held_out), 512, drop_last=False), batch_size=None),
-            ckpt_path=last if resume else None,
+        for logger in loggers:
+            logger.setLevel(logging.WARNING)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
+
+
+def _record(
+    training: CropDataset, validation: CropDataset, settings: TrainSettings, hardware: Hardware
+) -> dict[str, Any]:
+    device = _device(hardware)
+    precision = best_precision(device) if hardware.precision == "auto" else hardware.precision
+    return {
+        "mien": __version__,
+        "net": settings.net,
+        "seed": settings.seed,
+        "data": {"training": _describe(training), "validation": _describe(validation)},
+        "hardware": {**asdict(hardware), "device": device, "precision": precision, "machine": platform.machine()},
+        "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "python": platform.python_version(),
+    }
+
+
+def _describe(data: CropDataset) -> dict[str, Any]:
+    counts = {name: int((data.label == number).sum()) for number, name in enumerate(data.labels.names)}
+    return {
+        "sha256": data.digest(), "crops": len(data), "splits": list(data.splits()), "labels": data.labels.key,
+        "classes": counts, "votes": data.votes is not None,
+    }  # fmt: skip
+
+
+def _open_folder(
+    out: Path, settings: TrainSettings, record: dict[str, Any], *, resume: bool, overwrite: bool
+) -> Path | None:
+    """Return the checkpoint to go on from, or None for a new run, whose settings and record are written."""
+    last = out / LAST
+    if resume:
+        _check_resumable(out, settings, record)
+        if last.is_file():
+            return last
+    elif (last.exists() or (out / BEST).exists()) and not overwrite and rank_zero_only.rank == 0:
+        raise InputError(
+            f"{out} holds a run already; go on with it (--resume), replace it (--overwrite) or choose another"
         )
-    return out / "best.ckpt"
+    if rank_zero_only.rank == 0:
+        _start_folder(out, settings, record)
+    return None
 
 
-def load_net(checkpoint: Path) -> MultiHeadNet:
-    """Return the averaged network of a checkpoint, ready for inference.
+def is_first_process() -> bool:
+    """Return whether this process is the one of a run that writes and speaks; the others were started by Lightning."""
+    return getattr(rank_zero_only, "rank", 0) == 0
 
-    Args:
-        checkpoint: A file written by `fit`.
 
-    Raises:
-        InputError: The file is missing or not a checkpoint of `fit`.
-    """
+def _start_folder(out: Path, settings: TrainSettings, record: dict[str, Any]) -> None:
     try:
-        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-        net = NETS[state["mien"]["net"]]()
-        net.load_state_dict({k.removeprefix("net."): v for k, v in state["state_dict"].items() if k.startswith("net.")})
-    except Exception as error:
-        raise InputError(f"{checkpoint} is not a checkpoint of `mien train` ({error}); give its best.ckpt") from error
-    return net.eval()
+        out.mkdir(parents=True, exist_ok=True)
+        for name in (LAST, BEST):
+            (out / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot write to {out} ({error.strerror}); choose another folder with --out") from error
+    write_atomically(out / SETTINGS, settings_to_json(settings).encode())
+    write_atomically(out / RUN, (json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def _check_resumable(out: Path, settings: TrainSettings, record: dict[str, Any]) -> None:
+    if not (out / LAST).is_file() and not (out / SETTINGS).is_file():
+        raise InputError(f"nothing to resume: {out} holds no run; start without --resume")
+    if (out / LAST).is_file():
+        begun = load_settings(out / LAST)
+        same = replace(begun, **{name: getattr(settings, name) for name in MAY_CHANGE})
+        if same != settings:
+            ours, theirs = asdict(settings), asdict(begun)
+            changed = [name for name in ours if ours[name] != theirs[name] and name not in MAY_CHANGE]
+            raise InputError(f"{out} was begun with other settings ({', '.join(changed)}); resume it with its own")
+    if (out / RUN).is_file():
+        begun_with = json.loads((out / RUN).read_text(encoding="utf-8"))["data"]
+        if begun_with != record["data"]:
+            raise InputError(f"{out} was begun with other data; resume it with the same files, or start a new run")
+
+
+def _has_stopped_early(last: Path, settings: TrainSettings) -> bool:
+    states = torch.load(last, map_location="cpu", weights_only=True).get("callbacks", {})
+    waited = [s.get("wait_count", 0) for name, s in states.items() if name.startswith("EarlyStopping")]
+    return bool(settings.patience and waited and waited[0] >= settings.patience)

@@ -1,0 +1,108 @@
+"""From a face in a picture to a crop with the framing of FER2013. Pure functions."""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.faces import Faces, check_image
+
+CROP_PX = 48
+
+TEMPLATE_PX = np.array(  # median landmarks that `mtcnn` finds on FER2013's Training crops: docs/benchmarks.md
+    [[14.65, 18.34], [32.90, 17.94], [23.81, 28.48], [16.26, 37.40], [31.42, 37.29]], np.float32
+)
+BOX_PX = np.array([3.61, -1.70, 42.28, 49.14], np.float32)  # median box of `mtcnn` on the same crops
+MAX_OVERSAMPLING = 8
+
+
+def crop_faces(
+    image: NDArray[np.uint8], faces: Faces, *, template_px: NDArray[np.float32] = TEMPLATE_PX
+) -> NDArray[np.uint8]:
+    """Cut every face out with the framing of FER2013: upright, eyes and mouth where the training crops have them.
+
+    Where the detector gave landmarks they decide; otherwise the box does.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        faces: Faces of that picture.
+        template_px: (5, 2) float32, where the landmarks shall come to lie in the crop.
+
+    Returns:
+        (N, 48, 48) uint8 gray; what lies beyond the picture repeats its border.
+    """
+    check_image(image)
+    matrices = crop_matrices(faces, template_px=template_px)
+    crops = [_warp(image, matrix) for matrix in matrices]
+    return np.stack(crops) if crops else np.zeros((0, CROP_PX, CROP_PX), np.uint8)
+
+
+def crop_matrices(faces: Faces, *, template_px: NDArray[np.float32] = TEMPLATE_PX) -> NDArray[np.float32]:
+    """Return the maps from picture to crop.
+
+    Args:
+        faces: Faces with or without landmarks.
+        template_px: As for `crop_faces`.
+
+    Returns:
+        (N, 2, 3) float32 affine maps from pixel centres of the picture to pixel centres of the crop.
+    """
+    from_box = box_matrices(faces.xyxy)
+    if faces.landmarks is None or not len(faces):
+        return from_box
+    from_points = similarity_matrices(faces.landmarks, template_px)
+    usable = np.isfinite(from_points).all(axis=(1, 2))
+    return np.where(usable[:, None, None], from_points, from_box).astype(np.float32)
+
+
+def similarity_matrices(points: NDArray[np.float32], template_px: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the least-squares similarity maps (rotation, scale, shift) from points to a template.
+
+    In the plane, with points as complex numbers, Umeyama's solution (1991) is one division.
+
+    Args:
+        points: (N, K, 2) float32.
+        template_px: (K, 2) float32.
+
+    Returns:
+        (N, 2, 3) float32; not finite where all points of a face coincide.
+    """
+    source = points[..., 0].astype(np.float64) + 1j * points[..., 1]
+    target = template_px[:, 0].astype(np.float64) + 1j * template_px[:, 1]
+    source_mean, target_mean = source.mean(axis=1, keepdims=True), target.mean()
+    centred = source - source_mean
+    with np.errstate(divide="ignore", invalid="ignore"):
+        turn = (centred.conj() * (target - target_mean)).sum(axis=1) / (np.abs(centred) ** 2).sum(axis=1)
+        shift = target_mean - turn * source_mean[:, 0]
+    rows = np.stack([turn.real, -turn.imag, shift.real, turn.imag, turn.real, shift.imag], axis=1)
+    return rows.reshape(-1, 2, 3).astype(np.float32)
+
+
+def box_matrices(xyxy: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return upright maps that put a face box where the boxes of the training crops lie.
+
+    Args:
+        xyxy: (N, 4) float32, pixels.
+
+    Returns:
+        (N, 2, 3) float32.
+    """
+    size = np.maximum(xyxy[:, 2:] - xyxy[:, :2], 1e-3)
+    scale = np.sqrt(np.prod(BOX_PX[2:] - BOX_PX[:2]) / np.prod(size, axis=1))
+    shift = (BOX_PX[2:] + BOX_PX[:2]) / 2 - scale[:, None] * (xyxy[:, 2:] + xyxy[:, :2]) / 2
+    zero = np.zeros_like(scale)
+    rows = np.stack([scale, zero, shift[:, 0], zero, scale, shift[:, 1]], axis=1)
+    return rows.reshape(-1, 2, 3).astype(np.float32)
+
+
+def _warp(image: NDArray[np.uint8], matrix: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Warp at a multiple of the crop's size and average down, so that large faces do not alias."""
+    shrink = 1.0 / max(float(np.hypot(matrix[0, 0], matrix[1, 0])), 1e-6)
+    k = int(np.clip(round(shrink), 1, MAX_OVERSAMPLING))
+    scaled = k * matrix.astype(np.float64)
+    scaled[:, 2] += (k - 1) / 2  # pixel centres
+    patch = cv2.warpAffine(
+        image, scaled, (k * CROP_PX, k * CROP_PX), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+    gray = cv2.cvtColor(patch, cv2.COLOR_RGB2GRAY)
+    crop: NDArray[np.uint8] = gray if k == 1 else cv2.resize(gray, (CROP_PX, CROP_PX), interpolation=cv2.INTER_AREA)
+    return crop

@@ -1,0 +1,56 @@
+"""The Typer application, put together from one small file per group of commands."""
+
+import sys
+
+import typer
+
+from mien import __version__
+from mien.cli import analyze, doctor, models, train
+from mien.cli.console import errors
+from mien.errors import MienError
+
+DONE, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
+
+app = typer.Typer(
+    help="Find faces in pictures and say which expression each one shows.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+app.command("analyze")(analyze.analyze)
+app.command("detectors")(analyze.detectors)
+app.add_typer(models.app, name="models")
+app.command("train")(train.train)
+app.command("export")(train.export)
+app.command("doctor")(doctor.doctor)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"mien {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: bool = typer.Option(False, "--version", callback=_print_version, is_eager=True, help="Show the version."),
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line.
+
+    Exit codes: 0 done; 1 something in the input failed, the rest is done and written; 2 wrong use.
+    """
+    try:
+        app()
+    except MienError as error:
+        errors.print(f"[bold red]mien:[/] {error}", highlight=False, soft_wrap=True)
+        sys.exit(WRONG_USE)
+    except KeyboardInterrupt:
+        errors.print("[bold red]mien:[/] stopped; what was done is written", highlight=False)
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader went away: `mien … | head`
+        sys.exit(DONE)

@@ -1,0 +1,60 @@
+"""`mien models`: what ships, and what each model says about itself."""
+
+import hashlib
+import json
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from mien.cli.console import megabytes, out
+from mien.hub import CATALOGUE, DEFAULT_MODEL, load_model, model_path
+
+app = typer.Typer(help="List the models and show their cards.", no_args_is_help=True)
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command("list")
+def list_models(as_json: JsonOption = False) -> None:
+    """List the models that ship with mien."""
+    rows = [(entry, load_model(entry.name)) for entry in CATALOGUE.values()]
+    if as_json:
+        cards = [{"sha256": model.sha256, "default": e.name == DEFAULT_MODEL, **model.card.to_json()} for e, model in rows]
+        typer.echo(json.dumps(cards, ensure_ascii=False, indent=2))
+        return
+    table = Table("model", "size", "label sets", "measured on FER2013 PublicTest", "for")
+    for entry, model in rows:
+        measured = "\n".join(f"{m.head} {m.accuracy:.1%} (N {m.n:,})" for m in model.card.measured)
+        size = megabytes(entry.path.stat().st_size)
+        name = f"[bold]{entry.name}[/]" + (" (default)" if entry.name == DEFAULT_MODEL else "")
+        table.add_row(name, size, "\n".join(model.card.heads), measured, entry.summary)
+    out.print(table)
+
+
+@app.command()
+def show(
+    model: Annotated[str, typer.Argument(help="A name from `mien models list`, or an .onnx file.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Show the card of one model: labels, framing, data, licence, accuracy with N, hash."""
+    path = model_path(model)
+    opened = load_model(model)
+    card = opened.card
+    if as_json:
+        typer.echo(json.dumps({"sha256": opened.sha256, **card.to_json()}, ensure_ascii=False, indent=2))
+        return
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    table.add_row("model", f"{card.name} {card.version}")
+    table.add_row("file", f"{path} ({megabytes(path.stat().st_size)})")
+    table.add_row("sha256", hashlib.sha256(path.read_bytes()).hexdigest())
+    for head, names in card.heads.items():
+        table.add_row(f"labels {head}", f"{', '.join(names)} (temperature {card.temperatures.get(head, 1):.3f})")
+    for m in card.measured:
+        table.add_row("accuracy", f"{m.head}: {m.accuracy:.2%} on {m.split}, N {m.n:,}")
+    table.add_row("data", card.data or "not stated")
+    table.add_row("trained", card.trained or "not stated")
+    table.add_row("licence", card.licence or "not stated")
+    out.print(table)

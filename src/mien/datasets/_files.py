@@ -1,0 +1,103 @@
+"""Files that appear whole or not at all, and parsed copies that last as long as their source's content."""
+
+import hashlib
+import json
+import os
+import shutil
+import zipfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import numpy as np
+
+from mien.datasets._values import BadRow, CropDataset, ReadResult
+from mien.errors import OutputError
+from mien.labels import label_set
+
+CACHE_VERSION = 2
+
+
+@contextmanager
+def whole_or_nothing(path: Path) -> Iterator[Path]:
+    """Yield a temporary name beside `path` and move what was written there to `path` when all went well.
+
+    Args:
+        path: A file, replaced if it exists, or a folder, which must not exist yet or be empty.
+
+    Raises:
+        OutputError: The place cannot be written to.
+    """
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield part
+        part.replace(path)
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror or error}; choose another place") from error
+    finally:
+        if part.is_dir():
+            shutil.rmtree(part, ignore_errors=True)
+        else:
+            with suppress(OSError):
+                part.unlink()
+
+
+def content_digest(root: Path, paths: Iterable[Path]) -> str:
+    """Return a SHA-256 of the names and contents of files; of a folder, its name.
+
+    Args:
+        root: Names are taken relative to this folder.
+        paths: Files and folders, in a fixed order.
+    """
+    total = hashlib.sha256()
+    for path in paths:
+        total.update(f"{os.path.relpath(path, root)}\0".encode("utf-8", "surrogateescape"))
+        if path.is_file():
+            with path.open("rb") as file:
+                total.update(hashlib.file_digest(file, "sha256").digest())
+    return total.hexdigest()
+
+
+def cached(source: Path, key: str, parse: Callable[[], ReadResult]) -> ReadResult:
+    """Return the parsed copy of a source, or parse it and keep a copy beside it.
+
+    Args:
+        source: The data set's file or folder; the copy is `.NAME.mien-cache.npz` in the same folder.
+        key: Digest of the content and of everything else that decides the result.
+        parse: Reads the source.
+    """
+    cache_path = source.absolute().with_name(f".{source.absolute().name}.mien-cache.npz")
+    wanted = f"{CACHE_VERSION}-{key}"
+    try:
+        return _load(cache_path, wanted)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        pass  # no copy yet, one of other content, or one that an older version or an interrupted run left
+    result = parse()
+    _keep(cache_path, wanted, result)
+    return result
+
+
+def _load(cache_path: Path, wanted: str) -> ReadResult:
+    with cache_path.open("rb") as file, np.load(file) as kept:
+        if str(kept["key"]) != wanted:
+            raise KeyError(wanted)
+        about = json.loads(str(kept["about"]))
+        data = CropDataset(kept["crops"], kept["label"], kept["usage"], label_set(about["labels"]), name=kept["name"])
+    return ReadResult(data, about["format"], tuple(BadRow(*row) for row in about["bad"]), tuple(about["notes"]))
+
+
+def _keep(cache_path: Path, wanted: str, result: ReadResult) -> None:
+    data = result.data
+    about = {
+        "labels": data.labels.key,
+        "format": result.format,
+        "bad": [[row.where, row.reason] for row in result.bad],
+        "notes": result.notes,
+    }
+    arrays = {"crops": data.crops, "label": data.label, "usage": data.usage, "name": data.name}
+    try:
+        with whole_or_nothing(cache_path) as part, part.open("wb") as file:
+            np.savez(file, key=np.array(wanted), about=np.array(json.dumps(about)), **arrays)  # type: ignore[arg-type]
+    except OSError:
+        pass  # a read-only folder: go on without a copy

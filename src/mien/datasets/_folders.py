@@ -1,0 +1,191 @@
+"""Pictures in class folders, in any of the usual layouts."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path, PurePath
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.datasets._values import (
+    CROP_PX,
+    PRIVATE_TEST,
+    PUBLIC_TEST,
+    TEST,
+    TRAINING,
+    UNSPLIT,
+    VALIDATION,
+    BadRow,
+    CropDataset,
+    ReadResult,
+    label_set_of_names,
+    missing_classes,
+    refuse_bad_rows,
+)
+from mien.errors import InputError
+from mien.labels import FER7, FERPLUS8, LabelSet, canonical_name
+
+PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".pgm"}
+SPLIT_FOLDERS = {
+    "train": TRAINING,
+    "training": TRAINING,
+    "val": VALIDATION,
+    "valid": VALIDATION,
+    "validation": VALIDATION,
+    "dev": VALIDATION,
+    "test": TEST,
+    "testing": TEST,
+    "publictest": PUBLIC_TEST,
+    "privatetest": PRIVATE_TEST,
+}
+OFFICIAL_PREFIXES = {"Training_": TRAINING, "PublicTest_": PUBLIC_TEST, "PrivateTest_": PRIVATE_TEST}
+
+
+def read_crop(path: Path) -> NDArray[np.uint8]:
+    """Read a picture of any size and colour as a crop.
+
+    Colour becomes gray (ITU-R 601 luma); another size is resized to 48x48 without keeping the aspect ratio, by area
+    when shrinking and linearly when enlarging.
+
+    Args:
+        path: The picture.
+
+    Returns:
+        (48, 48) uint8 gray.
+
+    Raises:
+        InputError: The file is missing, empty or no picture.
+    """
+    return to_crop(_decode(path))
+
+
+def _decode(path: Path) -> NDArray[np.uint8]:
+    try:
+        content = np.fromfile(path, np.uint8)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from None
+    gray = cv2.imdecode(content, cv2.IMREAD_GRAYSCALE) if content.size else None
+    if gray is None:
+        what = "is empty" if not content.size else "is no picture that OpenCV can read"
+        raise InputError(f"{path} {what}; restore or remove it")
+    return np.asarray(gray, np.uint8)
+
+
+def to_crop(gray: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Resize a gray picture to a crop, by area when shrinking and linearly when enlarging.
+
+    Args:
+        gray: (H, W) uint8.
+
+    Returns:
+        (48, 48) uint8.
+    """
+    if gray.shape == (CROP_PX, CROP_PX):
+        return gray
+    way = cv2.INTER_AREA if min(gray.shape) >= CROP_PX else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(gray, (CROP_PX, CROP_PX), interpolation=way), np.uint8)
+
+
+def list_pictures(root: Path) -> list[Path]:
+    """Return all pictures below a folder in a fixed order; hidden files and folders are passed over.
+
+    Args:
+        root: The folder.
+    """
+    files = (Path(folder, name) for folder, _, names in _walk(root) for name in names)
+    return sorted(path for path in files if path.suffix.lower() in PICTURE_SUFFIXES)
+
+
+def list_folders(root: Path) -> list[Path]:
+    """Return all folders below a folder, empty ones too, in a fixed order; hidden ones are passed over.
+
+    Args:
+        root: The folder.
+    """
+    return sorted(Path(folder, name) for folder, below, _ in _walk(root) for name in below)
+
+
+def _walk(root: Path) -> Iterator[tuple[str, list[str], list[str]]]:
+    for folder, below, files in os.walk(root):
+        below[:] = [name for name in below if not name.startswith((".", "__MACOSX"))]
+        yield folder, below, [name for name in files if not name.startswith(".")]
+
+
+def read_folders(root: Path, labels: LabelSet | None, *, skip_bad: bool) -> ReadResult:
+    """Read class folders: `class/…`, `train/class/…`, `images/validation/class/…` and the like.
+
+    The folder nearest to a picture that names an expression is its class, in any case or wording. A file name such as
+    `PublicTest_123.jpg` gives the official split; otherwise a folder above the class (train, validation, test …) does.
+
+    Args:
+        root: The folder.
+        labels: The label set; None takes the five classes, FER2013's seven or FER+'s eight, whichever the folders name.
+        skip_bad: Leave unreadable pictures, pictures outside a class folder and empty class folders out.
+
+    Raises:
+        InputError: Pictures or class folders are not usable; the message names them.
+    """
+    pictures = list_pictures(root)
+    if not pictures:
+        raise InputError(f"{root} holds no picture ({', '.join(sorted(PICTURE_SUFFIXES))}); give the data set's folder")
+    classes = [_class_of(path.relative_to(root)) for path in pictures]
+    chosen = labels or label_set_of_names({name for name in classes if name})
+    bad = _empty_classes(root, pictures)
+    crops, label, kept, sizes = [], [], [], set()
+    for path, name in zip(pictures, classes, strict=True):
+        try:
+            if name is None or name not in chosen.names:
+                raise InputError(_no_class(path.relative_to(root), chosen))
+            gray = _decode(path)
+        except InputError as error:
+            bad.append(BadRow(path.relative_to(root).as_posix(), str(error)))
+            continue
+        sizes.add(gray.shape)
+        crops.append(to_crop(gray))
+        label.append(chosen.names.index(name))
+        kept.append(path.relative_to(root))
+    if not skip_bad:
+        refuse_bad_rows(root, bad)
+    if not crops:
+        raise InputError(f"{root} has no usable picture; {len(bad):,} were left out, the first is {bad[0]}")
+    data = CropDataset(
+        np.stack(crops), np.array(label, np.int8), np.array([_split_of(path) for path in kept]), chosen,
+        name=np.array([path.as_posix() for path in kept]),
+    )  # fmt: skip
+    return ReadResult(data, "class folders", tuple(bad), (*_resized(sizes), *missing_classes(data)))
+
+
+def _class_of(path: PurePath) -> str | None:
+    known = {*FER7.names, *FERPLUS8.names}
+    return next((name for part in reversed(path.parts[:-1]) if (name := canonical_name(part)) in known), None)
+
+
+def _no_class(path: PurePath, labels: LabelSet) -> str:
+    folder = path.parent.name or "no folder"
+    return f"a class folder must be one of {', '.join(labels.names)} (any case or wording), got {folder!r}"
+
+
+def _split_of(path: PurePath) -> str:
+    for prefix, usage in OFFICIAL_PREFIXES.items():
+        if path.name.startswith(prefix):
+            return usage
+    keys = (part.lower().replace("_", "").replace("-", "").replace(" ", "") for part in reversed(path.parts[:-1]))
+    return next((SPLIT_FOLDERS[key] for key in keys if key in SPLIT_FOLDERS), UNSPLIT)
+
+
+def _empty_classes(root: Path, pictures: list[Path]) -> list[BadRow]:
+    filled = {parent for path in pictures for parent in path.parents}
+    known = {*FER7.names, *FERPLUS8.names}
+    empty = [path for path in list_folders(root) if canonical_name(path.name) in known and path not in filled]
+    reason = "a class folder must hold a picture, this one is empty; fill or remove it"
+    return [BadRow(f"{path.relative_to(root).as_posix()}/", reason) for path in empty]
+
+
+def _resized(shapes: set[tuple[int, ...]]) -> tuple[str, ...]:
+    others = sorted(shapes - {(CROP_PX, CROP_PX)})
+    if not others:
+        return ()
+    (h1, w1), (h2, w2) = others[0][:2], others[-1][:2]
+    sizes = f"{w1}x{h1}" if len(others) == 1 else f"{len(others)} other sizes, {w1}x{h1} to {w2}x{h2},"
+    return (f"pictures of {sizes} were resized to {CROP_PX}x{CROP_PX}",)

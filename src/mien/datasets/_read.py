@@ -1,0 +1,130 @@
+"""The reader that looks at a file and picks the right one of the others."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from mien.datasets._arrays import read_npz, read_parquet
+from mien.datasets._files import cached, content_digest
+from mien.datasets._folders import list_folders, list_pictures, read_folders
+from mien.datasets._tables import (
+    PATH_NAMES,
+    Table,
+    is_votes_header,
+    listed_pictures,
+    read_list_table,
+    read_pixel_table,
+    with_table,
+)
+from mien.datasets._values import USAGES, CropDataset, ReadResult
+from mien.datasets._votes import join_votes, read_ferplus_votes
+from mien.errors import InputError
+from mien.labels import FER7, LabelSet, label_set
+
+
+def read_dataset(
+    path: str | Path,
+    *,
+    votes_path: str | Path | None = None,
+    labels: LabelSet | str | None = None,
+    skip_bad: bool = False,
+    cache: bool = True,
+) -> ReadResult:
+    """Read a data set of any known format; the format is found by looking at the file.
+
+    Known are `fer2013.csv` (emotion, pixels, Usage), the challenge's `train.csv` and unlabelled `test.csv`, the
+    five-class `ferdata.csv`, a list CSV (path, label), class folders in the usual layouts, and the `.npz` and
+    `.parquet` that `write_dataset` makes. What took long to parse is kept beside the source and used again while the
+    content is the same.
+
+    Args:
+        path: File or folder.
+        votes_path: FER+'s `fer2013new.csv`, joined by image name (Barsoum et al. 2016).
+        labels: Label set of the numbers in a CSV, or its key; None decides by looking, and says so in the notes.
+        skip_bad: Leave malformed rows and pictures out, listed in the result, instead of refusing the whole.
+        cache: Whether to keep and use the parsed copy.
+
+    Raises:
+        InputError: The file is of no known format or malformed; bad rows are named by number.
+        MissingExtraError: A `.parquet` file without the extra `data`.
+    """
+    source = Path(path)
+    asked = label_set(labels) if isinstance(labels, str) else labels
+    if not source.exists():
+        raise InputError(f"no file or folder {source}; give the path of a data set")
+    try:
+        result = _read_source(source, asked, skip_bad=skip_bad, cache=cache)
+    except OSError as error:
+        raise InputError(f"cannot read {source}: {error.strerror or error}") from error
+    if votes_path is None:
+        return result
+    data, notes = join_votes(result.data, votes_path)
+    return replace(result, data=data, notes=(*result.notes, *notes))
+
+
+def _read_source(source: Path, labels: LabelSet | None, *, skip_bad: bool, cache: bool) -> ReadResult:
+    options = f"{labels.key if labels else 'any'}-{skip_bad}"
+    if source.is_dir():
+        paths = [*list_folders(source), *list_pictures(source)]
+        return _parsed(source, paths, options, cache, lambda: read_folders(source, labels, skip_bad=skip_bad))
+    with source.open("rb") as file:
+        magic = file.read(4)
+    if magic == b"PAR1":
+        return read_parquet(source, labels, skip_bad=skip_bad)
+    if magic == b"PK\3\4":
+        return read_npz(source, labels)
+    if b"\0" in magic:
+        raise InputError(f"{source} is no data set; known are CSV, class folders, .npz and .parquet")
+    return _read_table(source, labels, options, skip_bad=skip_bad, cache=cache)
+
+
+def _read_table(source: Path, labels: LabelSet | None, options: str, *, skip_bad: bool, cache: bool) -> ReadResult:
+    header = with_table(source, lambda table: table.header)
+    if "pixels" in header:
+        return _parsed(source, [source], options, cache, lambda: read_pixel_table(source, labels, skip_bad=skip_bad))
+    if is_votes_header(header):
+        raise InputError(
+            f"{source} holds FER+ votes, no pictures; give fer2013.csv and this file as votes_path (--votes)"
+        )
+    if not set(PATH_NAMES) & set(header):
+        raise Table(source, header, iter(())).lacks("pixels (or path and label)")
+    paths = [source, *listed_pictures(source)]
+    return _parsed(source, paths, options, cache, lambda: read_list_table(source, labels, skip_bad=skip_bad))
+
+
+def _parsed(source: Path, paths: list[Path], options: str, cache: bool, parse: Callable[[], ReadResult]) -> ReadResult:
+    if not cache:
+        return parse()
+    return cached(source, f"{options}-{content_digest(source.parent, paths)}", parse)
+
+
+def read_fer2013(csv_path: str | Path, *, votes_path: str | Path | None = None, cache: bool = True) -> CropDataset:
+    """Read Kaggle's `fer2013.csv` and, where given, the FER+ votes of the same rows.
+
+    The parsed crops are kept in an `.npz` file beside the CSV and used again while the CSV's content is the same.
+
+    Args:
+        csv_path: File with the columns emotion, pixels and Usage (Goodfellow et al. 2013).
+        votes_path: `fer2013new.csv` with ten vote columns, one row per row of `csv_path` (Barsoum et al. 2016).
+        cache: Whether to keep and use the parsed copy.
+
+    Returns:
+        All rows in file order.
+
+    Raises:
+        InputError: A column is missing, a row is malformed (its number is named) or the two files do not match.
+    """
+    path = Path(csv_path)
+    if not path.is_file():
+        raise InputError(f"no file {path}; give the path of Kaggle's fer2013.csv")
+    with_table(path, _check_official)
+    data = _read_source(path, None, skip_bad=False, cache=cache).data
+    if data.labels != FER7 or not set(data.usage.tolist()) <= set(USAGES):
+        data = read_pixel_table(path, FER7, skip_bad=False, usages=USAGES).data
+    return data if votes_path is None else replace(data, votes=read_ferplus_votes(votes_path, data.usage))
+
+
+def _check_official(table: Table) -> None:
+    missing = [name for name in ("emotion", "pixels", "Usage") if name.lower() not in table.header]
+    if missing:
+        raise table.lacks(", ".join(missing))

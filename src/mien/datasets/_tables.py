@@ -1,0 +1,310 @@
+"""Tables of crops: FER2013 in its CSV forms, the five-class file, and lists of pictures."""
+
+import csv
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.datasets._folders import read_crop
+from mien.datasets._values import (
+    CROP_PX,
+    SPLIT_NAMES,
+    TEST,
+    TRAINING,
+    UNLABELLED,
+    UNSPLIT,
+    VOTE_COLUMNS,
+    BadRow,
+    CropDataset,
+    ReadResult,
+    label_set_of_names,
+    missing_classes,
+    refuse_bad_rows,
+)
+from mien.errors import InputError
+from mien.labels import FER7, FIVE, LabelSet, canonical_name
+
+LABEL_NAMES = ("emotion", "label", "class", "expression")
+PATH_NAMES = ("path", "file", "filename", "image", "image_path")
+SPLIT_COLUMN_NAMES = ("usage", "split")
+HARMLESS_NAMES = ("", "id", "row", "index", "name")
+FIVE_EVIDENCE_ROWS = 1000  # with so many rows and nothing above 4, no surprise or neutral face is no accident
+T = TypeVar("T")
+
+DIGIT_OR_SPACE = np.zeros(256, np.bool_)
+DIGIT_OR_SPACE[[*b"0123456789 "]] = True
+
+
+@dataclass(frozen=True)
+class Table:
+    """An open CSV: the names of its columns, lower-cased, and an iterator of (line number, fields)."""
+
+    path: Path
+    header: tuple[str, ...]
+    rows: Iterator[tuple[int, list[str]]]
+
+    def column(self, names: tuple[str, ...]) -> int | None:
+        """Return the number of the first column with one of these names, or None."""
+        return next((self.header.index(name) for name in names if name in self.header), None)
+
+    def lacks(self, what: str) -> InputError:
+        """Return the error for a missing column."""
+        found = ", ".join(self.header)[:200] or "nothing"
+        return InputError(f"{self.path} lacks the column(s) {what}; its first line has {found}")
+
+
+def with_table(path: Path, use: Callable[[Table], T]) -> T:
+    """Open a CSV, hand it to `use`, and turn what the csv module dislikes into an error with a line number."""
+    with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
+        reader = csv.reader(file, skipinitialspace=True)
+        try:
+            header = tuple(name.strip().lower() for name in next(reader, []))
+            rows = ((reader.line_num, fields) for fields in reader if fields)
+            return use(Table(path, header, rows))
+        except csv.Error as error:
+            raise InputError(f"{path}, line {reader.line_num}: {error}; is a quote left open?") from error
+
+
+@dataclass
+class _Rows:
+    """Rows collected so far; a label is a number or a name until the label set is known."""
+
+    width: int
+    bad: list[BadRow] = field(default_factory=list)
+    crops: list[NDArray[np.uint8]] = field(default_factory=list)
+    label: list[int | str] = field(default_factory=list)
+    usage: list[str] = field(default_factory=list)
+    name: list[str] = field(default_factory=list)
+    line: list[int] = field(default_factory=list)
+
+    def add(self, line: int, crop: NDArray[np.uint8], label: int | str, usage: str, name: str) -> None:
+        """Append one row."""
+        self.line.append(line)
+        self.crops.append(crop)
+        self.label.append(label)
+        self.usage.append(usage)
+        self.name.append(name)
+
+
+class RowError(ValueError):
+    """What is wrong with one row; never leaves this module."""
+
+
+def read_pixel_table(
+    path: Path, labels: LabelSet | None, *, skip_bad: bool, usages: tuple[str, ...] = SPLIT_NAMES
+) -> ReadResult:
+    """Read a CSV with a column of pixels: FER2013 and all that descends from it.
+
+    Args:
+        path: The file.
+        labels: What the numbers in its label column mean; None decides by the numbers, see `_number_set`.
+        skip_bad: Leave malformed rows out instead of refusing the file.
+        usages: The splits that a Usage column may name.
+
+    Raises:
+        InputError: A column is missing or rows are malformed; they are named by line number.
+    """
+    return with_table(path, lambda table: _read_pixel_rows(table, labels, skip_bad=skip_bad, usages=usages))
+
+
+def _read_pixel_rows(table: Table, labels: LabelSet | None, *, skip_bad: bool, usages: tuple[str, ...]) -> ReadResult:
+    label_at, usage_at = table.column(LABEL_NAMES), table.column(SPLIT_COLUMN_NAMES)
+    pixels_at = table.column(("pixels",))
+    if pixels_at is None:
+        raise table.lacks("pixels")
+    if label_at is None and set(table.header) - {"pixels", *SPLIT_COLUMN_NAMES, *HARMLESS_NAMES}:
+        raise table.lacks("emotion")
+    default_usage = TEST if label_at is None else TRAINING
+    rows = _Rows(len(table.header))
+    for number, (line, fields) in enumerate(table.rows):
+        try:
+            _check_width(fields, rows.width)
+            crop = parse_pixels(fields[pixels_at])
+            label = UNLABELLED if label_at is None else _parse_label(fields[label_at])
+            usage = default_usage if usage_at is None else _parse_usage(fields[usage_at], usages)
+            rows.add(line, crop, label, usage, row_name(number))
+        except RowError as error:
+            rows.bad.append(BadRow(f"line {line}", str(error)))
+    shape = "FER2013 CSV" if usage_at is not None else "challenge CSV"
+    return _finish(table.path, rows, labels, skip_bad, "unlabelled CSV" if label_at is None else shape)
+
+
+def row_name(number: int) -> str:
+    """Return FER+'s name of a row of FER2013, counted from 0."""
+    return f"fer{number:07d}.png"
+
+
+def _check_width(fields: list[str], width: int) -> None:
+    if len(fields) != width:
+        raise RowError(f"a row must have {width} fields, got {len(fields)}")
+
+
+def parse_pixels(text: str) -> NDArray[np.uint8]:
+    """Return the (48, 48) uint8 crop that 2,304 numbers between spaces spell.
+
+    Args:
+        text: The numbers, row by row from the top left, 0 to 255.
+
+    Raises:
+        RowError: It is something else.
+    """
+    wanted = CROP_PX * CROP_PX
+    letters = np.frombuffer(text.encode("ascii", "replace"), np.uint8)
+    if DIGIT_OR_SPACE[letters].all():
+        values = np.fromstring(text, dtype=np.int64, sep=" ") if text.strip() else np.zeros(0, np.int64)
+    else:
+        values = np.array([_parse_pixel(word) for word in text.split()], dtype=np.int64)
+    if len(values) != wanted:
+        raise RowError(
+            f"pixels must be {wanted} numbers ({CROP_PX}x{CROP_PX}), got {len(values)}{_square(len(values))}"
+        )
+    if values.min() < 0 or values.max() > 255:
+        raise RowError(f"pixels must be 0 to 255, got {values.min()} to {values.max()}")
+    return values.astype(np.uint8).reshape(CROP_PX, CROP_PX)
+
+
+def _parse_pixel(word: str) -> int:
+    try:
+        return max(-(2**31), min(int(word), 2**31))
+    except ValueError:
+        raise RowError(f"pixels must be whole numbers between spaces, got {word[:20]!r}") from None
+
+
+def _square(count: int) -> str:
+    side = round(count**0.5)
+    return f" (a {side}x{side} picture)" if count and side * side == count else ""
+
+
+def _parse_label(text: str) -> int | str:
+    text = text.strip()
+    if not text:
+        raise RowError("the label is empty")
+    try:
+        return int(text)
+    except ValueError:
+        return canonical_name(text)
+
+
+def _parse_usage(text: str, usages: tuple[str, ...]) -> str:
+    if text.strip() not in usages:
+        raise RowError(f"Usage must be one of {', '.join(usages)}, got {text!r}")
+    return text.strip()
+
+
+def read_list_table(path: Path, labels: LabelSet | None, *, skip_bad: bool) -> ReadResult:
+    """Read a CSV with a column of paths and one of labels, names or numbers; paths count from the CSV's folder.
+
+    Args:
+        path: The file.
+        labels: What numbers in its label column mean; None decides as for `read_pixel_table`.
+        skip_bad: Leave malformed rows out instead of refusing the file.
+
+    Raises:
+        InputError: A column is missing or rows are malformed; they are named by line number.
+    """
+    return with_table(path, lambda table: _read_list_rows(table, labels, skip_bad=skip_bad))
+
+
+def _read_list_rows(table: Table, labels: LabelSet | None, *, skip_bad: bool) -> ReadResult:
+    path_at, label_at = table.column(PATH_NAMES), table.column(LABEL_NAMES)
+    usage_at = table.column(SPLIT_COLUMN_NAMES)
+    if path_at is None or label_at is None:
+        raise table.lacks("path, label" if path_at is None else "label")
+    rows = _Rows(len(table.header))
+    for line, fields in table.rows:
+        try:
+            _check_width(fields, rows.width)
+            crop = _read_listed(table.path.parent / fields[path_at])
+            usage = UNSPLIT if usage_at is None else _parse_usage(fields[usage_at], SPLIT_NAMES)
+            rows.add(line, crop, _parse_label(fields[label_at]), usage, fields[path_at])
+        except RowError as error:
+            rows.bad.append(BadRow(f"line {line}", str(error)))
+    return _finish(table.path, rows, labels, skip_bad, "list of pictures")
+
+
+def _read_listed(picture: Path) -> NDArray[np.uint8]:
+    try:
+        return read_crop(picture)
+    except InputError as error:
+        raise RowError(str(error)) from None
+
+
+def listed_pictures(path: Path) -> list[Path]:
+    """Return the pictures of a list CSV that exist, for a digest of its content."""
+
+    def collect(table: Table) -> list[Path]:
+        at = table.column(PATH_NAMES)
+        if at is None:
+            raise table.lacks("path, label")
+        found = (path.parent / fields[at] for _, fields in table.rows if len(fields) > at)
+        return [picture for picture in found if picture.is_file()]
+
+    return with_table(path, collect)
+
+
+def _finish(path: Path, rows: _Rows, labels: LabelSet | None, skip_bad: bool, shape: str) -> ReadResult:
+    chosen, notes = _label_set_of(path, rows.label, labels)
+    label, known = _to_numbers(rows, chosen)
+    if not skip_bad:
+        refuse_bad_rows(path, rows.bad)
+    if not known.any():
+        gone = f"; all {len(rows.bad):,} were left out: {rows.bad[0]}" if rows.bad else "; is the download complete?"
+        raise InputError(f"{path} has no usable rows{gone}")
+    kept = np.flatnonzero(known)
+    data = CropDataset(
+        np.stack([rows.crops[i] for i in kept]), label[known], np.array(rows.usage)[known], chosen,
+        name=np.array(rows.name)[known],
+    )  # fmt: skip
+    shape = f"five-class {shape}" if chosen == FIVE else shape
+    return ReadResult(data, shape, tuple(rows.bad), (*notes, *missing_classes(data)))
+
+
+def _to_numbers(rows: _Rows, labels: LabelSet) -> tuple[NDArray[np.int8], NDArray[np.bool_]]:
+    """Return label numbers and which rows have a valid one; the others become bad rows."""
+    numbers: dict[int | str, int] = {UNLABELLED: UNLABELLED} if set(rows.label) == {UNLABELLED} else {}
+    numbers |= {number: number for number in range(len(labels))}
+    numbers |= {name: number for number, name in enumerate(labels.names)}
+    label = np.array([numbers.get(value, -2) for value in rows.label], np.int8)
+    for i in np.flatnonzero(label == -2):
+        rule = f"0 to {len(labels) - 1} or one of {', '.join(labels.names)}"
+        rows.bad.append(BadRow(f"line {rows.line[i]}", f"the label must be {rule}, got {rows.label[i]!r}"))
+    rows.bad.sort(key=lambda row: int(row.where.split()[1]))
+    return label, label != -2
+
+
+def _label_set_of(path: Path, values: list[int | str], asked: LabelSet | None) -> tuple[LabelSet, tuple[str, ...]]:
+    if asked is not None:
+        return asked, ()
+    names = {value for value in values if isinstance(value, str)}
+    numbers = {value for value in values if isinstance(value, int)}
+    if names:
+        return label_set_of_names(names), ()
+    return _number_set(path, max(numbers, default=UNLABELLED), len(values))
+
+
+def _number_set(path: Path, largest: int, rows: int) -> tuple[LabelSet, tuple[str, ...]]:
+    """Tell FER2013's numbers from the five-class file's, which have no 5 and 6."""
+    if not 0 <= largest <= 4:
+        return FER7, ()
+    if path.stem.lower().startswith("ferdata") or rows >= FIVE_EVIDENCE_ROWS:
+        return FIVE, (
+            f"no label is above 4: taken for the five-class file ({_spelled(FIVE)}); "
+            'for FER2013\'s numbers give labels="fer2013"',
+        )
+    return FER7, (
+        f"no label is above 4, but with {rows:,} rows that may be chance: taken for FER2013's numbers "
+        f'({_spelled(FER7)}); for the five-class file give labels="five"',
+    )
+
+
+def _spelled(labels: LabelSet) -> str:
+    return ", ".join(f"{number} {name}" for number, name in enumerate(labels.names))
+
+
+def is_votes_header(header: tuple[str, ...]) -> bool:
+    """Return whether these are the columns of FER+'s `fer2013new.csv`, which holds no picture."""
+    return set(name.lower() for name in VOTE_COLUMNS) <= set(header)

@@ -1,0 +1,92 @@
+"""One picture in halving sizes, and bilinear samples of boxes from the size that fits: fast and free of aliasing."""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+REMAP_LIMIT_PX = 32767  # cv2.remap refuses longer sides of source and result
+GRAY = (128, 128, 128)  # what lies beyond the border
+
+Floats = NDArray[np.float32]
+Image = NDArray[np.uint8]
+
+
+class Octaves:
+    """A picture at full, half, quarter… size, each made when first needed. Belongs to one thread."""
+
+    def __init__(self, image: Image) -> None:
+        """Start with the full size.
+
+        Args:
+            image: (H, W, 3) uint8.
+        """
+        self._images = [image]
+        self.height, self.width = image.shape[:2]
+
+    def at(self, octave: int) -> Image:
+        """Return the picture halved `octave` times, or as often as leaves a pixel in both directions."""
+        while len(self._images) <= octave:
+            last = self._images[-1]
+            height, width = last.shape[:2]
+            if min(height, width) < 2:
+                return last
+            self._images.append(_resize(last, width // 2, height // 2))
+        return self._images[octave]
+
+    def scaled(self, width: int, height: int) -> Image:
+        """Return the picture at a smaller size, resampled from the smallest octave that is not smaller.
+
+        Args:
+            width: Wanted width, pixels, at most that of the picture.
+            height: Wanted height, pixels, at most that of the picture.
+        """
+        octave = int(np.log2(max(1.0, min(self.width / width, self.height / height))))
+        while octave and (self.at(octave).shape[0] < height or self.at(octave).shape[1] < width):
+            octave -= 1  # an odd side was rounded down
+        return _resize(self.at(octave), width, height)
+
+    def sample(self, squares: Floats, size: int) -> Image:
+        """Return the content of square boxes at one size, by bilinear interpolation; gray beyond the border.
+
+        Args:
+            squares: (N, 4) float32 boxes, pixels of the full picture.
+            size: Side of the result, pixels.
+
+        Returns:
+            (N, size, size, 3) uint8.
+        """
+        crops = np.empty((len(squares), size, size, 3), np.uint8)
+        octave = self._fitting(squares[:, 2] - squares[:, 0], size)
+        for number in np.unique(octave):
+            chosen = np.flatnonzero(octave == number)
+            crops[chosen] = _sample(self.at(int(number)), squares[chosen], size, (self.width, self.height))
+        return crops
+
+    def _fitting(self, side: Floats, size: int) -> NDArray[np.int64]:
+        """Return the octave in which a box is at least `size` pixels wide and less than twice that."""
+        longest = max(self.width, self.height)
+        lowest = int(np.ceil(np.log2(max(1.0, longest / (REMAP_LIMIT_PX - 1)))))
+        highest = int(np.log2(min(self.width, self.height)))
+        octave = np.log2(np.maximum(side, 1) / size).astype(np.int64)
+        return np.clip(octave, lowest, max(lowest, highest))
+
+
+def _resize(image: Image, width: int, height: int) -> Image:
+    if image.shape[:2] == (height, width):
+        return image
+    resized: Image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+    return resized
+
+
+def _sample(image: Image, squares: Floats, size: int, full: tuple[int, int]) -> Image:
+    height, width = image.shape[:2]
+    place = (np.arange(size, dtype=np.float32) + 0.5) / size
+    side = squares[:, 2:] - squares[:, :2]
+    x = (squares[:, :1] + side[:, :1] * place) * (width / full[0]) - 0.5  # cv2 counts from the centre of the first pixel
+    y = (squares[:, 1:2] + side[:, 1:] * place) * (height / full[1]) - 0.5
+    shape = (len(squares), size, size)
+    map_x = np.broadcast_to(x[:, None, :], shape).reshape(-1, size)
+    map_y = np.broadcast_to(y[:, :, None], shape).reshape(-1, size)
+    sampled = cv2.remap(image, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=GRAY)
+    crops: Image = sampled.reshape(*shape, 3)
+    return crops

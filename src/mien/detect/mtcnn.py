@@ -1,0 +1,148 @@
+"""MTCNN, the default detector: a cascade of three small networks (Zhang et al. 2016, arXiv 1604.02878).
+
+P-Net slides over a pyramid of the picture and proposes boxes, R-Net rejects most of them, O-Net decides, refines the box
+and finds five landmarks. Stages, thresholds and overlap limits are those of the published cascade. Boxes are kept as
+floating-point edges (no rounding to pixels between the stages), and pictures are reduced by area averaging.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.detect import DetectorSettings
+from mien.detect._boxes import logit, move_sides, sigmoid, squared, suppress
+from mien.detect._mtcnn_nets import ONET_PX, PNET_CELL_PX, RNET_PX, load_networks, run
+from mien.detect._octaves import Octaves
+from mien.errors import InputError
+from mien.faces import Faces, check_image
+
+DEFAULT_THRESHOLD = 0.8
+LEVEL_OVERLAP, PROPOSAL_OVERLAP, REFINED_OVERLAP, FINAL_OVERLAP = 0.5, 0.7, 0.7, 0.7
+PNET_STRIDE_PX = 2
+STRIPE_PX = 65536  # pixels that P-Net sees in one run: bounds its memory on large pictures
+RNET_BATCH, ONET_BATCH = 64, 16  # likewise for pictures of crowds
+
+Floats = NDArray[np.float32]
+
+
+class MtcnnDetector:
+    """Finds faces and their five landmarks. Safe to share between threads, and picklable."""
+
+    def __init__(self, settings: DetectorSettings | None = None) -> None:
+        """Load the networks.
+
+        Args:
+            settings: Uses `min_face_px`, `threshold` (default 0.8), `proposal_thresholds`, `pyramid_factor`, `threads`.
+
+        Raises:
+            ModelError: The weights of the `mtcnn` wheel are missing or not the known ones.
+        """
+        self._settings = settings or DetectorSettings()
+        load_networks(self._settings.threads)
+
+    def detect(self, image: NDArray[np.uint8]) -> Faces:
+        """Return the faces of one picture, best first, with landmarks; an empty `Faces` where there is none.
+
+        Args:
+            image: (H, W, 3) uint8 RGB.
+
+        Returns:
+            Faces with `score` from O-Net's softmax; boxes are not square and may reach beyond the border.
+
+        Raises:
+            InputError: `image` is something else.
+        """
+        octaves = Octaves(check_image(image))
+        candidates = self._propose(octaves)
+        candidates = self._reject(octaves, candidates)
+        faces = self._look_closely(octaves, squared(candidates))
+        threshold = DEFAULT_THRESHOLD if self._settings.threshold is None else self._settings.threshold
+        faces = faces[faces.score >= threshold]
+        return faces[suppress(faces.xyxy, faces.score, FINAL_OVERLAP, of="smaller")]
+
+    def refine(self, image: NDArray[np.uint8], xyxy: Floats) -> Faces:
+        """Look again at faces whose place is roughly known, with the cascade's last stage only.
+
+        Much cheaper than `detect`: for following faces from one frame of a film to the next.
+
+        Args:
+            image: (H, W, 3) uint8 RGB.
+            xyxy: (N, 4) float32, boxes around the faces, pixels; a tenth of the side off is no problem.
+
+        Returns:
+            N faces in the order of `xyxy`, none dropped: box, landmarks and score of what is there now. A score below
+            the threshold says that the face is gone.
+
+        Raises:
+            InputError: `image` or `xyxy` is something else.
+        """
+        check_image(image)
+        boxes = np.asarray(xyxy)
+        if boxes.ndim != 2 or boxes.shape[1] != 4 or not np.isfinite(boxes).all():
+            raise InputError(f"xyxy must be (N, 4) finite numbers, got {boxes.shape} {boxes.dtype}; pass faces.xyxy")
+        return self._look_closely(Octaves(image), squared(boxes.astype(np.float32)))
+
+    def _propose(self, octaves: Octaves) -> Floats:
+        """Return (N, 4) boxes that P-Net takes for faces, over all levels of the pyramid."""
+        boxes, logits, levels = [], [], []
+        for number, (width, height) in enumerate(self._level_sizes(octaves.width, octaves.height)):
+            cells, level_logits = self._scan(octaves.scaled(width, height))
+            ratio = np.array([octaves.width / width, octaves.height / height] * 2, np.float32)
+            boxes.append(cells * ratio)
+            logits.append(level_logits)
+            levels.append(np.full(len(cells), number, np.int64))
+        if not boxes:
+            return np.zeros((0, 4), np.float32)
+        xyxy, score, level = np.concatenate(boxes), np.concatenate(logits), np.concatenate(levels)
+        kept = suppress(xyxy, score, LEVEL_OVERLAP, group=level)
+        return xyxy[kept[suppress(xyxy[kept], score[kept], PROPOSAL_OVERLAP)]]
+
+    def _level_sizes(self, width: int, height: int) -> Iterator[tuple[int, int]]:
+        """Yield (width, height) of the pyramid: faces of `min_face_px` fill P-Net's cell first, then larger ones."""
+        scale = PNET_CELL_PX / self._settings.min_face_px
+        while min(width, height) * scale >= PNET_CELL_PX:
+            yield round(width * scale), round(height * scale)
+            scale *= self._settings.pyramid_factor
+
+    def _scan(self, level: NDArray[np.uint8]) -> tuple[Floats, Floats]:
+        """Return the boxes (N, 4) and logits (N,) of P-Net on one level, in its pixels."""
+        pnet = load_networks(self._settings.threads).pnet
+        found = np.concatenate([run(pnet, stripe[None])[0] for stripe in _stripes(level)], axis=1)
+        row, column = np.nonzero(found[4] > logit(self._settings.proposal_thresholds[0]))
+        corner = np.stack([column, row], axis=1).astype(np.float32) * PNET_STRIDE_PX
+        cells = np.concatenate([corner, corner + PNET_CELL_PX], axis=1)
+        return move_sides(cells, found[:4, row, column].T), found[4, row, column]
+
+    def _reject(self, octaves: Octaves, candidates: Floats) -> Floats:
+        """Return (N, 4) boxes that R-Net too takes for faces, with its corrections."""
+        rnet = load_networks(self._settings.threads).rnet
+        squares = squared(candidates)
+        found = [np.zeros((0, 5), np.float32)]
+        for start in range(0, len(squares), RNET_BATCH):
+            found.append(run(rnet, octaves.sample(squares[start : start + RNET_BATCH], RNET_PX)))
+        values = np.concatenate(found)
+        kept = np.flatnonzero(values[:, 4] > logit(self._settings.proposal_thresholds[1]))
+        boxes = move_sides(squares[kept], values[kept, :4])
+        return boxes[suppress(boxes, values[kept, 4], REFINED_OVERLAP)]
+
+    def _look_closely(self, octaves: Octaves, squares: Floats) -> Faces:
+        """Return what O-Net says of each square, in order."""
+        onet = load_networks(self._settings.threads).onet
+        found = [np.zeros((0, 15), np.float32)]
+        for start in range(0, len(squares), ONET_BATCH):
+            found.append(run(onet, octaves.sample(squares[start : start + ONET_BATCH], ONET_PX)))
+        values = np.concatenate(found)
+        places = values[:, 4:14].reshape(-1, 2, 5).transpose(0, 2, 1)
+        side = squares[:, None, 2:] - squares[:, None, :2]
+        landmarks = np.ascontiguousarray(squares[:, None, :2] + places * side)
+        return Faces(move_sides(squares, values[:, :4]), sigmoid(values[:, 14]), landmarks)
+
+
+def _stripes(level: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
+    """Yield horizontal stripes of a level, overlapping so that P-Net's results, stacked, are those of the whole."""
+    height, width = level.shape[:2]
+    overlap = PNET_CELL_PX - PNET_STRIDE_PX
+    step = max(PNET_CELL_PX, STRIPE_PX // width) // PNET_STRIDE_PX * PNET_STRIDE_PX
+    for top in range(0, max(height - overlap, 1), step):
+        yield level[top : top + step + overlap]

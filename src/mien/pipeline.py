@@ -1,0 +1,183 @@
+"""`Analyzer`: detector, alignment and expression model put together."""
+
+import functools
+import logging
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.align import crop_faces
+from mien.detect import Detector, DetectorSettings, create_detector
+from mien.errors import InputError, MienError
+from mien.faces import Faces, Frame
+from mien.hub import DEFAULT_MODEL, load_model
+from mien.models import ExpressionModel, RuntimeSettings
+from mien.sources import Failed, Item, Source, SourceSettings, load, read_image
+
+DEFAULT_DETECTOR = "mtcnn"
+
+Result = tuple[Frame, Faces] | Failed
+
+logger = logging.getLogger(__name__)
+
+
+class Analyzer:
+    """Finds the faces of pictures and the expression of each. Safe to call from several threads at once.
+
+    Attributes:
+        detector: The face detector.
+        model: The expression model.
+        labels: The label set of the answers.
+    """
+
+    def __init__(
+        self,
+        *,
+        detector: str | Detector = DEFAULT_DETECTOR,
+        model: str | ExpressionModel = DEFAULT_MODEL,
+        labels: str | None = None,
+        detector_settings: DetectorSettings | None = None,
+        runtime: RuntimeSettings | None = None,
+    ) -> None:
+        """Open the detector and the model.
+
+        Args:
+            detector: A name of `mien.detect.DETECTORS`, or any object with a `detect` method.
+            model: A name from the catalogue, the path of an ONNX file, or an open model.
+            labels: `"fer2013"` (7 classes) or `"ferplus"` (8 classes); None takes the model's first.
+            detector_settings: For a detector given by name.
+            runtime: Device, threads and memory for a model given by name.
+
+        Raises:
+            InputError: Unknown detector or label set.
+            ModelError: Unknown or unusable model.
+            MissingExtraError: The detector's extra is not installed.
+        """
+        self.model = model if isinstance(model, ExpressionModel) else load_model(model, runtime=runtime)
+        self.labels = self.model.card.label_set(labels)
+        self.detector = create_detector(detector, detector_settings) if isinstance(detector, str) else detector
+
+    def analyze(self, image: NDArray[np.uint8]) -> Faces:
+        """Return the faces of one picture with their probabilities.
+
+        Args:
+            image: (H, W, 3) uint8 RGB.
+
+        Returns:
+            The faces, best first; empty where there is none.
+
+        Raises:
+            InputError: Not such an array; the message says what to do.
+        """
+        return self.analyze_frames([Frame(image)])[0]
+
+    def analyze_frames(self, frames: Sequence[Frame]) -> list[Faces]:
+        """Return the faces of several frames; all their faces go through the network in one batch.
+
+        Args:
+            frames: Any number of frames.
+
+        Returns:
+            One `Faces` per frame, with its source, number and time.
+        """
+        found = [self.detector.detect(frame.image).at(frame) for frame in frames]
+        crops = [crop_faces(frame.image, faces) for frame, faces in zip(frames, found, strict=True)]
+        if not crops:
+            return []
+        probs = self.model.predict_proba(np.concatenate(crops), head=self.labels.key)
+        ends = np.cumsum([len(faces) for faces in found])[:-1]
+        return [faces.with_probs(p, self.labels) for faces, p in zip(found, np.split(probs, ends), strict=True)]
+
+    def stream(self, frames: Iterable[Frame], *, batch_size: int = 8) -> Iterator[tuple[Frame, Faces]]:
+        """Yield every frame with its faces, holding at most `batch_size` frames in memory.
+
+        Args:
+            frames: Any number of frames, read as they are needed.
+            batch_size: Frames whose faces share a batch.
+        """
+        if batch_size < 1:
+            raise InputError(f"batch_size must be at least 1, got {batch_size}")
+        iterator = iter(frames)
+        while batch := list(islice(iterator, batch_size)):
+            yield from zip(batch, self.analyze_frames(batch), strict=True)
+
+
+    def map_items(
+        self, items: Iterable[Item], *, settings: SourceSettings | None = None, workers: int | None = None
+    ) -> Iterator[Result]:
+        """Load and analyze pictures in several threads; results come in order, and no picture costs another.
+
+        At most `2 * workers` pictures are in memory. Stopping the iteration early stops the work.
+
+        Args:
+            items: From `mien.sources.expand`.
+            settings: Limits on what is read.
+            workers: Threads; None takes one per CPU core.
+
+        Yields:
+            `(frame, faces)`, or a `Failed` in the place of a picture that gave no result.
+        """
+        count = workers or os.cpu_count() or 1
+        limits = settings or SourceSettings()
+        pending: deque[Future[Result]] = deque()
+        with ThreadPoolExecutor(count, thread_name_prefix="mien") as pool:
+            try:
+                for item in items:
+                    pending.append(pool.submit(self._load_and_analyze, item, limits))
+                    if len(pending) >= 2 * count:
+                        yield pending.popleft().result()
+                while pending:
+                    yield pending.popleft().result()
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)
+
+    def _load_and_analyze(self, item: Item, settings: SourceSettings) -> Result:
+        try:
+            frame = load(item, settings=settings)
+            return frame, self.analyze_frames([frame])[0]
+        except MienError as error:
+            return Failed(item.name, error)
+        except Exception as error:
+            logger.exception("unexpected error on %s", item.name)
+            return Failed(item.name, MienError(f"{item.name}: unexpected {type(error).__name__}: {error}"))
+
+
+@functools.lru_cache(maxsize=4)
+def shared_analyzer(detector: str, model: str, labels: str | None) -> Analyzer:
+    """Return an analyzer with default settings, opened once per process.
+
+    Args:
+        detector: A name of `mien.detect.DETECTORS`.
+        model: A name from the catalogue, or the path of an ONNX file.
+        labels: Label set; None takes the model's first.
+    """
+    return Analyzer(detector=detector, model=model, labels=labels)
+
+
+def analyze(
+    image: Source, *, detector: str = DEFAULT_DETECTOR, model: str = DEFAULT_MODEL, labels: str | None = None
+) -> Faces:
+    """Return the faces of one picture and the expression of each.
+
+    The detector and the model are opened once per process and used again.
+
+    Args:
+        image: A path, an http(s) URL, an encoded picture as bytes, or an array (H, W, 3) uint8 RGB.
+        detector: A name of `mien.detect.DETECTORS`.
+        model: A name from the catalogue, or the path of an ONNX file.
+        labels: `"fer2013"` (7 classes) or `"ferplus"` (8 classes); None takes the model's first.
+
+    Returns:
+        The faces, best first; empty where there is none.
+
+    Raises:
+        SourceError: It gives no picture.
+        InputError: An array is not (H, W, 3) uint8 RGB, or a name is unknown.
+    """
+    frame = read_image(image)
+    return shared_analyzer(detector, model, labels).analyze_frames([frame])[0]

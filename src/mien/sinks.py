@@ -1,0 +1,781 @@
+"""Writers of results, chosen by extension: tables (`.jsonl`, `.csv`, `.parquet`), one picture, a folder of pictures.
+
+Every writer is a context manager, and a file appears complete or not at all: it grows under a hidden name in the same
+folder and takes its own name when the `with` block ends. An error in the block removes it. Ctrl-C does not: what was
+done by then is kept, as a valid file; a table then ends with a row whose `error` says that the run was interrupted.
+
+A table has one row per face with the columns of `columns_of`. The last one, `error`, is empty but for sources that gave
+no result, which get a row of their own with nothing else in it but the `source`. A picture without a face is a result:
+it gets a row with `source`, `frame` and `time_s`, and nothing else, unless `keep_empty` is off.
+"""
+
+import csv
+import errno
+import json
+import math
+import os
+import re
+import secrets
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self, TextIO
+from urllib.parse import unquote, urlsplit
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.errors import InputError, OutputError, require_extra
+from mien.faces import BASE_COLUMNS, Faces, Frame, Record
+from mien.labels import LabelSet
+
+Draw = Callable[[NDArray[np.uint8], Faces], NDArray[np.uint8]]
+
+ERROR = "error"
+INTERRUPTED = "interrupted: what comes after this was not analysed"
+ROWS_PER_GROUP = 8192
+JPEG_QUALITY, WEBP_QUALITY, PNG_COMPRESSION = 92, 90, 4
+MARK = b"Annotated by mien"
+LONGEST_NAME = 150  # bytes; file systems allow 255
+
+
+@dataclass(frozen=True)
+class SinkSettings:
+    """What a writer needs to know before the first result.
+
+    Attributes:
+        labels: The label set of the results, for the columns of a table.
+        draw: Draws faces on a copy of a picture; `mien.draw.draw_faces` does. Needed for pictures only.
+        keep_empty: Whether a frame without a face gets a row in tables.
+    """
+
+    labels: LabelSet
+    draw: Draw | None = None
+    keep_empty: bool = True
+
+
+class Sink(ABC):
+    """Takes the results of one frame after another. For one thread at a time."""
+
+    def __init__(self) -> None:
+        """Start open."""
+        self._closed = False
+
+    def __enter__(self) -> Self:
+        """Return the writer itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Complete the output; discard it after an error other than Ctrl-C."""
+        if kind is None:
+            self.close()
+        elif issubclass(kind, KeyboardInterrupt):
+            self.interrupt()
+        else:
+            self.discard()
+
+    def write(self, frame: Frame, faces: Faces) -> None:
+        """Add the faces of one frame.
+
+        Args:
+            frame: The frame; rows take source, number and time from it.
+            faces: Its faces; none is a result, too.
+
+        Raises:
+            InputError: The faces carry another label set, or the writer is closed.
+            OutputError: The result cannot be written; the unfinished file is removed.
+        """
+        self._check_open()
+        self._write(frame, faces)
+
+    def fail(self, source: str, message: str) -> None:
+        """Note that a source gave no result; writers of pictures have no place for it and do nothing.
+
+        Args:
+            source: The path, URL or name.
+            message: What went wrong.
+
+        Raises:
+            InputError: The writer is closed.
+            OutputError: The note cannot be written; the unfinished file is removed.
+        """
+        self._check_open()
+        self._fail(source, message)
+
+    def close(self) -> None:
+        """Complete the output; a second call does nothing.
+
+        Raises:
+            OutputError: The output cannot be completed; the unfinished file is removed.
+        """
+        if not self._closed:
+            self._closed = True
+            self._commit()
+
+    def interrupt(self) -> None:
+        """Complete the output with what is there, marked as interrupted where it has a place for that.
+
+        Raises:
+            OutputError: The output cannot be completed; the unfinished file is removed.
+        """
+        self.close()
+
+    def discard(self) -> None:
+        """Drop the unfinished output."""
+        self._closed = True
+        self._drop()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise InputError("this writer is closed; open a new one with open_sink()")
+
+    @abstractmethod
+    def _write(self, frame: Frame, faces: Faces) -> None: ...
+
+    @abstractmethod
+    def _fail(self, source: str, message: str) -> None: ...
+
+    @abstractmethod
+    def _commit(self) -> None: ...
+
+    @abstractmethod
+    def _drop(self) -> None: ...
+
+
+Factory = Callable[[Path, SinkSettings], Sink]
+
+
+def open_sink(path: str | Path, *, labels: LabelSet, draw: Draw | None = None, keep_empty: bool = True) -> Sink:
+    """Open the writer that fits a path: a known extension, or else a folder for annotated pictures.
+
+    A path is taken for a folder when it ends with a slash, has no extension, or is one and has no extension of a file
+    that mien writes. Missing folders are made.
+
+    Args:
+        path: Where the result goes.
+        labels: The label set of the results.
+        draw: Draws faces on a copy of a picture, `mien.draw.draw_faces` say; needed for pictures only.
+        keep_empty: Whether a frame without a face gets a row in tables.
+
+    Returns:
+        An open writer, for use in a `with` statement.
+
+    Raises:
+        InputError: Unknown extension (the message lists the known ones), or a picture is asked for without `draw`.
+        OutputError: Nothing can be written there.
+        MissingExtraError: The format needs an extra.
+    """
+    settings = SinkSettings(labels, draw, keep_empty)
+    target = Path(path)
+    extension = target.suffix.lower()
+    if str(path).endswith(("/", os.sep)) or not extension or (extension not in SINKS and target.is_dir()):
+        return FolderSink(target, settings)
+    if extension not in SINKS:
+        known = ", ".join(SINKS)
+        raise InputError(f"cannot write {target}: unknown extension {extension!r}; known: {known}, or a folder (dir/)")
+    return SINKS[extension](target, settings)
+
+
+# Files that appear whole ----------------------------------------------------------------------------------------------
+
+
+class PartFile:
+    """A file that grows under a hidden name and takes its own name at the end, replacing an older one."""
+
+    def __init__(self, path: Path) -> None:
+        """Choose the names; nothing is on the disk yet.
+
+        Args:
+            path: The file's own name. A link is followed.
+        """
+        self.path = Path(os.path.realpath(path))
+        self._part = self.path.with_name(f".mien-{secrets.token_hex(6)}.part")
+        self._file: IO[bytes] | None = None
+
+    def start(self) -> IO[bytes]:
+        """Make missing folders and the file, and return it, open.
+
+        Raises:
+            OutputError: Nothing can be written there.
+        """
+        try:
+            with explained(self.path):
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                self._check_replaceable()
+                self._file = self._part.open("xb")
+                return self._file
+        except BaseException:
+            self.discard()
+            raise
+
+    def _check_replaceable(self) -> None:
+        if not self.path.exists():
+            return
+        if not self.path.is_file():
+            raise OutputError(f"cannot write {self.path}: it is not a file; give the name of one, or a folder as name/")
+        if not os.access(self.path, os.W_OK):
+            raise PermissionError(errno.EACCES, "write-protected")
+
+    @contextmanager
+    def guarded(self) -> Iterator[IO[bytes]]:
+        """Give the open file; where writing fails, remove it and say why. Ctrl-C in between leaves no half a row.
+
+        Raises:
+            OutputError: The disk is full, or the like.
+        """
+        file = self._file or self.start()
+        whole = file.tell()
+        try:
+            with explained(self.path):
+                yield file
+        except OutputError:
+            self.discard()
+            raise
+        except BaseException:
+            with explained(self.path):
+                file.seek(whole)
+                file.truncate()
+            raise
+
+    def commit(self) -> None:
+        """Give the file its own name.
+
+        Raises:
+            OutputError: The last bytes cannot be written.
+        """
+        try:
+            with explained(self.path):
+                if self._file:
+                    self._file.close()
+                self._part.replace(self.path)
+        except BaseException:
+            self.discard()
+            raise
+
+    def discard(self) -> None:
+        """Remove the unfinished file, if it is there."""
+        with suppress(OSError):  # what is still buffered has no room either
+            if self._file:
+                self._file.close()
+        with suppress(OSError):
+            self._part.unlink(missing_ok=True)
+
+
+ADVICE = {
+    errno.ENOSPC: "the disk is full; free some space or write to another disk",
+    errno.EDQUOT: "the disk quota is used up; free some space or write to another disk",
+    errno.EFBIG: "the file grows larger than this disk or account allows; write to another disk or in parts",
+    errno.EACCES: "no permission; give another folder or change the permissions",
+    errno.EPERM: "no permission; give another folder or change the permissions",
+    errno.EROFS: "the disk is read-only; give a folder on another one",
+    errno.EISDIR: "it is a folder; give the name of a file",
+    errno.ENOTDIR: "part of the path is a file, not a folder; give another path",
+    errno.EEXIST: "part of the path is a file, not a folder; give another path",
+    errno.ENAMETOOLONG: "the name is too long; give a shorter one",
+}
+
+
+@contextmanager
+def explained(where: str | Path) -> Iterator[None]:
+    """Turn the errors of the operating system into an `OutputError` that names the file and what to do.
+
+    Args:
+        where: The file, or a name for it.
+
+    Raises:
+        OutputError: Instead of any `OSError` but a closed pipe.
+    """
+    try:
+        yield
+    except (OutputError, BrokenPipeError):
+        raise
+    except OSError as error:
+        why = ADVICE.get(error.errno or 0) or f"{error.strerror or error}; check the path and the disk"
+        raise OutputError(f"cannot write {where}: {why}") from error
+
+
+# Tables ---------------------------------------------------------------------------------------------------------------
+
+
+def columns_of(labels: LabelSet) -> list[str]:
+    """Return the columns of a table: `BASE_COLUMNS`, one per expression, `error`.
+
+    Args:
+        labels: The label set of the results.
+
+    Raises:
+        InputError: An expression has the name of another column.
+    """
+    taken = set(labels.names) & {*BASE_COLUMNS, ERROR}
+    if taken:
+        clash = ", ".join(sorted(taken))
+        raise InputError(f"label set {labels.key!r} has the name of another column: {clash}; rename the expression")
+    return [*BASE_COLUMNS, *labels.names, ERROR]
+
+
+def rows_of(frame: Frame, faces: Faces, labels: LabelSet, *, keep_empty: bool = True) -> list[Record]:
+    """Return the rows of one frame, every one with all the columns of `columns_of(labels)`.
+
+    Args:
+        frame: The frame; gives source, number and time.
+        faces: Its faces.
+        labels: The label set of the table.
+        keep_empty: Whether a frame without a face gets a row with its source, number and time alone.
+
+    Raises:
+        InputError: The faces carry another label set.
+    """
+    if faces.labels is not None and faces.labels.names != labels.names:
+        raise InputError(
+            f"the faces carry the label set {faces.labels.key!r}, the table is for {labels.key!r}; "
+            "open it for that one or use convert_probs()"
+        )
+    records = faces.at(frame).to_records()
+    if not records and keep_empty:
+        records = [{"source": frame.source, "frame": frame.index, "time_s": round(frame.time_s, 6)}]
+    columns = columns_of(labels)
+    return [_complete(record, columns) for record in records]
+
+
+def _complete(record: Record, columns: Sequence[str]) -> Record:
+    return {column: _storable(record.get(column)) for column in columns}
+
+
+def _storable(value: str | int | float | None) -> str | int | float | None:
+    """Return what every format can hold: no NaN, and text that is UTF-8 whatever a file name was."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode("utf-8")
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+class TableSink(Sink):
+    """Turns results into rows."""
+
+    def __init__(self, settings: SinkSettings) -> None:
+        """Check the columns.
+
+        Args:
+            settings: Label set, and whether frames without a face get a row.
+
+        Raises:
+            InputError: An expression has the name of another column.
+        """
+        super().__init__()
+        self.columns = columns_of(settings.labels)
+        self._settings = settings
+
+    def interrupt(self) -> None:
+        """Complete the table, with a last row whose `error` says that the run was interrupted.
+
+        Raises:
+            OutputError: The table cannot be completed; the unfinished file is removed.
+        """
+        if not self._closed:
+            self._add([_complete({ERROR: INTERRUPTED}, self.columns)])
+        self.close()
+
+    def _write(self, frame: Frame, faces: Faces) -> None:
+        self._add(rows_of(frame, faces, self._settings.labels, keep_empty=self._settings.keep_empty))
+
+    def _fail(self, source: str, message: str) -> None:
+        self._add([_complete({"source": source, ERROR: message}, self.columns)])
+
+    def _add(self, rows: list[Record]) -> None:
+        try:
+            self._put(rows)
+        except OutputError:
+            self.discard()
+            raise
+
+    @abstractmethod
+    def _put(self, rows: list[Record]) -> None: ...
+
+
+class JsonLinesStream(TableSink):
+    """One JSON object per row on an open text stream, standard output say, which stays open.
+
+    Each frame's rows go out at once. A reader that goes away raises BrokenPipeError, as everywhere in Python.
+    """
+
+    def __init__(self, stream: TextIO, *, labels: LabelSet, keep_empty: bool = True) -> None:
+        """Use an open stream.
+
+        Args:
+            stream: The stream; one that is not UTF-8 gets other letters than ASCII as JSON escapes.
+            labels: The label set of the results.
+            keep_empty: Whether a frame without a face gets a row.
+        """
+        super().__init__(SinkSettings(labels, keep_empty=keep_empty))
+        self._stream = stream
+        self._name = str(getattr(stream, "name", "the stream"))
+        self._ascii = not (stream.encoding or "utf-8").lower().startswith("utf")
+
+    def _put(self, rows: list[Record]) -> None:
+        with explained(self._name):
+            self._stream.write("".join(_json_line(row, ascii_only=self._ascii) for row in rows))
+            self._stream.flush()
+
+    def _commit(self) -> None:
+        """Nothing is left to do."""
+
+    def _drop(self) -> None:
+        """What is out is out."""
+
+
+def _json_line(row: Record, *, ascii_only: bool = False) -> str:
+    return json.dumps(row, ensure_ascii=ascii_only, allow_nan=False) + "\n"
+
+
+class FileTableSink(TableSink):
+    """A table in a file."""
+
+    def __init__(self, path: Path, settings: SinkSettings) -> None:
+        """Start the file.
+
+        Args:
+            path: The file.
+            settings: Label set, and whether frames without a face get a row.
+
+        Raises:
+            InputError: An expression has the name of another column.
+            OutputError: Nothing can be written there.
+        """
+        super().__init__(settings)
+        self._part = PartFile(path)
+        self._file = self._part.start()
+
+    def _commit(self) -> None:
+        self._part.commit()
+
+    def _drop(self) -> None:
+        self._part.discard()
+
+
+class JsonLinesSink(FileTableSink):
+    """One JSON object per row, UTF-8, null where there is no value."""
+
+    def _put(self, rows: list[Record]) -> None:
+        with self._part.guarded() as file:
+            file.write("".join(map(_json_line, rows)).encode())
+
+
+class _Utf8Lines:
+    """What the csv module needs of a file: a `write`."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+
+    def write(self, text: str) -> int:
+        return self._file.write(text.encode())
+
+
+class CsvSink(FileTableSink):
+    """Comma-separated values, UTF-8, a header always, empty where there is no value.
+
+    Text is written as it is: a file name that starts with `=` stays one, so import tables from strangers as text.
+    """
+
+    def __init__(self, path: Path, settings: SinkSettings) -> None:
+        """Start the file with its header.
+
+        Args:
+            path: The file.
+            settings: Label set, and whether frames without a face get a row.
+
+        Raises:
+            InputError: An expression has the name of another column.
+            OutputError: Nothing can be written there.
+        """
+        super().__init__(path, settings)
+        self._csv = csv.DictWriter(_Utf8Lines(self._file), self.columns, lineterminator="\n")
+        with self._part.guarded():
+            self._csv.writeheader()
+
+    def _put(self, rows: list[Record]) -> None:
+        with self._part.guarded():
+            self._csv.writerows(rows)
+
+
+class ParquetSink(FileTableSink):
+    """A typed Parquet table, written in groups of rows, so that memory stays flat."""
+
+    def __init__(self, path: Path, settings: SinkSettings) -> None:
+        """Start the file with its schema.
+
+        Args:
+            path: The file.
+            settings: Label set, and whether frames without a face get a row.
+
+        Raises:
+            InputError: An expression has the name of another column.
+            MissingExtraError: pyarrow is not installed.
+            OutputError: Nothing can be written there.
+        """
+        self._arrow: Any = require_extra("data", "pyarrow")
+        parquet: Any = require_extra("data", "pyarrow.parquet")
+        super().__init__(path, settings)
+        self._rows: list[Record] = []
+        self._flushing = False
+        self._schema = self._arrow.schema([(name, self._type_of(name)) for name in self.columns])
+        with self._part.guarded() as file:
+            self._writer = parquet.ParquetWriter(file, self._schema)
+
+    def _type_of(self, column: str) -> Any:
+        if column in ("source", "expression", ERROR):
+            return self._arrow.string()
+        return self._arrow.int64() if column in ("frame", "face", "track_id") else self._arrow.float64()
+
+    def _put(self, rows: list[Record]) -> None:
+        self._rows += rows
+        if len(self._rows) >= ROWS_PER_GROUP:
+            self._flush()
+
+    def interrupt(self) -> None:
+        """Complete the table, unless Ctrl-C came while a group of rows was on its way to the disk.
+
+        Raises:
+            OutputError: The table cannot be completed; the unfinished file is removed.
+        """
+        if self._flushing:
+            self.discard()
+        super().interrupt()
+
+    def _flush(self) -> None:
+        table = self._arrow.Table.from_pylist(self._rows, schema=self._schema)
+        self._flushing = True
+        with self._part.guarded():
+            self._writer.write_table(table)
+        self._flushing = False
+        self._rows = []
+
+    def _commit(self) -> None:
+        if self._rows:
+            self._flush()
+        with self._part.guarded():
+            self._writer.close()
+        super()._commit()
+
+    def _drop(self) -> None:
+        with suppress(OSError, ValueError):  # the disk may be full, the file closed already
+            self._writer.close()
+        super()._drop()
+
+
+# Pictures -------------------------------------------------------------------------------------------------------------
+
+
+def encode_picture(image: NDArray[np.uint8], extension: str) -> bytes:
+    """Return a picture as the bytes of a file that says in its metadata that mien annotated it.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        extension: `.jpg`, `.jpeg`, `.png` or `.webp`.
+
+    Raises:
+        OutputError: The format cannot hold a picture of that size.
+    """
+    options = {
+        ".png": [cv2.IMWRITE_PNG_COMPRESSION, PNG_COMPRESSION],
+        ".webp": [cv2.IMWRITE_WEBP_QUALITY, WEBP_QUALITY],
+    }.get(extension, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    try:
+        done, data = cv2.imencode(extension, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
+    except cv2.error:
+        done, data = False, np.zeros(0, np.uint8)
+    if not done:
+        height, width = image.shape[:2]
+        raise OutputError(f"a picture of {width} x {height} cannot be written as {extension}; use .png")
+    return _marked(data.tobytes(), extension)
+
+
+def _marked(data: bytes, extension: str) -> bytes:
+    """Put `MARK` where the format keeps comments; WebP gets a chunk of its own, which readers pass over."""
+    if extension == ".png":
+        chunk = b"tEXtSoftware\0" + MARK
+        head = 8 + 25  # signature and IHDR
+        length, check = len(chunk) - 4, zlib.crc32(chunk)
+        return data[:head] + length.to_bytes(4, "big") + chunk + check.to_bytes(4, "big") + data[head:]
+    if extension == ".webp":
+        chunk = b"mien" + len(MARK).to_bytes(4, "little") + MARK + b"\0" * (len(MARK) % 2)
+        return data[:4] + (len(data) + len(chunk) - 8).to_bytes(4, "little") + data[8:] + chunk
+    head = 4 + int.from_bytes(data[4:6], "big")  # the JFIF header comes first
+    return data[:head] + b"\xff\xfe" + (len(MARK) + 2).to_bytes(2, "big") + MARK + data[head:]
+
+
+def _is_annotated(path: Path) -> bool:
+    """Whether a file is a picture that `encode_picture` made."""
+    with path.open("rb") as file:
+        head = file.read(256)
+        file.seek(max(0, path.stat().st_size - 64))
+        return MARK in head or MARK in file.read()
+
+
+def _draw_or_explain(settings: SinkSettings) -> Draw:
+    if settings.draw is None:
+        raise InputError("an annotated picture needs a function that draws; pass draw=mien.draw.draw_faces")
+    return settings.draw
+
+
+class PictureSink(Sink):
+    """One annotated picture."""
+
+    def __init__(self, path: Path, settings: SinkSettings) -> None:
+        """Start the file.
+
+        Args:
+            path: The file.
+            settings: Its `draw` draws the faces.
+
+        Raises:
+            InputError: `settings.draw` is missing.
+            OutputError: Nothing can be written there.
+        """
+        super().__init__()
+        self._draw = _draw_or_explain(settings)
+        self._path = path
+        self._part = PartFile(path)
+        self._part.start()
+        self._written = False
+
+    def _write(self, frame: Frame, faces: Faces) -> None:
+        if self._written:
+            folder = f"{self._path.with_suffix('')}/"
+            raise InputError(f"{self._path} holds one picture, but there are more; give a folder: {folder}")
+        if _same_file(self._path, frame.source):
+            raise InputError(f"{self._path} is the picture that is analysed; write to another file or a folder")
+        data = encode_picture(self._draw(frame.image, faces), self._path.suffix.lower())
+        with self._part.guarded() as file:
+            file.write(data)
+        self._written = True
+
+    def _fail(self, source: str, message: str) -> None:
+        """A picture has no place for it."""
+
+    def _commit(self) -> None:
+        if self._written:
+            self._part.commit()
+        else:
+            self._part.discard()
+
+    def _drop(self) -> None:
+        self._part.discard()
+
+
+def _same_file(path: Path, source: str) -> bool:
+    try:
+        return os.path.samefile(path, source)
+    except (OSError, ValueError):  # one of them is no file
+        return False
+
+
+class FolderSink(Sink):
+    """Annotated pictures in a folder, each named after its source and complete or absent.
+
+    Two sources of one name get `x.jpg` and `x-2.jpg`. Pictures that mien wrote there in an earlier run are replaced;
+    any other file is left alone, so originals are safe even in their own folder. After an error or Ctrl-C the pictures
+    finished by then stay.
+    """
+
+    def __init__(self, path: Path, settings: SinkSettings) -> None:
+        """Make the folder and see that it can be written to.
+
+        Args:
+            path: The folder.
+            settings: Its `draw` draws the faces.
+
+        Raises:
+            InputError: `settings.draw` is missing.
+            OutputError: Nothing can be written there.
+        """
+        super().__init__()
+        self._draw = _draw_or_explain(settings)
+        self._folder = path
+        self._next_number: dict[str, int] = {}
+        self._names: set[str] = set()
+        if path.exists() and not path.is_dir():
+            raise OutputError(f"cannot write pictures into {path}: it is a file; give a folder")
+        self._part = PartFile(path / "picture")
+        self._part.start()
+        self._part.discard()
+
+    def _write(self, frame: Frame, faces: Faces) -> None:
+        stem, extension = picture_name(frame.source)
+        if frame.index:
+            stem = f"{stem}-{frame.index:06d}"
+        data = encode_picture(self._draw(frame.image, faces), extension.lower())
+        self._part = PartFile(self._free(stem, extension))
+        with self._part.guarded() as file:
+            file.write(data)
+        self._part.commit()
+
+    def _free(self, stem: str, extension: str) -> Path:
+        """Return the first path in the folder that may be written: new, or a picture of an earlier run."""
+        wanted = f"{stem}{extension}".casefold()
+        number = self._next_number.get(wanted, 1)
+        while not self._is_free(name := f"{stem}{extension}" if number == 1 else f"{stem}-{number}{extension}"):
+            number += 1
+        self._names.add(name.casefold())
+        self._next_number[wanted] = number + 1
+        return self._folder / name
+
+    def _is_free(self, name: str) -> bool:
+        path = self._folder / name
+        with explained(path):
+            return name.casefold() not in self._names and (
+                not path.exists() or (path.is_file() and _is_annotated(path))
+            )
+
+    def _fail(self, source: str, message: str) -> None:
+        """Pictures have no place for it."""
+
+    def _commit(self) -> None:
+        self._part.discard()  # the others are complete; this one is where Ctrl-C came while it was written
+
+    def _drop(self) -> None:
+        self._part.discard()
+
+
+def picture_name(source: str) -> tuple[str, str]:
+    """Return a file name for the annotated picture of a source, safe on every file system.
+
+    Args:
+        source: A path, a URL, `-` for standard input, or any name.
+
+    Returns:
+        The stem, and the extension: the source's own where mien can write it, else `.jpg`.
+    """
+    name = _last_part(source)
+    stem, dot, extension = name.rpartition(".")
+    known = bool(dot) and f".{extension.lower()}" in PICTURE_EXTENSIONS
+    if not dot or not re.fullmatch(r"[A-Za-z0-9]{1,5}", extension):
+        stem = name
+    safe = re.sub(r'[\x00-\x1f\x7f<>:"/\\|?*\ud800-\udfff]+', "_", stem).strip(" .")
+    short = safe.encode()[:LONGEST_NAME].decode("utf-8", "ignore").strip(" .")
+    return short or "picture", f".{extension}" if known else ".jpg"
+
+
+def _last_part(source: str) -> str:
+    if source == "-":
+        return "stdin"
+    if "://" in source:
+        with suppress(ValueError):  # brackets that hold no address
+            url = urlsplit(source)
+            return unquote(url.path.rstrip("/").rpartition("/")[2]) or (url.hostname or "").replace(".", "_")
+    return re.split(r"[/\\]" if os.sep == "\\" else "/", source.rstrip("/"))[-1]
+
+
+PICTURE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp")
+
+SINKS: dict[str, Factory] = {
+    ".jsonl": JsonLinesSink,
+    ".csv": CsvSink,
+    ".parquet": ParquetSink,
+    **dict.fromkeys(PICTURE_EXTENSIONS, PictureSink),
+}

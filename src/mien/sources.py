@@ -1,0 +1,371 @@
+"""A path, folder, glob, URL, `-` or array → `Frame`s, one bad picture never costing the others.
+
+`expand` turns what a user names into a list of `Item`s, so that their number is known before the first is opened.
+`load` gives the `Frame` of one item or raises. `read_frames` and `read_items` do the same for many, and yield a
+`Failed` where `load` would raise.
+"""
+
+import glob
+import os
+import re
+import stat
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien._decode import HEAD_BYTES, MAX_PIXELS, check_head, decode_image
+from mien.errors import InputError, MienError, SourceError
+from mien.faces import Frame, check_image
+
+__all__ = [
+    "PICTURE_SUFFIXES",
+    "Failed",
+    "Item",
+    "Source",
+    "SourceSettings",
+    "decode_image",
+    "expand",
+    "load",
+    "read_frames",
+    "read_image",
+    "read_items",
+]
+
+Source = str | Path | bytes | NDArray[np.uint8]
+
+PICTURE_SUFFIXES = (
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".gif",
+)  # fmt: skip
+STDIN = "-"
+READ_BYTES = 1 << 20
+BYTES_PER_PIXEL = 8  # of the largest kind, 16-bit with alpha
+OVERHEAD_BYTES = 64 << 20  # what a file may hold beside its pixels: profiles, thumbnails, further pictures
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+
+
+@dataclass(frozen=True)
+class SourceSettings:
+    """Limits on what is read.
+
+    Attributes:
+        max_pixels: Largest width x height of a picture, checked before it is decoded.
+        url_max_bytes: Largest file fetched from a URL.
+        url_timeout_s: Seconds one URL may take in all, redirects included.
+        url_connect_timeout_s: Seconds a look-up or a connection may take.
+        url_max_redirects: How many redirects are followed.
+        allow_private: Fetch from loopback, private and other addresses that are not public as well.
+    """
+
+    max_pixels: int = MAX_PIXELS
+    url_max_bytes: int = 32 << 20
+    url_timeout_s: float = 20.0
+    url_connect_timeout_s: float = 5.0
+    url_max_redirects: int = 5
+    allow_private: bool = False
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        for name in ("max_pixels", "url_max_bytes", "url_timeout_s", "url_connect_timeout_s"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"{name} must be more than 0, got {getattr(self, name)}")
+        if self.url_max_redirects < 0:
+            raise InputError(f"url_max_redirects must be at least 0, got {self.url_max_redirects}")
+
+
+DEFAULTS = SourceSettings()
+
+
+@dataclass(frozen=True)
+class Item:
+    """One picture still to be loaded.
+
+    Attributes:
+        name: What results and messages call it.
+        origin: A `Path`; a URL or `"-"` (standard input) as `str`; encoded bytes; an array; or the error that stands in
+            the place of a picture, which `load` raises.
+    """
+
+    name: str
+    origin: Source | MienError
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A source that gave no picture.
+
+    Attributes:
+        source: Its name, as `Frame.source` would have been.
+        error: Why; its message is made for people.
+    """
+
+    source: str
+    error: MienError
+
+
+def read_image(source: Source, *, settings: SourceSettings = DEFAULTS) -> Frame:
+    """Read one picture.
+
+    Args:
+        source: A path, an http(s) URL, `"-"` for standard input, an encoded picture as bytes, or an array (H, W, 3)
+            uint8 RGB. A folder or glob will do if it holds exactly one picture.
+        settings: Limits.
+
+    Raises:
+        SourceError: It gives no picture, or several.
+        InputError: An array is not (H, W, 3) uint8 RGB.
+    """
+    items = expand(source)
+    if len(items) != 1:
+        name = str(source) if isinstance(source, str | Path) else "the source"
+        raise SourceError(f"{name} holds {len(items)} pictures, and one is wanted; use read_frames() for all of them")
+    return load(items[0], settings=settings)
+
+
+def read_frames(sources: Source | Iterable[Source], *, settings: SourceSettings = DEFAULTS) -> Iterator[Frame | Failed]:
+    """Yield the picture of each source in order, or a `Failed` in its place.
+
+    `sources` is consumed as the pictures are asked for, so it may be an endless generator.
+
+    Args:
+        sources: One or several of what `expand` takes.
+        settings: Limits.
+    """
+    for number, source in enumerate(_each(sources)):
+        yield from read_items(_items(source, number), settings=settings)
+
+
+def read_items(items: Iterable[Item], *, settings: SourceSettings = DEFAULTS) -> Iterator[Frame | Failed]:
+    """Yield the picture of each item in order, or a `Failed` in its place.
+
+    Args:
+        items: From `expand`.
+        settings: Limits.
+    """
+    for item in items:
+        try:
+            result: Frame | Failed = load(item, settings=settings)
+        except MienError as error:
+            result = Failed(item.name, error)
+        yield result
+
+
+def expand(sources: Source | Iterable[Source]) -> list[Item]:
+    """List the pictures that sources name, without opening any.
+
+    A folder gives the pictures in it and in its subfolders, a glob those that it matches and those in the folders it
+    matches (`**` crosses folders). Both go by extension (`PICTURE_SUFFIXES`, any case), leave hidden files out and sort
+    numbers by value: `frame2` before `frame10`. A source that is missing or holds no picture is an item whose loading
+    fails; so nothing raises here.
+
+    Args:
+        sources: One or several: a path, folder or glob; as `str` also an http(s) URL or `"-"` (standard input); an
+            encoded picture as bytes; an array (H, W, 3) uint8 RGB.
+
+    Returns:
+        One item per picture, in the order of the sources.
+    """
+    return [item for number, source in enumerate(_each(sources)) for item in _items(source, number)]
+
+
+def load(item: Item, *, settings: SourceSettings = DEFAULTS) -> Frame:
+    """Load one item.
+
+    Args:
+        item: From `expand`.
+        settings: Limits.
+
+    Returns:
+        Its picture, with `source` set to the item's name.
+
+    Raises:
+        SourceError: It gives no picture; the message names it and the fix.
+        InputError: An array is not (H, W, 3) uint8 RGB.
+    """
+    origin = item.origin
+    if isinstance(origin, MienError):
+        raise origin
+    if isinstance(origin, np.ndarray):
+        return Frame(_checked(origin, item.name), source=item.name)
+    data = origin if isinstance(origin, bytes) else _read(item.name, origin, settings)
+    return Frame(decode_image(data, name=item.name, max_pixels=settings.max_pixels), source=item.name)
+
+
+def _checked(image: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
+    try:
+        return check_image(image)
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from error
+
+
+# From what the user names to items.
+
+
+def _each(sources: object) -> Iterable[object]:
+    if isinstance(sources, str | Path | bytes | bytearray | memoryview | np.ndarray) or not isinstance(
+        sources, Iterable
+    ):
+        return [sources]
+    return sources
+
+
+def _items(source: object, number: int) -> list[Item]:
+    """Expand one source; `number` is its place among the sources and names what has no name."""
+    if isinstance(source, np.ndarray):
+        return [Item(f"array {number}", source)]
+    if isinstance(source, bytes | bytearray | memoryview):
+        return [Item(f"bytes {number}", bytes(source))]
+    if isinstance(source, Path):
+        return _path_items(source)
+    if not isinstance(source, str):
+        return [_no_item(repr(source), f"is a {type(source).__name__}; pass a path, URL, bytes or array")]
+    if not source.strip():
+        return [_no_item(repr(source), "is an empty name; pass a path or URL")]
+    if source == STDIN:
+        return [Item(STDIN, STDIN)]
+    return [_url_item(source)] if _URL.match(source) else _path_items(Path(source))
+
+
+def _no_item(name: str, reason: str) -> Item:
+    return Item(name, SourceError(f"{name} {reason}"))
+
+
+def _url_item(url: str) -> Item:
+    if url.lower().startswith(("http://", "https://")):
+        return Item(_without_userinfo(url), url)
+    scheme = url.partition(":")[0]
+    return _no_item(_without_userinfo(url), f"is a {scheme} address; only http, https and plain paths are read")
+
+
+def _without_userinfo(url: str) -> str:
+    """Return a URL without user name and password, which belong in no result or message."""
+    scheme, rest = url.split("://", 1)
+    authority = re.split(r"[/?#\\]", rest, maxsplit=1)[0]
+    return f"{scheme}://{authority.rpartition('@')[2]}{rest[len(authority) :]}"
+
+
+def _path_items(path: Path) -> list[Item]:
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return _unknown_path_items(path)
+    except (OSError, ValueError) as error:
+        return [_no_item(str(path), f"cannot be opened: {_said(error)}")]
+    if not stat.S_ISDIR(mode):
+        return [Item(str(path), path)]
+    return _folder_items(path) or [
+        _no_item(str(path), f"is a folder without pictures ({', '.join(PICTURE_SUFFIXES)}); name another")
+    ]
+
+
+def _unknown_path_items(path: Path) -> list[Item]:
+    if glob.has_magic(str(path)):
+        return _glob_items(str(path))
+    home = path.expanduser() if str(path).startswith("~") else path
+    if home != path and home.exists():
+        return _path_items(home)
+    return [_no_item(str(path), "does not exist; check the spelling and the folder you are in")]
+
+
+def _folder_items(folder: Path) -> list[Item]:
+    """List the pictures below a folder, and an error for each subfolder that cannot be read."""
+    items: list[Item] = []
+
+    def note(error: OSError) -> None:
+        items.append(_no_item(str(error.filename), f"cannot be opened: {_said(error)}"))
+
+    for parent, folders, files in os.walk(folder, onerror=note):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        paths = (Path(parent, name) for name in files if not name.startswith("."))
+        items += [Item(str(path), path) for path in paths if _is_picture_file(path)]
+    return sorted(items, key=lambda item: _natural_order(item.name))
+
+
+def _glob_items(pattern: str) -> list[Item]:
+    found = [Path(name) for name in glob.iglob(os.path.expanduser(pattern), recursive=True)]
+    items = {item.name: item for path in found if path.is_dir() for item in _folder_items(path)}
+    items |= {str(path): Item(str(path), path) for path in found if _is_picture_file(path)}
+    if items:
+        return sorted(items.values(), key=lambda item: _natural_order(item.name))
+    matched = f"matches {len(found)} names, none of them a picture" if found else "matches nothing"
+    return [_no_item(pattern, f"{matched} ({', '.join(PICTURE_SUFFIXES)}); check the pattern")]
+
+
+def _is_picture_file(path: Path) -> bool:
+    return path.suffix.lower() in PICTURE_SUFFIXES and path.is_file()
+
+
+def _natural_order(name: str) -> list[Any]:
+    """Return a sort key by folder, then by name, where digits count as numbers and case only breaks ties."""
+    return [[_number_or_text(piece) for piece in re.split(r"(\d+)", part.lower())] for part in Path(name).parts] + [
+        [(2, 0, name)]
+    ]
+
+
+def _number_or_text(piece: str) -> tuple[int, int, str]:
+    return (0, int(piece), "") if piece.isdecimal() else (1, 0, piece)
+
+
+# From items to bytes.
+
+
+def _read(name: str, origin: str | Path, settings: SourceSettings) -> bytes:
+    try:
+        if origin == STDIN:
+            return _read_stdin(settings)
+        return _fetch(name, origin, settings) if isinstance(origin, str) else _read_path(name, origin, settings)
+    except MienError:
+        raise
+    except (OSError, ValueError) as error:
+        raise SourceError(f"{name} cannot be read: {_said(error)}") from error
+    except MemoryError as error:
+        raise SourceError(f"{name} does not fit in memory; make it smaller") from error
+
+
+def _said(error: Exception) -> str:
+    said = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    return f"{said[:1].lower()}{said[1:]}; check the name and its permissions"
+
+
+def _read_path(name: str, path: Path, settings: SourceSettings) -> bytes:
+    with path.open("rb") as file:
+        return _read_stream(file, name, settings)
+
+
+def _read_stdin(settings: SourceSettings) -> bytes:
+    stream = getattr(sys.stdin, "buffer", None)
+    if stream is None or sys.stdin.isatty():
+        raise SourceError("standard input (-) is not a file; pipe a picture into it: mien analyze - < photo.jpg")
+    return _read_stream(stream, "standard input (-)", settings)
+
+
+def _read_stream(stream: BinaryIO, name: str, settings: SourceSettings) -> bytes:
+    """Read a picture file to its end; stop at once where it is none, or larger than any picture may be."""
+    limit = settings.max_pixels * BYTES_PER_PIXEL + OVERHEAD_BYTES
+    data = bytearray(stream.read(HEAD_BYTES))
+    check_head(bytes(data), name=name)
+    while piece := stream.read(READ_BYTES):
+        data += piece
+        if len(data) > limit:
+            raise SourceError(
+                f"{name} is larger than {limit:,} bytes, the most {settings.max_pixels:,} pixels can need"
+            )
+    return bytes(data)
+
+
+def _fetch(name: str, url: str, settings: SourceSettings) -> bytes:
+    from mien._fetch import Limits, fetch  # ssl and http.client are slow to import, and few runs need them
+
+    limits = Limits(
+        max_bytes=settings.url_max_bytes,
+        timeout_s=settings.url_timeout_s,
+        connect_timeout_s=settings.url_connect_timeout_s,
+        max_redirects=settings.url_max_redirects,
+        allow_private=settings.allow_private,
+    )
+    return fetch(url, limits, name=name)

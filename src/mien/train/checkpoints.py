@@ -1,0 +1,238 @@
+"""Weights in and out of files: checkpoints of `fit`, and the ONNX files that mien ships."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from onnx import numpy_helper
+from torch import Tensor, nn
+
+from mien.errors import InputError
+from mien.hub import CATALOGUE, model_path
+from mien.labels import LabelSet
+from mien.models import ExpressionModel
+from mien.train.augment import central_views
+from mien.train.folding import folded, normalised_convolutions
+from mien.train.nets import NETS, TWO_HEADS, MultiHeadNet
+from mien.train.settings import TrainSettings, settings_from_dict
+
+ONNX_PREFIX = "net."  # what the exported graph calls the network
+HALF_SUFFIX = "_half"  # of tensors that the file stores in half precision
+HEAD_PREFIX = "classifiers."
+STATISTICS_CROPS = 2048  # enough for the mean and variance of every channel
+
+
+def create_net(name: str, heads: tuple[LabelSet, ...]) -> MultiHeadNet:
+    """Return a network with fresh weights.
+
+    Args:
+        name: A name in `NETS`.
+        heads: One label set per head.
+
+    Raises:
+        InputError: There is no such network; the message lists the known ones.
+    """
+    if name not in NETS:
+        raise InputError(f"unknown net {name!r}; known: {', '.join(NETS)}")
+    net: MultiHeadNet = NETS[name](heads)
+    return net
+
+
+def load_net(checkpoint: Path) -> MultiHeadNet:
+    """Return the averaged network of a checkpoint, ready for inference.
+
+    Args:
+        checkpoint: A file written by `fit`.
+
+    Raises:
+        InputError: The file is missing or not a checkpoint of `fit`.
+    """
+    with _readable(checkpoint):
+        state = _read(checkpoint)
+        net = create_net(state["mien"]["net"], _heads_of(state))
+        net.load_state_dict({k.removeprefix("net."): v for k, v in state["state_dict"].items() if k.startswith("net.")})
+        return net.eval()
+
+
+def load_settings(checkpoint: Path) -> TrainSettings:
+    """Return the settings of the run that wrote a checkpoint.
+
+    Args:
+        checkpoint: A file written by `fit`.
+
+    Raises:
+        InputError: The file is missing or not a checkpoint of `fit`.
+    """
+    with _readable(checkpoint):
+        return settings_from_dict(_read(checkpoint)["mien"], where=str(checkpoint))
+
+
+@contextmanager
+def _readable(checkpoint: Path) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # torch raises a dozen kinds for a file that is not its own
+        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        raise InputError(f"{checkpoint} is not a checkpoint of `mien train` ({reason}); give its best.ckpt") from error
+
+
+def _read(checkpoint: Path) -> dict[str, Any]:
+    state: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    return state
+
+
+def _heads_of(state: dict[str, Any]) -> tuple[LabelSet, ...]:
+    heads = state.get("heads")
+    return TWO_HEADS if heads is None else tuple(LabelSet(key, tuple(names)) for key, names in heads.items())
+
+
+def start_from(net: MultiHeadNet, source: str | Path, *, name: str, crops: NDArray[np.uint8]) -> None:
+    """Give a network the weights of a trained one of the same kind; heads are carried over class by class.
+
+    A class that the trained network does not know keeps its fresh weights.
+
+    Args:
+        net: The network to start.
+        source: A checkpoint of `fit`, an ONNX file of `mien export`, or the name of a shipped model.
+        name: The network's name in `NETS`.
+        crops: (N, 48, 48) uint8 training crops; the statistics that an ONNX file has lost are measured on them.
+
+    Raises:
+        InputError: The file is neither, or holds another network.
+    """
+    if str(source) in CATALOGUE or Path(source).suffix == ".onnx":
+        trained = net_from_onnx(model_path(source), name=name, crops=crops)
+    else:
+        trained = load_net(Path(source))
+    try:
+        _carry_over(trained, net)
+    except (KeyError, RuntimeError) as error:
+        raise InputError(f"{source} holds another network than {name!r}; choose the same with --net") from error
+
+
+def head_names(net: nn.Module) -> set[str]:
+    """Return the names of the parameters that belong to the heads of a network."""
+    return {name for name, _ in net.named_parameters() if name.startswith(HEAD_PREFIX)}
+
+
+def _carry_over(trained: MultiHeadNet, net: MultiHeadNet) -> None:
+    theirs, ours = trained.state_dict(), net.state_dict()
+    same_heads = [head.names for head in trained.heads] == [head.names for head in net.heads]
+    heads = set() if same_heads else head_names(net)
+    if not same_heads and not heads:
+        raise InputError(f"this network's classes cannot change: it has no {HEAD_PREFIX}* weights to replace")
+    net.load_state_dict({key: ours[key] if key in heads else theirs[key] for key in ours})
+    for number, labels in enumerate(net.heads if heads else ()):
+        _carry_classes(trained, net, number, labels)
+
+
+@torch.no_grad()
+def _carry_classes(trained: MultiHeadNet, net: MultiHeadNet, number: int, labels: LabelSet) -> None:
+    source = max(range(len(trained.heads)), key=lambda i: _shared_names(trained.heads[i], labels))
+    theirs, ours = trained.get_submodule(f"{HEAD_PREFIX}{source}"), net.get_submodule(f"{HEAD_PREFIX}{number}")
+    rows = trained.heads[source].columns_of(labels)
+    known = torch.from_numpy(np.flatnonzero(rows >= 0))
+    for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        mine[known] = other[torch.from_numpy(rows[rows >= 0])]
+
+
+def _shared_names(one: LabelSet, other: LabelSet) -> tuple[int, bool]:
+    return len(set(one.names) & set(other.names)), one.key.split("-")[0] == other.key.split("-")[0]
+
+
+def net_from_onnx(path: Path, *, name: str, crops: NDArray[np.uint8]) -> MultiHeadNet:
+    """Return a trainable network with the weights of an ONNX file that `mien export` wrote.
+
+    Export folds batch normalisation into the convolutions before it. Here each convolution takes the folded weights,
+    and the normalisation after it the mean and variance that the crops give, scaled and shifted so that both together
+    compute what the folded convolution does: the logits are the file's, and training goes on as from a checkpoint.
+
+    Args:
+        path: The file, weights in single or half precision.
+        name: The network's name in `NETS`.
+        crops: (N, 48, 48) uint8 to measure means and variances on.
+
+    Returns:
+        The network, in evaluation mode, with the heads of the file.
+
+    Raises:
+        ModelError: The file is not a model of mien.
+        InputError: It holds another network, or int8 weights.
+    """
+    card = ExpressionModel(path).card
+    net = create_net(name, tuple(card.label_set(head) for head in card.heads)).eval()
+    weights = _onnx_weights(path)
+    wanted = {key: tuple(value.shape) for key, value in folded(net).state_dict().items()}
+    if wanted != {key: tuple(value.shape) for key, value in weights.items()}:
+        raise InputError(
+            f"{path} does not hold the weights of {name!r} in single or half precision; choose the network it was "
+            "exported from with --net, and no int8 file"
+        )
+    pairs = normalised_convolutions(net)
+    norms = {norm for _, norm in pairs}
+    with torch.no_grad():
+        for key, value in net.state_dict().items():
+            if key.rpartition(".")[0] not in norms and key in weights:
+                value.copy_(weights[key])
+        for convolution, norm in pairs:
+            _unfold(net, convolution, norm, weights[f"{convolution}.bias"])
+    _measure_statistics(net, [_norm(net, norm) for _, norm in pairs], crops)
+    return net
+
+
+def _onnx_weights(path: Path) -> dict[str, Tensor]:
+    tensors = {t.name.removesuffix(HALF_SUFFIX): t for t in onnx.load(str(path)).graph.initializer}
+    return {
+        name.removeprefix(ONNX_PREFIX): torch.from_numpy(numpy_helper.to_array(tensor).astype(np.float32))
+        for name, tensor in tensors.items()
+        if name.startswith(ONNX_PREFIX)
+    }
+
+
+def _unfold(net: nn.Module, convolution: str, norm: str, bias: Tensor) -> None:
+    """Let a normalisation do nothing but add the folded bias."""
+    own_bias = net.get_submodule(convolution).bias
+    if isinstance(own_bias, Tensor):
+        own_bias.zero_()
+    _set_statistics(_norm(net, norm), torch.zeros_like(bias), torch.ones_like(bias), bias)
+
+
+def _norm(net: nn.Module, name: str) -> nn.BatchNorm2d:
+    return cast(nn.BatchNorm2d, net.get_submodule(name))
+
+
+def _set_statistics(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor, bias: Tensor) -> None:
+    """Set mean and variance so that x becomes x + bias."""
+    cast(Tensor, norm.running_mean).copy_(mean)
+    cast(Tensor, norm.running_var).copy_(variance)
+    norm.weight.copy_((variance + norm.eps).sqrt())
+    norm.bias.copy_(bias + mean)
+
+
+@torch.no_grad()
+def _measure_statistics(net: MultiHeadNet, norms: list[nn.BatchNorm2d], crops: NDArray[np.uint8]) -> None:
+    """Give normalisations that only add a bias the statistics of what flows into them; the function stays the same."""
+    chosen = np.linspace(0, len(crops) - 1, min(len(crops), STATISTICS_CROPS)).astype(int)
+    moments: dict[nn.BatchNorm2d, list[Tensor]] = {norm: [] for norm in norms}
+
+    def note(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        x = inputs[0].double()
+        means = torch.stack([x.mean(dim=(0, 2, 3)), x.square().mean(dim=(0, 2, 3))])
+        moments[cast(nn.BatchNorm2d, norm)].append(means * len(x))
+
+    handles = [norm.register_forward_pre_hook(note) for norm in norms]
+    try:
+        for batch in DataLoader(crops[chosen], batch_size=256):
+            net(net.normalise(central_views(batch, net.view_px)))
+    finally:
+        for handle in handles:
+            handle.remove()
+    for norm, sums in moments.items():
+        mean, square = torch.stack(sums).sum(dim=0) / len(chosen)
+        variance = (square - mean.square()).clamp(min=0)
+        _set_statistics(norm, mean.float(), variance.float(), norm.bias.clone())

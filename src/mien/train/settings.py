@@ -1,0 +1,229 @@
+"""Everything that decides how a run goes, as frozen values that JSON can hold."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from mien.errors import InputError
+from mien.train.augment import AugmentSettings
+
+TARGETS = ("auto", "both", "labels", "votes")
+OPTIMIZERS = ("sgd", "adam", "adamw")
+SCHEDULES = ("cosine", "plateau", "constant")
+CLASS_WEIGHTS = ("none", "balanced", "sqrt")
+PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
+MIX_BOTH = 1.0  # the shares of mixed batches add up to this at most
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """Everything that decides how a run goes; saved with every checkpoint.
+
+    Attributes:
+        net: Name in `mien.train.nets.NETS`.
+        epochs: Passes over the training split.
+        batch_size: Crops per step, over all processes together.
+        optimizer: `"sgd"` (with Nesterov momentum), `"adam"` or `"adamw"`.
+        lr: Peak learning rate.
+        momentum: Momentum of SGD.
+        weight_decay: L2 penalty on the weights of convolutions and linear layers.
+        schedule: `"cosine"` to zero over all epochs, `"plateau"` (times `plateau_factor` when the validation loss has
+            not fallen for `plateau_patience` epochs) or `"constant"`; all after the warm-up.
+        warmup_epochs: Epochs of linear warm-up.
+        plateau_factor: Factor of `"plateau"`.
+        plateau_patience: Epochs without a lower validation loss before `"plateau"` acts.
+        patience: Stop after this many epochs without a better validation score; 0 never stops early.
+        targets: What the heads learn: `"labels"` of the data set, FER+ `"votes"`, `"both"` with one head each, or
+            `"auto"`: both where the data have votes, else the labels.
+        classes: Expressions to keep, by name, in this order; empty keeps all.
+        merge: Pairs (expression, expression it becomes), applied before `classes`.
+        label_smoothing: Smoothing of hard labels (Szegedy et al. 2016).
+        soft_votes: Whether votes are learned as a distribution (Barsoum et al. 2016) or as their majority.
+        ferplus_weight: Weight of the loss of the votes' head beside the labels' head.
+        class_weights: `"none"`, `"balanced"` (inverse frequency) or `"sqrt"` (its square root).
+        focal_gamma: Exponent of the focal loss (Lin et al. 2017); 0 is plain cross-entropy.
+        teacher_weight: Share of the targets that comes from the teachers' probabilities, where there are teachers
+            (Hinton et al. 2015); teacher and student see the same augmented view.
+        freeze_trunk: Train the heads alone; the rest keeps the weights it started from.
+        ema_decay: Decay of the moving average of the weights, per step; 0 keeps none.
+        clip_norm: Gradients are clipped to this norm; 0 does not clip.
+        seed: Seed of everything random.
+        augment: Augmentation.
+    """
+
+    net: str = "mien-b"
+    epochs: int = 90
+    batch_size: int = 128
+    optimizer: str = "sgd"
+    lr: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    schedule: str = "cosine"
+    warmup_epochs: float = 3.0
+    plateau_factor: float = 0.5
+    plateau_patience: int = 4
+    patience: int = 0
+    targets: str = "auto"
+    classes: tuple[str, ...] = ()
+    merge: tuple[tuple[str, str], ...] = ()
+    label_smoothing: float = 0.1
+    soft_votes: bool = True
+    ferplus_weight: float = 1.0
+    class_weights: str = "none"
+    focal_gamma: float = 0.0
+    teacher_weight: float = 0.7
+    freeze_trunk: bool = False
+    ema_decay: float = 0.999
+    clip_norm: float = 5.0
+    seed: int = 0
+    augment: AugmentSettings = field(default_factory=AugmentSettings)
+
+    def __post_init__(self) -> None:
+        """Check names and ranges."""
+        _one_of("optimizer", self.optimizer, OPTIMIZERS)
+        _one_of("schedule", self.schedule, SCHEDULES)
+        _one_of("targets", self.targets, TARGETS)
+        _one_of("class_weights", self.class_weights, CLASS_WEIGHTS)
+        for name in ("epochs", "batch_size", "plateau_patience"):
+            _within(name, getattr(self, name), 1, None)
+        for name in ("lr", "weight_decay", "warmup_epochs", "ferplus_weight", "focal_gamma", "clip_norm", "patience"):
+            _within(name, getattr(self, name), 0, None)
+        for name in ("momentum", "label_smoothing", "teacher_weight", "ema_decay", "plateau_factor"):
+            _within(name, getattr(self, name), 0, 1)
+        _within("seed", self.seed, 0, None)
+        _within("augment.mixup_share + augment.cutmix_share", _mixed_share(self.augment), 0, MIX_BOTH)
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """Where and how a run computes; none of it is part of the recipe.
+
+    Attributes:
+        accelerator: `"auto"` (a GPU if there is one), `"cpu"` or `"cuda"`.
+        devices: Processes per node: GPUs, or CPU processes.
+        nodes: Machines; start the same command on each, as Lightning's documentation of clusters says.
+        strategy: Lightning's name of the strategy; `"auto"` is DDP where there is more than one process.
+        precision: `"auto"` (the fastest that the hardware computes natively), `"32-true"`, `"bf16-mixed"` or
+            `"16-mixed"`.
+        threads: CPU threads of each process; None leaves PyTorch's own choice.
+    """
+
+    accelerator: str = "auto"
+    devices: int = 1
+    nodes: int = 1
+    strategy: str = "auto"
+    precision: str = "auto"
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check names and ranges."""
+        _one_of("accelerator", self.accelerator, ("auto", "cpu", "cuda"))
+        _one_of("precision", self.precision, PRECISIONS)
+        _within("devices", self.devices, 1, None)
+        _within("nodes", self.nodes, 1, None)
+
+    @property
+    def processes(self) -> int:
+        """How many processes train together."""
+        return self.devices * self.nodes
+
+
+def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise InputError(f"unknown {name} {value!r}; known: {', '.join(known)}")
+
+
+def _within(name: str, value: float, low: float, high: float | None) -> None:
+    if not (isinstance(value, int | float) and value >= low and (high is None or value <= high)):
+        wanted = f"at least {low:g}" if high is None else f"{low:g} to {high:g}"
+        raise InputError(f"{name} must be {wanted}, got {value!r}")
+
+
+def _mixed_share(augment: AugmentSettings) -> float:
+    return augment.mixup_share * (augment.mixup > 0) + augment.cutmix_share * (augment.cutmix > 0)
+
+
+def settings_to_json(settings: TrainSettings) -> str:
+    """Return settings as a JSON object that `settings_from_json` reads."""
+    return json.dumps(asdict(settings), indent=2, ensure_ascii=False) + "\n"
+
+
+def settings_from_json(path: Path) -> TrainSettings:
+    """Read settings from a JSON file, as a run writes them into `settings.json`.
+
+    Args:
+        path: An object with any of the fields of `TrainSettings`; what is absent takes its default.
+
+    Raises:
+        InputError: The file is missing, is not JSON or has an unknown field; the message lists the known ones.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} must be a JSON file with training settings ({error})") from error
+    return settings_from_dict(value, where=str(path))
+
+
+def settings_from_dict(value: Mapping[str, Any], *, where: str) -> TrainSettings:
+    """Build settings from plain values.
+
+    Args:
+        value: Any of the fields of `TrainSettings`; `augment` is such a mapping too.
+        where: Where the values came from, for the error.
+
+    Raises:
+        InputError: A field is unknown, or its value is out of range.
+    """
+    if not isinstance(value, Mapping) or not isinstance(value.get("augment", {}), Mapping):
+        raise InputError(f"{where} must hold one JSON object of settings, got {type(value).__name__}")
+    known = dict(value)
+    augment = _known_fields(AugmentSettings, known.pop("augment", {}), where)
+    known = _known_fields(TrainSettings, known, where)
+    known["classes"] = tuple(known.get("classes", ()))
+    known["merge"] = tuple((one, other) for one, other in known.get("merge", ()))
+    try:
+        return TrainSettings(**known, augment=AugmentSettings(**augment))
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
+
+
+def _known_fields(
+    kind: type[TrainSettings] | type[AugmentSettings], value: Mapping[str, Any], where: str
+) -> dict[str, Any]:
+    names = [f.name for f in fields(kind)]
+    unknown = sorted(set(value) - set(names))
+    if unknown:
+        raise InputError(f"{where}: unknown setting(s) {', '.join(unknown)}; known: {', '.join(names)}")
+    return dict(value)
+
+
+def with_settings(settings: TrainSettings, changes: Mapping[str, Any]) -> TrainSettings:
+    """Return settings with some fields changed.
+
+    Args:
+        settings: Where to start from.
+        changes: New values by name; `augment.NAME` reaches a field of the augmentation.
+
+    Raises:
+        InputError: A name is unknown, or a value has the wrong type or range.
+    """
+    flat = {name: value for name, value in changes.items() if "." not in name}
+    inner = {name.removeprefix("augment."): value for name, value in changes.items() if "." in name}
+    for kind, given in ((settings, flat), (settings.augment, inner)):
+        for name, value in given.items():
+            _check_kind(kind, name, value)
+    return replace(settings, **flat, augment=replace(settings.augment, **inner))
+
+
+def _check_kind(settings: TrainSettings | AugmentSettings, name: str, value: Any) -> None:
+    names = [f.name for f in fields(settings)]
+    if name not in names or name == "augment":
+        inner = [f"augment.{f.name}" for f in fields(AugmentSettings)]
+        raise InputError(f"unknown setting {name!r}; known: {', '.join([n for n in names if n != 'augment'] + inner)}")
+    wanted = type(getattr(settings, name))
+    if wanted is float and type(value) is int:
+        return
+    if type(value) is not wanted:
+        raise InputError(f"setting {name!r} must be {wanted.__name__}, got {value!r}")

@@ -1,0 +1,309 @@
+"""What the heads learn: labels or votes, all classes or some, merged or not; and the batches of it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from mien.datasets import CropDataset, ferplus_distribution, ferplus_majority, is_face
+from mien.errors import InputError
+from mien.labels import FERPLUS8, LabelSet, canonical_name
+from mien.train.settings import TrainSettings
+
+LABELS, VOTES = "labels", "votes"
+
+
+@dataclass(frozen=True)
+class HeadTargets:
+    """What one head learns from a data set.
+
+    Attributes:
+        labels: The classes of the head.
+        soft: (N, C) float32, the target of each crop; a row sums to 1, or to 0 where the head has none.
+        truth: (N,) int64, the class that counts as right, or -1.
+    """
+
+    labels: LabelSet
+    soft: NDArray[np.float32]
+    truth: NDArray[np.int64]
+
+
+def head_targets(data: CropDataset, settings: TrainSettings) -> tuple[HeadTargets, ...]:
+    """Return the targets of each head, in the order of the heads.
+
+    Args:
+        data: Crops with labels, votes or both.
+        settings: Decides which of them, and which classes.
+
+    Raises:
+        InputError: The data lack what is asked for, or there is no such class.
+    """
+    sources = _sources(data, settings)
+    known = {name for source in sources for name in _names_of(source, data)}
+    _check_classes(settings, known)
+    made = {LABELS: _from_labels, VOTES: _from_votes}
+    return tuple(made[source](data, settings) for source in sources)
+
+
+def head_label_sets(data: CropDataset, settings: TrainSettings) -> tuple[LabelSet, ...]:
+    """Return the label set of each head that `head_targets` would give."""
+    return tuple(head.labels for head in head_targets(data.where(np.zeros(len(data), bool)), settings))
+
+
+def _sources(data: CropDataset, settings: TrainSettings) -> tuple[str, ...]:
+    wanted = settings.targets
+    if wanted in ("both", VOTES) and data.votes is None:
+        raise InputError(f"targets {wanted!r} need FER+ votes, the data have none; pass --votes, or targets 'labels'")
+    if wanted == "auto":
+        return (LABELS, VOTES) if data.votes is not None else (LABELS,)
+    return (LABELS, VOTES) if wanted == "both" else (wanted,)
+
+
+def _names_of(source: str, data: CropDataset) -> tuple[str, ...]:
+    return data.labels.names if source == LABELS else FERPLUS8.names
+
+
+def _check_classes(settings: TrainSettings, known: set[str]) -> None:
+    merges = dict(_canonical_merges(settings))
+    result = {merges.get(name, name) for name in known}
+    for name in merges:
+        if name not in known:
+            raise InputError(f"cannot merge {name!r}: the data have {', '.join(sorted(known))}")
+    for name in map(canonical_name, settings.classes):
+        if name not in result:
+            raise InputError(f"cannot keep class {name!r}: there are {', '.join(sorted(result))}")
+
+
+def _canonical_merges(settings: TrainSettings) -> list[tuple[str, str]]:
+    return [(canonical_name(one), canonical_name(other)) for one, other in settings.merge]
+
+
+def pick_classes(labels: LabelSet, settings: TrainSettings) -> tuple[LabelSet, NDArray[np.int64]]:
+    """Apply merges, then the choice of classes, to a label set.
+
+    Args:
+        labels: The classes of the data.
+        settings: `merge` and `classes`; names that this set lacks are passed over.
+
+    Returns:
+        The classes that remain, and for each old class its new number, or -1 where it is left out.
+
+    Raises:
+        InputError: Fewer than two classes remain.
+    """
+    merges = dict(_canonical_merges(settings))
+    renamed = [merges.get(name, name) for name in labels.names]
+    kept = list(dict.fromkeys(renamed))
+    if settings.classes:
+        kept = [name for name in map(canonical_name, settings.classes) if name in kept]
+    if len(kept) < 2:
+        raise InputError(f"{len(kept)} class(es) of {labels.key!r} remain, two are needed; keep more with --classes")
+    numbers = np.array([kept.index(name) if name in kept else -1 for name in renamed], dtype=np.int64)
+    if tuple(kept) == labels.names:
+        return labels, numbers
+    return LabelSet(f"{labels.key}-{len(kept)}", tuple(kept)), numbers
+
+
+def _renumbered(label: NDArray[np.int8], numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.where(label >= 0, numbers[np.maximum(label, 0)], -1)
+
+
+def _one_hot(truth: NDArray[np.int64], classes: int, smoothing: float) -> NDArray[np.float32]:
+    hot = np.zeros((len(truth), classes), np.float32)
+    known = truth >= 0
+    hot[known, truth[known]] = 1 - smoothing
+    hot[known] += smoothing / classes
+    return hot
+
+
+def _from_labels(data: CropDataset, settings: TrainSettings) -> HeadTargets:
+    labels, numbers = pick_classes(data.labels, settings)
+    truth = _renumbered(data.label, numbers)
+    return HeadTargets(labels, _one_hot(truth, len(labels), settings.label_smoothing), truth)
+
+
+def _from_votes(data: CropDataset, settings: TrainSettings) -> HeadTargets:
+    if data.votes is None:
+        raise InputError("the data have no FER+ votes; pass votes_path to read_dataset()")
+    labels, numbers = pick_classes(FERPLUS8, settings)
+    truth = _renumbered(ferplus_majority(data.votes), numbers)
+    if not settings.soft_votes:
+        return HeadTargets(labels, _one_hot(truth, len(labels), settings.label_smoothing), truth)
+    return HeadTargets(labels, _carried_over(ferplus_distribution(data.votes), numbers, len(labels)), truth)
+
+
+def _carried_over(soft: NDArray[np.float32], numbers: NDArray[np.int64], classes: int) -> NDArray[np.float32]:
+    """Sum the columns that became one class, leave others out, and make the rows sum to 1 again."""
+    carried = np.zeros((len(soft), classes), np.float32)
+    for column, number in enumerate(numbers):
+        if number >= 0:
+            carried[:, number] += soft[:, column]
+    mass = carried.sum(axis=1, keepdims=True)
+    return np.divide(carried, mass, out=np.zeros_like(carried), where=mass > 0)
+
+
+def training_crops(data: CropDataset, settings: TrainSettings) -> CropDataset:
+    """Return the crops a net is trained on: a face by the votes, where votes count, and a target for some head.
+
+    Args:
+        data: The training split.
+        settings: The run's settings.
+
+    Raises:
+        InputError: No crop remains.
+    """
+    targets = head_targets(data, settings)
+    kept = np.any([head.soft.sum(axis=1) > 0 for head in targets], axis=0)
+    if VOTES in _sources(data, settings) and data.votes is not None:
+        kept &= is_face(data.votes)
+    if not kept.any():
+        raise InputError(f"none of the {len(data):,} training crops has a label of {targets[0].labels.names}")
+    return data.where(kept)
+
+
+def class_weights(soft: NDArray[np.float32], kind: str) -> NDArray[np.float32]:
+    """Return the weight of each class in the loss; over the data they average 1.
+
+    Args:
+        soft: (N, C) float32 targets.
+        kind: `"none"`, `"balanced"` (inverse frequency) or `"sqrt"` (its square root).
+
+    Returns:
+        (C,) float32; a class without a crop gets 1.
+    """
+    mass = soft.sum(axis=0, dtype=np.float64)
+    power = {"none": 0.0, "sqrt": 0.5, "balanced": 1.0}[kind]
+    raw = np.where(mass > 0, np.maximum(mass, 1e-12) ** -power, 0.0)
+    weights = raw * mass.sum() / max(float((raw * mass).sum()), 1e-12)
+    return np.where(mass > 0, weights, 1.0).astype(np.float32)
+
+
+class CropBatches(Dataset[tuple[Tensor, ...]]):
+    """Crops and targets in memory, indexed by whole batches."""
+
+    def __init__(self, *tensors: Tensor) -> None:
+        """Keep the tensors, which share their first axis.
+
+        Args:
+            *tensors: Crops first, then targets.
+        """
+        self.tensors = tensors
+
+    def __len__(self) -> int:
+        """Return the number of crops."""
+        return len(self.tensors[0])
+
+    def __getitem__(self, indices: list[int]) -> tuple[Tensor, ...]:
+        """Return one batch."""
+        return tuple(t[indices] for t in self.tensors)
+
+
+def training_batches(data: CropDataset, settings: TrainSettings) -> CropBatches:
+    """Return crops and the soft targets of each head.
+
+    Args:
+        data: The training split; what no head can learn from is left out.
+        settings: The run's settings.
+    """
+    kept = training_crops(data, settings)
+    targets = head_targets(kept, settings)
+    return CropBatches(torch.from_numpy(kept.crops), *(torch.from_numpy(head.soft) for head in targets))
+
+
+def validation_batches(data: CropDataset, settings: TrainSettings) -> CropBatches:
+    """Return crops and the true class of each head (-1: does not count).
+
+    Args:
+        data: The validation split.
+        settings: The run's settings.
+
+    Raises:
+        InputError: No crop has a true class for some head.
+    """
+    targets = head_targets(data, settings)
+    for head in targets:
+        if not (head.truth >= 0).any():
+            raise InputError(f"no validation crop has a label of {head.labels.key!r}; choose another split")
+    return CropBatches(torch.from_numpy(data.crops), *(torch.from_numpy(head.truth) for head in targets))
+
+
+def epoch_seed(seed: int, epoch: int, rank: int = 0) -> int:
+    """Return the seed of one epoch of one run in one process."""
+    return int(np.random.SeedSequence([seed, epoch, *([rank] if rank else [])]).generate_state(1)[0])
+
+
+def process_place() -> tuple[int, int]:
+    """Return this process's number among those that train together, and how many there are."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_rank(), torch.distributed.get_world_size()
+    return 0, 1
+
+
+class EpochBatches(Sampler[list[int]]):
+    """Batches shuffled anew every epoch, from the run's seed and the epoch alone; each process takes its share.
+
+    All processes together see the batches that one process would.
+    """
+
+    def __init__(self, size: int, *, batch_size: int, seed: int) -> None:
+        """Start at the first batch of epoch 0.
+
+        Args:
+            size: Number of crops.
+            batch_size: Crops per batch, over all processes together; an incomplete last batch is left out.
+            seed: The run's seed.
+        """
+        self.size = size
+        self.batch_size = batch_size
+        self.seed = seed
+        self.epoch = 0
+        self.first = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Prepare the order of an epoch; called by Lightning."""
+        self.epoch = epoch
+
+    def skip(self, batches: int) -> None:
+        """Leave out the first batches of the next epoch drawn: a stopped run has seen them."""
+        self.first = batches
+
+    def __len__(self) -> int:
+        """Return the number of batches."""
+        return self.size // self.batch_size
+
+    def __iter__(self) -> Iterator[list[int]]:
+        """Yield this process's part of each batch."""
+        generator = torch.Generator().manual_seed(epoch_seed(self.seed, self.epoch))
+        order = torch.randperm(self.size, generator=generator).tolist()
+        first, self.first = self.first, 0
+        rank, processes = process_place()
+        for number in range(first, len(self)):
+            yield order[number * self.batch_size : (number + 1) * self.batch_size][rank::processes]
+
+
+class OrderedBatches(Sampler[list[int]]):
+    """Batches in order, shared among the processes; every process gets the same number of batches."""
+
+    def __init__(self, size: int, *, batch_size: int = 512) -> None:
+        """Remember the sizes.
+
+        Args:
+            size: Number of crops.
+            batch_size: Crops per batch, over all processes together.
+        """
+        self.size = size
+        self.batch_size = batch_size
+
+    def __len__(self) -> int:
+        """Return the number of batches."""
+        return -(-self.size // self.batch_size)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        """Yield this process's part of each batch; it may be empty."""
+        rank, processes = process_place()
+        for start in range(0, self.size, self.batch_size):
+            yield list(range(start, min(start + self.batch_size, self.size)))[rank::processes]

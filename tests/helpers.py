@@ -1,0 +1,36 @@
+"""Real data for tests: the held-in splits of FER2013 where the shared folder has them."""
+
+import csv
+from functools import cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from mien.datasets import PUBLIC_TEST, TRAINING, VOTE_COLUMNS, CropDataset
+
+FILES = {TRAINING: "training", PUBLIC_TEST: "public_test"}
+
+
+@cache
+def fer2013_split(shared: Path, usage: str) -> CropDataset:
+    """Read one split from its sheet of crops and its table."""
+    folder = shared / "data" / "fer2013"
+    with (folder / f"{FILES[usage]}.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    sheet = cv2.imread(str(folder / f"{FILES[usage]}.webp"), cv2.IMREAD_GRAYSCALE)
+    down, across = sheet.shape[0] // 48, sheet.shape[1] // 48
+    crops = sheet.reshape(down, 48, across, 48).transpose(0, 2, 1, 3).reshape(-1, 48, 48)[: len(rows)]
+    names = list(rows[0])[2:]
+    assert len(names) == len(VOTE_COLUMNS)
+    return CropDataset(
+        np.ascontiguousarray(crops),
+        np.array([int(row["emotion"]) for row in rows], np.int8),
+        np.full(len(rows), usage),
+        votes=np.array([[int(row[name]) for name in names] for row in rows], np.uint8),
+    )
+
+
+def public_test(shared: Path) -> CropDataset:
+    """Return the 3,589 crops of PublicTest."""
+    return fer2013_split(shared, PUBLIC_TEST)

@@ -1,0 +1,174 @@
+"""`mien data`: each command on a small real set, its files, and its refusals."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from mien import datasets as ds
+from mien.cli.data import app
+from mien.errors import InputError
+
+COPIED = 5  # rows of Training that occur again in PublicTest
+
+
+@pytest.fixture(scope="module")
+def data() -> ds.CropDataset:
+    """70 crops of a photo, ten per class, Training and PublicTest, five of them in both."""
+    photo = cv2.imread(str(Path(__file__).parent.parent / "examples" / "astronaut.jpg"), cv2.IMREAD_GRAYSCALE)
+    crops = np.stack([photo[y : y + 48, x : x + 48] for y in range(0, 460, 50) for x in range(0, 420, 60)])
+    crops[60 : 60 + COPIED] = crops[4 : 4 + COPIED]
+    return ds.CropDataset(
+        crops, np.tile(np.arange(7, dtype=np.int8), 10), np.repeat(["Training", "PublicTest"], [56, 14])
+    )
+
+
+@pytest.fixture
+def table(data: ds.CropDataset, tmp_path: Path) -> Path:
+    return ds.write_dataset(data, tmp_path / "fer2013.csv")[0]
+
+
+def run(*words: object) -> Result:
+    return CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=True, env={"COLUMNS": "160"})
+
+
+def done(*words: object) -> Result:
+    result = run(*words)
+    assert result.exit_code == 0, result.output + repr(result.exception)
+    return result
+
+
+def refused(*words: object) -> str:
+    result = run(*words)
+    assert isinstance(result.exception, InputError), result.output
+    return str(result.exception)
+
+
+def spoil(table: Path) -> Path:
+    """Add a row of three pixels, which is line 72."""
+    table.write_text(table.read_text() + "0,1 2 3,Training\n")
+    return table
+
+
+def test_info_prints_what_there_is(table: Path) -> None:
+    text = done("info", table, "--no-cache").output
+    for part in (
+        "70 crops, FER2013 CSV",
+        "happy",
+        "PublicTest: has a copy in Training",
+        "largest to smallest class 1.0",
+    ):
+        assert part in text
+
+
+def test_info_json_counts_classes_and_copies(table: Path) -> None:
+    found = json.loads(done("info", table, "--json").stdout)
+    assert found["counts"]["Training"] == dict.fromkeys(ds.CropDataset.labels.names, 8)
+    assert found["exact"]["across"] == {"Training → PublicTest": COPIED, "PublicTest → Training": COPIED}
+    assert found["exact"]["within"] == {"Training": 0, "PublicTest": 0}
+    assert found["near"]["across"] == found["exact"]["across"]
+    assert (found["imbalance"], found["bad"]) == (1.0, 0)
+    assert found["exact"]["conflicting"] == 0  # rows 4 and 60 both show 4: 60 = 4 + 56
+    assert json.loads(done("info", table, "--json", "--no-near").stdout)["near"] is None
+
+
+def test_info_pixel_figures_are_those_of_the_crops(table: Path, data: ds.CropDataset) -> None:
+    found = json.loads(done("info", table, "--json").stdout)["pixels"]["Training"]
+    crops = data.split("Training").crops.astype(float)
+    assert found["mean"] == pytest.approx(crops.mean())
+    assert found["std"] == pytest.approx(crops.std())
+    assert found["darkest"] == pytest.approx(crops.mean(axis=(1, 2)).min())
+
+
+def test_info_writes_a_page_without_references_and_a_sheet_per_class(table: Path, tmp_path: Path) -> None:
+    done("info", table, "--html", tmp_path / "page.html", "--sheets", tmp_path / "sheets")
+    page = (tmp_path / "page.html").read_text()
+    assert "<h1>fer2013.csv</h1>" in page and page.rstrip().endswith("</html>")
+    assert "http" not in page and page.count('src="data:image/png;base64,') == page.count("<img") == 1 + 7 + 7
+    sheets = sorted((tmp_path / "sheets").iterdir())
+    assert [path.stem for path in sheets] == sorted(ds.CropDataset.labels.names)
+    sheet = cv2.imread(str(sheets[0]), cv2.IMREAD_GRAYSCALE)
+    assert sheet.shape == (1 * 98 + 2, 12 * 98 + 2)  # ten crops of a class: one row of twelve places
+
+
+def test_bad_rows_stop_or_are_counted(table: Path, tmp_path: Path) -> None:
+    spoil(table)
+    assert "line 72: pixels must be 2304 numbers (48x48), got 3" in refused("info", table)
+    result = done("info", table, "--skip-bad", "--html", tmp_path / "page.html")
+    assert "1 bad rows left out" in result.output and "line 72" in result.output
+    assert "1 bad rows left out" in (tmp_path / "page.html").read_text()
+
+
+@pytest.mark.parametrize("target", ["x.npz", "x.parquet", "x", "y.csv"])
+def test_convert_keeps_the_data(target: str, table: Path, data: ds.CropDataset, tmp_path: Path) -> None:
+    done("convert", table, tmp_path / target)
+    found = ds.read_dataset(tmp_path / target).data
+    assert sorted(crop.tobytes() for crop in found.crops) == sorted(crop.tobytes() for crop in data.crops)
+    assert np.bincount(found.label).tolist() == [10] * 7
+
+
+def test_convert_only_one_split(table: Path, tmp_path: Path) -> None:
+    done("convert", table, tmp_path / "x.npz", "--only", "PublicTest")
+    assert ds.read_dataset(tmp_path / "x.npz").data.splits() == ("PublicTest",)
+    assert "no split 'Test'" in refused("convert", table, tmp_path / "y.npz", "--only", "Test")
+    assert not (tmp_path / "y.npz").exists()
+
+
+def test_official_split_with_leaks_is_refused_unless_told(table: Path, tmp_path: Path) -> None:
+    target = tmp_path / "split.csv"
+    assert f"share pictures ({COPIED} and {COPIED} crops)" in refused("split", "official", table, "-o", target)
+    assert not target.exists()
+    done("split", "official", table, "-o", target, "--allow-leaks")
+    assert ds.with_split(ds.read_dataset(table).data, target).splits() == ("Training", "PublicTest")
+
+
+def test_dropping_leaks_makes_the_official_split_clean(table: Path, tmp_path: Path) -> None:
+    done("split", "official", table, "-o", tmp_path / "split.csv", "--drop-leaks")
+    done("convert", table, tmp_path / "clean.npz", "--split", tmp_path / "split.csv")
+    clean = ds.read_dataset(tmp_path / "clean.npz").data
+    assert (len(clean.split("Training")), len(clean.split("PublicTest"))) == (56 - COPIED, 14)
+    assert not ds.seen_in(clean.split("PublicTest").crops, clean.split("Training").crops).any()
+
+
+def test_stratified_split_keeps_copies_together(table: Path, tmp_path: Path) -> None:
+    for name in ("a.csv", "b.csv"):
+        done("split", "stratified", table, "-o", tmp_path / name, "--seed", 7, "--validation", 0.2, "--test", 0.2)
+    assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
+    dealt = ds.with_split(ds.read_dataset(table).data, tmp_path / "a.csv")
+    ds.check_leaks(dealt.usage, ds.exact_groups(dealt.crops))
+    assert set(dealt.splits()) == {"Training", "Validation", "Test"}
+
+
+def test_stratified_split_without_a_test_part(table: Path, tmp_path: Path) -> None:
+    done("split", "stratified", table, "-o", tmp_path / "a.csv", "--validation", 0.2, "--test", 0)
+    assert ds.with_split(ds.read_dataset(table).data, tmp_path / "a.csv").splits() == ("Training", "Validation")
+
+
+def test_folds(table: Path, tmp_path: Path) -> None:
+    done("split", "kfold", table, "--folds", 4, "-o", tmp_path / "folds.csv")
+    done("convert", table, tmp_path / "x.npz", "--split", tmp_path / "folds.csv", "--fold", 2)
+    assert ds.read_dataset(tmp_path / "x.npz").data.splits() == ("Training", "Validation")
+    assert "say which one validates" in refused("convert", table, tmp_path / "y.npz", "--split", tmp_path / "folds.csv")
+
+
+def test_official_split_needs_one(data: ds.CropDataset, tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), data.crops[0])
+    (tmp_path / "list.csv").write_text("path,label\na.png,happy\n")
+    assert "name no split" in refused("split", "official", tmp_path / "list.csv")
+
+
+def test_augment_draws_a_sheet_that_follows_the_seed(table: Path, tmp_path: Path) -> None:
+    pytest.importorskip("kornia")
+    for name, seed in (("a.png", 1), ("b.png", 1), ("c.png", 2)):
+        done("augment", table, "-o", tmp_path / name, "--rows", 2, "--tries", 1, "--seed", seed)
+    a, b, c = ((tmp_path / name).read_bytes() for name in ("a.png", "b.png", "c.png"))
+    assert a == b != c
+    sheet = cv2.imread(str(tmp_path / "a.png"), cv2.IMREAD_GRAYSCALE)
+    assert sheet.shape[0] == 18 + 2 * 100 + 4
+    assert (sheet.shape[1] - 4) // 100 >= 10  # the original, each transformation, all together
+    columns = [sheet[22:118, 4 + 100 * k : 100 + 100 * k].astype(int) for k in range((sheet.shape[1] - 4) // 100)]
+    changed = [np.abs(column - columns[0]).mean() for column in columns[1:]]
+    assert min(changed) > 0.4  # every column shows something

@@ -1,0 +1,141 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from mien.errors import InputError
+from mien.faces import BASE_COLUMNS, Faces, Frame, check_image
+from mien.labels import FER7
+
+PIXELS = np.zeros((20, 30, 3), np.uint8)
+
+
+def three_faces(**changes):
+    probs = np.zeros((3, 7), np.float32)
+    probs[[0, 1, 2], [3, 4, 6]] = 0.7
+    probs[:, 0] += 0.3
+    values = {
+        "xyxy": np.array([[0, 0, 10, 10], [5, 5, 25, 20], [-3, 1, 4, 9]], np.float32),
+        "score": np.array([0.9, 0.8, 0.7], np.float32),
+        "landmarks": np.arange(30, dtype=np.float32).reshape(3, 5, 2),
+        "probs": probs,
+        "labels": FER7,
+        "track_id": np.array([7, 8, 9]),
+    }
+    return Faces(**{**values, **changes})
+
+
+def test_expressions_and_confidence():
+    faces = three_faces()
+    assert faces.expression == ["happy", "sad", "neutral"]
+    np.testing.assert_allclose(faces.confidence, 0.7)
+    assert [str(face) for face in faces][0] == "happy 70% at (0, 0)-(10, 10)"
+
+
+def test_without_probabilities_there_is_no_expression():
+    faces = three_faces(probs=None, labels=None)
+    assert faces.expression == [None] * 3
+    assert np.isnan(faces.confidence).all()
+    assert "score 0.90" in str(next(iter(faces)))
+
+
+@pytest.mark.parametrize("which", [np.array([True, False, True]), slice(0, None, 2), [0, 2], np.array([0, 2])])
+def test_indexing_keeps_all_fields_together(which):
+    picked = three_faces()[which]
+    assert len(picked) == 2
+    assert picked.expression == ["happy", "neutral"]
+    assert picked.track_id.tolist() == [7, 9]
+    assert picked.landmarks[1, 0, 0] == 20
+
+
+def test_an_integer_gives_a_single_face_and_wrong_ones_fail():
+    assert three_faces()[-1].expression == ["neutral"]
+    with pytest.raises(IndexError):
+        three_faces()[3]
+
+
+def test_empty_is_an_ordinary_value():
+    faces = Faces.empty(frame=Frame(PIXELS, "x.jpg", 4, 0.5))
+    assert (len(faces), faces.expression, faces.to_records()) == (0, [], [])
+    assert (faces.source, faces.frame_index, faces.time_s) == ("x.jpg", 4, 0.5)
+    assert faces.confidence.shape == (0,)
+    assert list(faces) == []
+
+
+def test_empty_with_labels_has_all_columns_in_pandas():
+    pytest.importorskip("pandas")
+    faces = Faces.empty().with_probs(np.zeros((0, 7), np.float32), FER7)
+    assert list(faces.to_pandas().columns) == [*BASE_COLUMNS, *FER7.names]
+
+
+def test_it_is_frozen():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        three_faces().score = np.zeros(3, np.float32)
+
+
+def test_records_are_long_format_rows():
+    record = three_faces().at(Frame(PIXELS, "a.png", 2, 0.08)).to_records()[1]
+    assert tuple(record) == (*BASE_COLUMNS, *FER7.names)
+    assert record["source"] == "a.png"
+    assert (record["frame"], record["time_s"], record["face"], record["track_id"]) == (2, 0.08, 1, 8)
+    assert (record["x1"], record["y1"], record["x2"], record["y2"]) == (5, 5, 25, 20)
+    assert record["expression"] == "sad"
+    assert sum(record[name] for name in FER7.names) == pytest.approx(1, abs=1e-3)
+
+
+def test_pandas_and_records_agree():
+    pytest.importorskip("pandas")
+    faces = three_faces()
+    assert faces.to_pandas().to_dict("records") == faces.to_records()
+
+
+def test_supervision():
+    pytest.importorskip("supervision")
+    detections = three_faces().to_supervision()
+    assert detections.class_id.tolist() == [3, 4, 6]
+    assert detections.tracker_id.tolist() == [7, 8, 9]
+    assert detections.data["class_name"].tolist() == ["happy", "sad", "neutral"]
+    assert len(Faces.empty().to_supervision()) == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"xyxy": np.zeros((3, 4))}, r"xyxy must be \(3, 4\) float32, got \(3, 4\) float64"),
+        ({"score": np.zeros(2, np.float32)}, r"score must be \(3,\)"),
+        ({"landmarks": np.zeros((3, 68, 2), np.float32)}, "landmarks"),
+        ({"probs": None}, "come together"),
+        ({"probs": np.full((3, 7), 14.3, np.float32)}, "not logits or percentages"),
+        ({"probs": np.full((3, 8), 0.125, np.float32)}, "probs must be"),
+        ({"xyxy": np.array([[9, 9, 3, 3]] * 3, np.float32)}, "width, height"),
+        ({"xyxy": np.full((3, 4), np.nan, np.float32)}, "finite"),
+        ({"track_id": np.zeros(3, np.int32)}, "track_id"),
+        ({"score": [0.9, 0.8, 0.7]}, "score must be"),
+    ],
+)
+def test_bad_fields_are_refused_with_the_fix(change, message):
+    with pytest.raises(InputError, match=message):
+        three_faces(**change)
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (np.zeros((4, 4), np.uint8), "repeat the gray channel"),
+        (np.zeros((4, 4, 1), np.uint8), "repeat the gray channel"),
+        (np.zeros((3, 8, 8), np.uint8), "channels last"),
+        (np.zeros((4, 4, 4), np.uint8), "alpha"),
+        (np.zeros((2, 4, 4, 3), np.uint8), "one picture at a time"),
+        (np.zeros((4, 4, 3)), "values are 0-1"),
+        (np.full((4, 4, 3), np.nan), "NaN"),
+        (np.zeros((4, 4, 3), np.uint16), "scale it to 0-255"),
+        (np.zeros((0, 4, 3), np.uint8), "at least one pixel"),
+        ("photo.jpg", "got str"),
+        (None, "got NoneType"),
+    ],
+)
+def test_what_is_no_picture_is_refused_with_the_fix(image, message):
+    with pytest.raises(InputError, match=message):
+        check_image(image)
+    with pytest.raises(InputError, match=message):
+        Frame(image)
