@@ -14,14 +14,15 @@ ROWS = {  # first path component below src/mien, without .py
     "faces": 0,
     **dict.fromkeys(("sources", "_decode", "_fetch", "detect", "landmarks", "align", "models", "hub"), 1),
     **dict.fromkeys(("track", "draw", "plots", "sinks", "datasets", "weights", "assets"), 1),
-    **dict.fromkeys(("pipeline", "evaluate", "robustness", "report", "data_report", "batch"), 2),
+    **dict.fromkeys(("pipeline", "adapters", "evaluate", "robustness", "report", "data_report", "batch"), 2),
     "train": 3,
     **dict.fromkeys(("server", "cli"), 4),
+    "__main__": 5,
     "__init__": 5,
 }
 SIDEWAYS = {  # within a row: these build on one another in one direction
     ("faces", "errors"), ("faces", "labels"), ("labels", "errors"), ("hub", "models"),
-    ("sources", "_decode"), ("sources", "_fetch"), ("_fetch", "_decode"), ("robustness", "evaluate"),
+    ("landmarks", "detect"), ("sources", "_decode"), ("sources", "_fetch"), ("_fetch", "_decode"), ("robustness", "evaluate"),
     ("report", "evaluate"), ("report", "robustness"),
 }  # fmt: skip
 PACKAGE = "__init__"

@@ -204,13 +204,13 @@ def test_parquet_is_written_in_groups_with_flat_memory(tmp_path: Path, monkeypat
         for _ in range(100):  # what pyarrow imports late is not to be counted
             sink.write(frame, faces)
         tracemalloc.start()
-        for _ in range(1900):
+        for _ in range(900):
             sink.write(frame, faces)
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
     read = parquet.ParquetFile(tmp_path / "t.parquet")
-    assert read.metadata.num_rows == 4000 and read.num_row_groups == 40
-    assert peak < 1_000_000  # in one group they take 3.5 MB
+    assert read.metadata.num_rows == 2000 and read.num_row_groups == 20
+    assert peak < 500_000  # in one group they take over 1.5 MB
 
 
 def test_parquet_without_pyarrow_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -303,7 +303,7 @@ with ExitStack() as stack:
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None and process.stdout.readline() == b"ready\n"
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=30)
+        _, errors = process.communicate(timeout=250)
     assert b"KeyboardInterrupt" in errors and b"OutputError" not in errors
     for name in ("t.csv", "t.jsonl"):
         rows = read_rows(tmp_path / name)
@@ -396,7 +396,7 @@ def as_nobody(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
     """Run code in a process that root's rights do not help."""
     drop = "import os\nif os.geteuid() == 0: os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
     return subprocess.run(
-        [sys.executable, "-c", f"{PRELUDE}{drop}{code}", str(folder)], capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", f"{PRELUDE}{drop}{code}", str(folder)], capture_output=True, text=True, timeout=250
     )
 
 
@@ -462,7 +462,7 @@ def test_a_file_that_cannot_grow_is_explained_and_removed(tmp_path: Path) -> Non
     pytest.importorskip("pyarrow")
     result = subprocess.run(
         [sys.executable, "-W", "error", "-c", PRELUDE + LIMITED, str(tmp_path)],
-        capture_output=True, text=True, timeout=120,
+        capture_output=True, text=True, timeout=250,
     )  # fmt: skip
     lines = result.stdout.splitlines()
     assert len(lines) == 5 and result.stderr == "", result.stderr
@@ -659,6 +659,19 @@ def test_after_an_error_the_finished_pictures_stay(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), open_sink(f"{tmp_path}/out/", labels=FER7, draw=paint) as sink:
         sink.write(make_frame("a.jpg"), make_faces(1))
         raise ZeroDivisionError
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["a.jpg"]
+
+
+def test_ctrl_c_between_writing_and_naming_a_picture_leaves_only_whole_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(_: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), open_sink(f"{tmp_path}/out/", labels=FER7, draw=paint) as sink:
+        sink.write(make_frame("a.jpg"), make_faces(1))
+        monkeypatch.setattr(sinks.PartFile, "commit", interrupted)
+        sink.write(make_frame("b.jpg"), make_faces(1))
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["a.jpg"]
 
 

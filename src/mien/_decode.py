@@ -25,6 +25,7 @@ HEAD_BYTES = 64  # enough to tell the format
 BAND_ROWS = 256  # wide integers exist for this many rows at a time
 
 EXIF_ORIENTATION = 0x0112
+_FILM = "a film"
 
 
 class _DamageError(Exception):
@@ -127,7 +128,8 @@ def _format_of(head: bytes, name: str) -> _Format:
     known = ", ".join(kind.name for kind in _FORMATS)
     foreign = _foreign_kind(head)
     if foreign:
-        raise SourceError(f"{name} is {foreign}, not a picture mien can read ({known}); save it as JPEG or PNG")
+        fix = "export frames of it" if foreign == _FILM else "save it"
+        raise SourceError(f"{name} is {foreign}, not a picture mien can read ({known}); {fix} as JPEG or PNG")
     start = head[:16]
     shown = f"the text {start.decode()!r}" if start.isascii() and not min(start) < 9 else f"the bytes {start!r}"
     raise SourceError(f"{name} is not a picture mien can read ({known}); it starts with {shown}")
@@ -139,9 +141,9 @@ def _foreign_kind(head: bytes) -> str | None:
         brand = head[8:12]
         if brand in (b"heic", b"heix", b"hevc", b"mif1", b"msf1"):
             return "a HEIC picture"
-        return "an AVIF picture" if brand in (b"avif", b"avis") else "a film"
+        return "an AVIF picture" if brand in (b"avif", b"avis") else _FILM
     if head.startswith((b"\x1aE\xdf\xa3", b"FLV\x01")) or (head[:4] == b"RIFF" and head[8:12] == b"AVI "):
-        return "a film"
+        return _FILM
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if text.startswith((b"<!doctype html", b"<html")):
         return "a web page"
@@ -196,7 +198,7 @@ def _quiet_opencv() -> Iterator[None]:
     decode at once, and restored by the last.
     """
     global _quiet_depth, _quiet_level
-    logging = getattr(cv2.utils, "logging", None)  # absent before OpenCV 4.11
+    logging = getattr(cv2.utils, "logging", None)  # older OpenCV does not let Python set it
     if logging is None:
         yield
         return
@@ -230,8 +232,7 @@ def _to_rgb(pixels: NDArray[Any], encoded: _Encoded) -> NDArray[np.uint8]:
 def _as_the_file_means(pixels: NDArray[Any], encoded: _Encoded) -> NDArray[Any]:
     """Apply what OpenCV leaves out; return (H, W, 1), (H, W, 3) or (H, W, 4)."""
     if pixels.ndim == 3:
-        bare = encoded.empty_alpha and pixels.shape[2] == 4 and not pixels[..., 3].any()
-        return np.ascontiguousarray(pixels[..., :3]) if bare else pixels
+        return np.ascontiguousarray(pixels[..., :3]) if _alpha_says_nothing(pixels, encoded) else pixels
     if encoded.white_is_zero and pixels.dtype == np.uint16:
         pixels = ~pixels
     if encoded.gray_key is not None:
@@ -240,12 +241,21 @@ def _as_the_file_means(pixels: NDArray[Any], encoded: _Encoded) -> NDArray[Any]:
     return pixels[..., None]
 
 
+def _alpha_says_nothing(pixels: NDArray[Any], encoded: _Encoded) -> bool:
+    if pixels.shape[2] != 4:
+        return False
+    alpha = pixels[..., 3]
+    return bool((alpha == np.iinfo(alpha.dtype).max).all() or (encoded.empty_alpha and not alpha.any()))
+
+
 def _over_white(pixels: NDArray[Any], *, premultiplied: bool) -> NDArray[Any]:
     """Lay (h, w, 4) over white and return (h, w, 3) of the same type; (h, w, 1 or 3) comes back as it is."""
     if pixels.shape[2] != 4:
         return pixels
     top = int(np.iinfo(pixels.dtype).max)
-    colour, alpha = pixels[..., :3].astype(np.uint32), pixels[..., 3:].astype(np.uint32)
+    wide = np.uint16 if pixels.dtype == np.uint8 else np.uint32  # holds top * top + top // 2
+    colour: NDArray[Any] = pixels[..., :3].astype(wide)
+    alpha: NDArray[Any] = pixels[..., 3:].astype(wide)
     if premultiplied:
         laid: NDArray[Any] = np.minimum(colour + (top - alpha), top)
     else:

@@ -30,7 +30,7 @@ INPUT_TYPES = {
 
 @dataclass(frozen=True)
 class Scaling:
-    """What a network wants done to gray levels: `level * scale + offset`, then, if asked for, zero mean and unit deviation.
+    """What a network wants done to gray levels: `level * scale + offset`, then perhaps zero mean and unit deviation.
 
     Attributes:
         scale: One factor, or one per channel.
@@ -85,20 +85,20 @@ class Adapter:
         model: The foreign model.
         labels: Its expressions, in the order of its columns.
         input_name: Name of its input; None if it has only one.
-        size_px: (width, height) of its input, pixels.
+        size_px: (width, height) of its input, pixels; None for 48x48, or for what a Keras file says.
         layout: How it wants pictures: one of `LAYOUTS`, N pictures, H rows, W columns, C channels.
         channels: 1 gray, or 3 equal ones.
         scaling: What it wants done to gray levels.
         output_name: Name of its output; None if it has only one.
-        output: What is done to its numbers: `"softmax"`, `"sum"` (divided by their sum, for sigmoids), or `"auto"`: nothing,
-            they must be probabilities; a Keras network gets a softmax where it lacks one.
+        output: What is done to its numbers: `"softmax"`, `"sum"` (divided by their sum, for sigmoids), or `"auto"`:
+            nothing, they must be probabilities; a Keras network gets a softmax where it lacks one.
         weights: The weights file, for a Keras pair.
     """
 
     model: Path
     labels: LabelSet
     input_name: str | None = None
-    size_px: tuple[int, int] = (CROP_PX, CROP_PX)
+    size_px: tuple[int, int] | None = None
     layout: str = "NHWC"
     channels: int = 1
     scaling: Scaling = SCALINGS["unit"]
@@ -116,10 +116,15 @@ class Adapter:
             raise InputError("layout NHW has no channels; set channels = 1 or another layout")
         if self.output not in OUTPUTS:
             raise InputError(f"the output's activation must be one of {', '.join(OUTPUTS)}, got {self.output!r}")
-        if not all(1 <= side <= MAX_SIDE_PX for side in self.size_px):
+        if not all(1 <= side <= MAX_SIDE_PX for side in self.picture_px):
             raise InputError(f"width and height must be 1 to {MAX_SIDE_PX} pixels, got {self.size_px!r}")
         if self.channels == 1 and (len(self.scaling.scale) > 1 or len(self.scaling.offset) > 1):
             raise InputError("scale and offset of three numbers need channels = 3")
+
+    @property
+    def picture_px(self) -> tuple[int, int]:
+        """(width, height) of the pictures that an ONNX model is given, pixels."""
+        return self.size_px or (CROP_PX, CROP_PX)
 
     def prepare(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return crops as the model wants them.
@@ -131,8 +136,8 @@ class Adapter:
             float32 in the adapter's layout and size; resized bilinearly with OpenCV where the size differs.
         """
         pictures = crops.astype(np.float32)
-        if self.size_px != (CROP_PX, CROP_PX):
-            pictures = np.stack([cv2.resize(p, self.size_px, interpolation=cv2.INTER_LINEAR) for p in pictures])
+        if self.picture_px != (CROP_PX, CROP_PX):
+            pictures = np.stack([cv2.resize(p, self.picture_px, interpolation=cv2.INTER_LINEAR) for p in pictures])
         scaled = self.scaling.apply(np.repeat(pictures[..., None], self.channels, axis=3))
         if self.layout == "NCHW":
             return np.ascontiguousarray(scaled.transpose(0, 3, 1, 2))
@@ -145,8 +150,8 @@ def parse_labels(value: str | list[str] | tuple[str, ...], *, key: str = "custom
     """Return the label set that a person means.
 
     Args:
-        value: A known key (`"fer2013"`, `"ferplus"`, `"five"`), names in the order of the columns as a list or separated by
-            commas, or `"alphabetical"`: the seven names as class folders are sorted.
+        value: A known key (`"fer2013"`, `"ferplus"`, `"five"`); names in the order of the columns, as a list or between
+            commas; or `"alphabetical"`: the seven names as class folders are sorted.
         key: Key of a set that is none of the known ones.
 
     Returns:
@@ -206,7 +211,7 @@ class ForeignModel:
 
     Attributes:
         adapter: What it takes and gives.
-        labels: Expressions in the order of the probability columns: mien's order where the names are those of a known set.
+        labels: Expressions in the order of the probability columns: a known set where the names are its names.
         sha256: Hash of the model file.
     """
 
@@ -231,7 +236,7 @@ class ForeignModel:
         except DeviceError:
             raise
         except Exception as error:  # onnxruntime raises a dozen kinds, none of them public
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+            reason = _first_line(error)
             raise ModelError(
                 f"{self.adapter.model} is not an ONNX model that onnxruntime can open ({reason})"
             ) from error
@@ -276,15 +281,15 @@ class ForeignModel:
         try:
             (raw,) = self._session.run([self._output.name], {self._input.name: given.astype(dtype)})
         except Exception as error:  # as above
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+            reason = _first_line(error)
             raise InputError(
                 f"{self.adapter.model} refuses {given.shape} ({reason}); check [input] of the adapter"
             ) from error
         raw = np.asarray(raw, np.float32).reshape(len(given), -1)
         if raw.shape[1] != len(self.labels):
             raise InputError(
-                f"{self.adapter.model} gives {raw.shape[1]} numbers a face, the adapter names {len(self.labels)} labels "
-                f"({', '.join(self.labels.names)}); name one label for each"
+                f"{self.adapter.model} gives {raw.shape[1]} numbers a face, the adapter names {len(self.labels)} "
+                f"labels ({', '.join(self.adapter.labels.names)}); name one label for each"
             )
         return raw[: len(crops)]
 
@@ -312,6 +317,10 @@ def _to_probabilities(raw: NDArray[np.float32], output: str) -> NDArray[np.float
     return result
 
 
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
 def _read_content(path: Path) -> bytes:
     try:
         content = path.read_bytes()
@@ -335,7 +344,7 @@ def _chosen(values: list[Any], name: str | None, what: str, path: Path) -> Any:
 
 
 def _check_shape(value: Any, adapter: Adapter) -> None:
-    (width, height), channels = adapter.size_px, adapter.channels
+    (width, height), channels = adapter.picture_px, adapter.channels
     wanted = {
         "NHWC": (height, width, channels),
         "NCHW": (channels, height, width),
@@ -383,12 +392,11 @@ def _parse_adapter(value: Mapping[str, Any], folder: Path) -> Adapter:
     for key in ("model", "labels"):
         if key not in value:
             raise InputError(f"`{key}` is missing; every adapter names its model and its labels")
-    size = given.get("size", CROP_PX)
     return Adapter(
         model=folder / _text(value["model"], "model"),
         labels=parse_labels(value["labels"], key=value.get("label_set", "custom")),
         input_name=given.get("name"),
-        size_px=(_whole(given.get("width", size), "width"), _whole(given.get("height", size), "height")),
+        size_px=_parse_size(given),
         layout=_text(given.get("layout", "NHWC"), "layout"),
         channels=_whole(given.get("channels", 1), "channels"),
         scaling=_parse_scaling(given),
@@ -396,6 +404,13 @@ def _parse_adapter(value: Mapping[str, Any], folder: Path) -> Adapter:
         output=_text(gives.get("activation", "auto"), "activation"),
         weights=folder / _text(value["weights"], "weights") if "weights" in value else None,
     )
+
+
+def _parse_size(given: Mapping[str, Any]) -> tuple[int, int] | None:
+    if not given.keys() & {"size", "width", "height"}:
+        return None
+    size = given.get("size", CROP_PX)
+    return _whole(given.get("width", size), "width"), _whole(given.get("height", size), "height")
 
 
 def _parse_scaling(given: Mapping[str, Any]) -> Scaling:

@@ -36,6 +36,21 @@ def crop_faces(
     return np.stack(crops) if crops else np.zeros((0, CROP_PX, CROP_PX), np.uint8)
 
 
+def crop_whole(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Take the whole picture for a crop that already has the framing of FER2013.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+
+    Returns:
+        (1, 48, 48) uint8 gray; a picture that is not square is squeezed.
+    """
+    gray = cv2.cvtColor(check_image(image), cv2.COLOR_RGB2GRAY)
+    shrinks = min(gray.shape) > CROP_PX
+    crop = cv2.resize(gray, (CROP_PX, CROP_PX), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    return np.asarray(crop, np.uint8)[None]
+
+
 def crop_matrices(faces: Faces, *, template_px: NDArray[np.float32] = TEMPLATE_PX) -> NDArray[np.float32]:
     """Return the maps from picture to crop.
 
@@ -50,7 +65,7 @@ def crop_matrices(faces: Faces, *, template_px: NDArray[np.float32] = TEMPLATE_P
     if faces.landmarks is None or not len(faces):
         return from_box
     from_points = similarity_matrices(faces.landmarks, template_px)
-    usable = np.isfinite(from_points).all(axis=(1, 2))
+    usable = np.asarray(np.isfinite(from_points).all(axis=(1, 2)))
     return np.where(usable[:, None, None], from_points, from_box).astype(np.float32)
 
 
@@ -104,5 +119,5 @@ def _warp(image: NDArray[np.uint8], matrix: NDArray[np.float32]) -> NDArray[np.u
         image, scaled, (k * CROP_PX, k * CROP_PX), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )
     gray = cv2.cvtColor(patch, cv2.COLOR_RGB2GRAY)
-    crop: NDArray[np.uint8] = gray if k == 1 else cv2.resize(gray, (CROP_PX, CROP_PX), interpolation=cv2.INTER_AREA)
-    return crop
+    crop = gray if k == 1 else cv2.resize(gray, (CROP_PX, CROP_PX), interpolation=cv2.INTER_AREA)
+    return np.asarray(crop, np.uint8)

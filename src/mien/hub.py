@@ -39,7 +39,14 @@ class CatalogueEntry:
 
 CATALOGUE = {
     entry.name: entry
-    for entry in (CatalogueEntry("mien-b", "mien-b.onnx", "", "the default: most accurate, about 1 ms a face"),)
+    for entry in (
+        CatalogueEntry(
+            "mien-b",
+            "mien-b.onnx",
+            "244f09ec33deafc6c567de61fde3e578358068afb8ae2cd0888d52b67b6a8868",
+            "the default: about 1 ms a face",
+        ),
+    )
 }
 
 

@@ -11,7 +11,7 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.align import crop_faces
+from mien.align import crop_faces, crop_whole
 from mien.detect import Detector, DetectorSettings, create_detector
 from mien.errors import InputError, MienError
 from mien.faces import Faces, Frame
@@ -86,12 +86,15 @@ class Analyzer:
             One `Faces` per frame, with its source, number and time.
         """
         found = [self.detector.detect(frame.image).at(frame) for frame in frames]
-        crops = [crop_faces(frame.image, faces) for frame, faces in zip(frames, found, strict=True)]
+        crops = [self._crop(frame.image, faces) for frame, faces in zip(frames, found, strict=True)]
         if not crops:
             return []
         probs = self.model.predict_proba(np.concatenate(crops), head=self.labels.key)
         ends = np.cumsum([len(faces) for faces in found])[:-1]
         return [faces.with_probs(p, self.labels) for faces, p in zip(found, np.split(probs, ends), strict=True)]
+
+    def _crop(self, image: NDArray[np.uint8], faces: Faces) -> NDArray[np.uint8]:
+        return crop_whole(image) if getattr(self.detector, "framed", False) else crop_faces(image, faces)
 
     def stream(self, frames: Iterable[Frame], *, batch_size: int = 8) -> Iterator[tuple[Frame, Faces]]:
         """Yield every frame with its faces, holding at most `batch_size` frames in memory.

@@ -215,11 +215,11 @@ def class_scores(
         support: (C,) images of each expression.
         title: Heading.
     """
-    figure, (axes,) = _figure(6.2, 1.3 + 0.42 * len(names))
+    figure, (axes,) = _figure(5.4, 1.2 + 0.42 * len(names))
     row = np.arange(len(names))
     axes.barh(row, f1, 0.62, color=ACCENT, label="F1")
     for values, marker, colour, label in ((precision, "D", INK, "precision"), (recall, "o", WARM, "recall")):
-        axes.plot(values, row, marker, markersize=6.5, color=colour, markeredgecolor="white", label=label)
+        axes.plot(values, row, marker, markersize=7, color=colour, markeredgecolor="white", label=label, clip_on=False)
     for y, (*marks, value) in enumerate(zip(precision, recall, f1, strict=True)):
         right = max(*marks, value)
         axes.annotate(f"{value:.2f}", (right, y), (9, 0), textcoords="offset points", va="center", fontsize=9)

@@ -574,7 +574,7 @@ p { margin: 0 0 14px; color: var(--muted); max-width: 75ch; }
 section { background: var(--paper); border: 1px solid var(--grid); border-radius: 10px; padding: 20px 22px;
   margin: 16px 0; }
 .facts { display: grid; grid-template-columns: repeat(auto-fill, minmax(230px, 1fr)); gap: 8px 24px; margin: 0; }
-.facts .long { grid-column: span 2; }
+@media (min-width: 560px) { .facts .long { grid-column: span 2; } }
 .facts dt { color: var(--muted); font-size: .8rem; }
 .facts dd { margin: 0; overflow-wrap: anywhere; font-size: .92rem; }
 .cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(112px, 1fr)); gap: 18px; }

@@ -239,7 +239,7 @@ def _url_item(url: str) -> Item:
     if url.lower().startswith(("http://", "https://")):
         return Item(_without_userinfo(url), url)
     scheme = url.partition(":")[0]
-    return _no_item(_without_userinfo(url), f"is a {scheme} address; only http, https and plain paths are read")
+    return _no_item(_without_userinfo(url), f"has the scheme {scheme!r}; only http, https and plain paths are read")
 
 
 def _without_userinfo(url: str) -> str:
@@ -292,8 +292,9 @@ def _glob_items(pattern: str) -> list[Item]:
     items |= {str(path): Item(str(path), path) for path in found if _is_picture_file(path)}
     if items:
         return sorted(items.values(), key=lambda item: _natural_order(item.name))
-    matched = f"matches {len(found)} names, none of them a picture" if found else "matches nothing"
-    return [_no_item(pattern, f"{matched} ({', '.join(PICTURE_SUFFIXES)}); check the pattern")]
+    kinds = ", ".join(PICTURE_SUFFIXES)
+    matched = f"matches {len(found)} names, none of them a picture ({kinds})" if found else "matches nothing"
+    return [_no_item(pattern, f"{matched}; check the pattern")]
 
 
 def _is_picture_file(path: Path) -> bool:

@@ -3,9 +3,10 @@
 import sys
 
 import typer
+from rich.markup import escape
 
 from mien import __version__
-from mien.cli import analyze, doctor, models, train
+from mien.cli import analyze, doctor, evaluate, models, train
 from mien.cli.console import errors
 from mien.errors import MienError
 
@@ -22,6 +23,8 @@ app.command("detectors")(analyze.detectors)
 app.add_typer(models.app, name="models")
 app.command("train")(train.train)
 app.command("export")(train.export)
+app.command("evaluate")(evaluate.evaluate)
+app.command("compare")(evaluate.compare)
 app.command("doctor")(doctor.doctor)
 
 
@@ -46,7 +49,7 @@ def main() -> None:
     try:
         app()
     except MienError as error:
-        errors.print(f"[bold red]mien:[/] {error}", highlight=False, soft_wrap=True)
+        errors.print(f"[bold red]mien:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(WRONG_USE)
     except KeyboardInterrupt:
         errors.print("[bold red]mien:[/] stopped; what was done is written", highlight=False)

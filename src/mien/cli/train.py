@@ -1,99 +1,511 @@
-"""`mien train` and `mien export`."""
+"""`mien train`, `mien tune` and `mien export`."""
 
+import datetime
+import shlex
+import sys
 import time
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
 
 from mien.cli.console import errors, out
-from mien.errors import InputError, require_extra
+from mien.datasets import (
+    PUBLIC_TEST,
+    TRAINING,
+    UNSPLIT,
+    VALIDATION,
+    CropDataset,
+    exact_groups,
+    read_dataset,
+    stratified_split,
+    training_and_validation,
+    with_split,
+)
+from mien.errors import InputError, MissingExtraError, require_extra
 
 if TYPE_CHECKING:
-    from mien.train.fit import EpochMetrics
+    from mien.models import ModelCard
+    from mien.train.callbacks import EpochMetrics
+    from mien.train.settings import TrainSettings
+    from mien.train.tune import TrialRow, TuneResult
 
-DataArgument = Annotated[Path, typer.Argument(help="Kaggle's fer2013.csv.")]
-VotesOption = Annotated[Path, typer.Option("--votes", help="The FER+ file fer2013new.csv.")]
-Recipe = Annotated[Path | None, typer.Option("--recipe", help="JSON file with training settings; options override it.")]
+HELD_OUT_SHARE = 0.1
+DATA, RECIPE, START, MACHINE, RUN = "Data", "Recipe", "Where the weights start", "Machine", "Run"
+
+DataArgument = Annotated[Path, typer.Argument(help="Data set: fer2013.csv, class folders, a list CSV, .npz, …")]
+VotesOption = Annotated[
+    Path | None, typer.Option("--votes", help="The FER+ file fer2013new.csv.", rich_help_panel=DATA)
+]
+SplitOption = Annotated[
+    Path | None, typer.Option("--split", help="Split file of `mien data split`.", rich_help_panel=DATA)
+]
+FoldOption = Annotated[
+    int | None, typer.Option(min=1, help="Fold of the split file that validates.", rich_help_panel=DATA)
+]
+ValidationOption = Annotated[
+    str | None, typer.Option(help="Split that chooses the checkpoint: PublicTest, say.", rich_help_panel=DATA)
+]
+ShareOption = Annotated[
+    float | None,
+    typer.Option(
+        min=0.0,
+        max=0.9,
+        rich_help_panel=DATA,
+        help=f"Hold out this share of the training crops to validate on; {HELD_OUT_SHARE} where the data have no "
+        "validation split.",
+    ),
+]
+SkipOption = Annotated[bool, typer.Option("--skip-bad", help="Leave bad rows and pictures out.", rich_help_panel=DATA)]
+ClassesOption = Annotated[
+    str | None, typer.Option(help="Expressions to keep: happy,sad,neutral.", rich_help_panel=DATA)
+]
+MergeOption = Annotated[
+    list[str] | None,
+    typer.Option(help="Expression that becomes another: fear=surprise; may be repeated.", rich_help_panel=DATA),
+]
+RecipeOption = Annotated[
+    Path | None, typer.Option("--recipe", help="JSON file with settings; options override it.", rich_help_panel=RECIPE)
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", help="Any setting by name: augment.mixup=0, clip_norm=1; may be repeated.", rich_help_panel=RECIPE
+    ),
+]
+NetOption = Annotated[
+    str | None, typer.Option(help="Network: mien-b, mien-s, tutorial-two-dense, vgg16, …", rich_help_panel=RECIPE)
+]
+    str | None, typer.Option(help="Network: mien-b, mien-s, tutorial-two-dense, vgg16, …", rich_help_panel=RECIPE)
+]
+EpochsOption = Annotated[int | None, typer.Option(min=1, rich_help_panel=RECIPE)]
+BatchOption = Annotated[int | None, typer.Option(min=1, help="Crops per step.", rich_help_panel=RECIPE)]
+SeedOption = Annotated[int | None, typer.Option(min=0, rich_help_panel=RECIPE)]
+TargetsOption = Annotated[
+    str | None, typer.Option(help="What the heads learn: auto, labels, votes or both.", rich_help_panel=RECIPE)
+]
+AcceleratorOption = Annotated[str, typer.Option(help="auto, cpu or cuda.", rich_help_panel=MACHINE)]
+DevicesOption = Annotated[int, typer.Option(min=1, help="GPUs, or CPU processes, per node.", rich_help_panel=MACHINE)]
+NodesOption = Annotated[
+    int, typer.Option(min=1, help="Machines; start the same command on each.", rich_help_panel=MACHINE)
+]
+StrategyOption = Annotated[
+    str, typer.Option(help="Lightning's strategy; auto is DDP for several processes.", rich_help_panel=MACHINE)
+]
+PrecisionOption = Annotated[str, typer.Option(help="auto, 32-true, bf16-mixed or 16-mixed.", rich_help_panel=MACHINE)]
+ThreadsOption = Annotated[int | None, typer.Option(min=1, help="CPU threads of each process.", rich_help_panel=MACHINE)]
+ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with what is in the folder.", rich_help_panel=RUN)]
+
+
+@dataclass(frozen=True)
+class _DataChoice:
+    """Which data to read, and how to split them."""
+
+    path: Path
+    votes: Path | None = None
+    split: Path | None = None
+    fold: int | None = None
+    validation: str | None = None
+    val_share: float | None = None
+    skip_bad: bool = False
+
+    def read(self, seed: int) -> tuple[CropDataset, CropDataset]:
+        """Return the crops to train on and those to validate on, and say what was read."""
+        result = read_dataset(self.path, votes_path=self.votes, skip_bad=self.skip_bad)
+        notes = [*result.notes, *([f"{len(result.bad):,} bad rows or pictures left out"] if result.bad else [])]
+        data = result.data if self.split is None else with_split(result.data, self.split, fold=self.fold)
+        training, validation, how = self._splits(data, seed)
+        for note in (*notes, f"{len(training):,} crops to train on, {len(validation):,} to validate on ({how})"):
+            _say(note)
+        return training, validation
+
+    def _splits(self, data: CropDataset, seed: int) -> tuple[CropDataset, CropDataset, str]:
+        present = data.splits()
+        if self.validation is not None:
+            return data.split(TRAINING), data.split(self.validation), self.validation
+        if self.val_share is None and TRAINING in present and (VALIDATION in present or PUBLIC_TEST in present):
+            training, validation = training_and_validation(data)
+            return training, validation, validation.splits()[0]
+        share = HELD_OUT_SHARE if self.val_share is None else self.val_share
+        pool = data.split(TRAINING if TRAINING in present else UNSPLIT)
+        pool = pool.where(pool.is_labelled)
+        dealt = stratified_split(
+            pool, shares={TRAINING: 1 - share, VALIDATION: share}, seed=seed, groups=exact_groups(pool.crops)
+        )
+        return pool.where(dealt == TRAINING), pool.where(dealt == VALIDATION), f"{share:.0%} held out, seed {seed}"
+
+
+def _say(text: str) -> None:
+    from mien.train.fit import is_first_process
+
+    if is_first_process():
+        errors.print(text, highlight=False, soft_wrap=True)
+
+
+def _settings(
+    recipe: Path | None, run: Path | None, given: Mapping[str, Any], assignments: list[str] | None
+) -> "TrainSettings":
+    """Return the recipe, or that of the run to resume, with the options given on top."""
+    from mien.train.fit import TrainSettings, settings_from_json, with_settings
+
+    base = settings_from_json(recipe) if recipe else TrainSettings()
+    if run is not None and (run / "settings.json").is_file():
+        base = settings_from_json(run / "settings.json")
+    changes = {name: value for name, value in given.items() if value is not None}
+    changes |= dict(_assignment(base, text) for text in assignments or ())
+    return with_settings(base, changes)
+
+
+def _assignment(settings: "TrainSettings", text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise InputError(f"--set needs name=value, got {text!r}")
+    owner = settings.augment if name.startswith("augment.") else settings
+    current = getattr(owner, name.removeprefix("augment."), value)
+    try:
+        return name, _parsed(value, type(current))
+    except ValueError:
+        raise InputError(f"--set {name} needs a value like {current!r}, got {value!r}") from None
+
+
+def _parsed(value: str, kind: type) -> Any:
+    if kind is bool:
+        return {"true": True, "false": False, "1": True, "0": False}.get(value.lower(), value)
+    return kind(value) if kind in (int, float) else value
+
+
+def _classes(text: str | None) -> tuple[str, ...] | None:
+    return None if text is None else tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _merges(texts: list[str] | None) -> tuple[tuple[str, str], ...] | None:
+    pairs = [tuple(part.strip() for part in text.split("=")) for text in texts or ()]
+    for text, pair in zip(texts or (), pairs, strict=True):
+        if len(pair) != 2 or not all(pair):
+            raise InputError(f"--merge needs expression=expression, fear=surprise say; got {text!r}")
+    return tuple((pair[0], pair[1]) for pair in pairs) or None
 
 
 def train(
     data: DataArgument,
-    votes: VotesOption,
-    out_dir: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run.")],
-    net: Annotated[str | None, typer.Option(help="Network: mien-b or mien-s.")] = None,
-    epochs: Annotated[int | None, typer.Option(min=1)] = None,
-    batch_size: Annotated[int | None, typer.Option(min=1)] = None,
-    lr: Annotated[float | None, typer.Option(min=0.0, help="Peak learning rate.")] = None,
-    seed: Annotated[int | None, typer.Option()] = None,
-    teacher: Annotated[list[Path] | None, typer.Option(help="Checkpoint to distil from; may be repeated.")] = None,
-    init: Annotated[Path | None, typer.Option(help="Checkpoint to start the weights from.")] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last finished epoch in the folder.")] = False,
-    recipe: Recipe = None,
+    out_dir: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run.", rich_help_panel=RUN)],
+    votes: VotesOption = None,
+    split: SplitOption = None,
+    fold: FoldOption = None,
+    validation: ValidationOption = None,
+    val_share: ShareOption = None,
+    skip_bad: SkipOption = False,
+    classes: ClassesOption = None,
+    merge: MergeOption = None,
+    targets: TargetsOption = None,
+    recipe: RecipeOption = None,
+    assignments: SetOption = None,
+    net: NetOption = None,
+    epochs: EpochsOption = None,
+    batch_size: BatchOption = None,
+    optimizer: Annotated[str | None, typer.Option(help="sgd, adam or adamw.", rich_help_panel=RECIPE)] = None,
+    lr: Annotated[float | None, typer.Option(min=0.0, help="Peak learning rate.", rich_help_panel=RECIPE)] = None,
+    schedule: Annotated[str | None, typer.Option(help="cosine, plateau or constant.", rich_help_panel=RECIPE)] = None,
+    warmup_epochs: Annotated[float | None, typer.Option("--warmup", min=0.0, rich_help_panel=RECIPE)] = None,
+    patience: Annotated[
+        int | None,
+        typer.Option(min=0, help="Stop after this many epochs without a better one.", rich_help_panel=RECIPE),
+    ] = None,
+    class_weights: Annotated[str | None, typer.Option(help="none, balanced or sqrt.", rich_help_panel=RECIPE)] = None,
+    focal_gamma: Annotated[
+        float | None, typer.Option("--focal", min=0.0, help="Exponent of the focal loss.", rich_help_panel=RECIPE)
+    ] = None,
+    label_smoothing: Annotated[float | None, typer.Option(min=0.0, max=1.0, rich_help_panel=RECIPE)] = None,
+    ema_decay: Annotated[
+        float | None, typer.Option("--ema", min=0.0, max=1.0, help="Weight averaging; 0: off.", rich_help_panel=RECIPE)
+    ] = None,
+    seed: SeedOption = None,
+    init: Annotated[
+        str | None,
+        typer.Option(help="A shipped model's name, an .onnx file of `mien export`, or a .ckpt.", rich_help_panel=START),
+    ] = None,
+    imagenet: Annotated[
+        Path | None, typer.Option(help="ImageNet weights for vgg16 (the official .pth).", rich_help_panel=START)
+    ] = None,
+    freeze_trunk: Annotated[
+        bool | None, typer.Option("--freeze", help="Train the heads alone.", rich_help_panel=START)
+    ] = None,
+    teacher: Annotated[
+        list[Path] | None, typer.Option(help="Checkpoint to distil from; may be repeated.", rich_help_panel=START)
+    ] = None,
+    accelerator: AcceleratorOption = "auto",
+    devices: DevicesOption = 1,
+    nodes: NodesOption = 1,
+    strategy: StrategyOption = "auto",
+    precision: PrecisionOption = "auto",
+    threads: ThreadsOption = None,
+    resume: ResumeOption = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Start anew where the folder holds a run.", rich_help_panel=RUN)
+    ] = False,
+    curves: Annotated[bool, typer.Option(help="Draw curves.png every epoch.", rich_help_panel=RUN)] = True,
+    tensorboard: Annotated[bool, typer.Option(help="Write TensorBoard events.", rich_help_panel=RUN)] = True,
+    export_model: Annotated[
+        bool, typer.Option("--export/--no-export", help="Write model.onnx, its card and report.", rich_help_panel=RUN)
+    ] = True,
 ) -> None:
-    """Train a two-head network on FER2013 and the FER+ votes.
+    """Train a network: the two heads of mien on FER2013 and FER+, or any classes on your own folders.
 
-    Training is used for the weights and PublicTest to choose the checkpoint. Every epoch is kept: `--resume` loses at most
-    the running one.
+    The folder gets best.ckpt, last.ckpt, metrics.csv, curves.png (rewritten each epoch), settings.json, run.json (data
+    hashes, versions, machine), model.onnx with its card and report. Ctrl-C stops after the step and keeps everything;
+    `--resume` goes on from there, and after a crash from the last finished epoch.
     """
     require_extra("train", "lightning")
-    from mien.datasets import PUBLIC_TEST, TRAINING, read_fer2013
-    from mien.train.fit import TrainSettings, fit, settings_from_json
+    from mien.train.fit import Hardware, fit, is_first_process
 
-    settings = settings_from_json(recipe) if recipe else TrainSettings()
-    given = {"net": net, "epochs": epochs, "batch_size": batch_size, "lr": lr, "seed": seed}
-    settings = replace(settings, **{name: value for name, value in given.items() if value is not None})
-    read = read_fer2013(data, votes_path=votes)
-    errors.print(f"{settings.net}: {len(read.split(TRAINING)):,} crops, {settings.epochs} epochs, seed {settings.seed}")
-    best = fit(
-        read.split(TRAINING), read.split(PUBLIC_TEST), out=out_dir, settings=settings, resume=resume, threads=threads,
-        teachers=teacher or (), init=init, report=_EpochPrinter(),
+    settings = _settings(
+        recipe, out_dir if resume else None,
+        {"net": net, "epochs": epochs, "batch_size": batch_size, "optimizer": optimizer, "lr": lr, "schedule": schedule,
+         "warmup_epochs": warmup_epochs, "patience": patience, "class_weights": class_weights,
+         "focal_gamma": focal_gamma, "label_smoothing": label_smoothing, "ema_decay": ema_decay, "seed": seed,
+         "targets": targets, "classes": _classes(classes), "merge": _merges(merge), "freeze_trunk": freeze_trunk},
+        assignments,
     )  # fmt: skip
-    out.print(f"best checkpoint: {best}", soft_wrap=True)
+    hardware = Hardware(accelerator, devices, nodes, strategy, precision, threads)
+    training, held_out = _DataChoice(data, votes, split, fold, validation, val_share, skip_bad).read(settings.seed)
+    _say(f"{settings.net}, {settings.epochs} epochs, seed {settings.seed}, into {out_dir}")
+    try:
+        with _watching(settings) as watch:
+            best = fit(
+                training, held_out, out=out_dir, settings=settings, hardware=hardware, resume=resume,
+                overwrite=overwrite, teachers=teacher or (), init=init, prepare=_imagenet_loader(settings, imagenet),
+                curves=curves, tensorboard=tensorboard, report=watch.epoch, progress=watch.step,
+            )  # fmt: skip
+    except KeyboardInterrupt:
+        _say(f"stopped; all is kept in {out_dir}: the same command with --resume goes on")
+        raise
+    if not is_first_process():
+        return
+    out.print(f"best checkpoint: {best}", soft_wrap=True, highlight=False)
+    if export_model:
+        _export_run(best, training, held_out, settings)
 
 
-class _EpochPrinter:
-    """Prints one line an epoch, with the time left."""
+def _imagenet_loader(settings: "TrainSettings", path: Path | None) -> Any:
+    if path is None:
+        return lambda _: None
+    if settings.net != "vgg16":
+        raise InputError(f"--imagenet fills vgg16, not {settings.net!r}; add --net vgg16")
+    from mien.train.vgg_weights import load_imagenet_weights
 
-    def __init__(self) -> None:
+    return lambda net: load_imagenet_weights(net, path)
+
+
+class _Watch:
+    """Shows how a run goes: a bar with the time left on a terminal, and a line per epoch."""
+
+    def __init__(self, bars: Progress, settings: "TrainSettings") -> None:
+        self.bars = bars
+        self.task = bars.add_task("starting", total=None)
         self.started = time.monotonic()
         self.first: int | None = None
+        self.best = 0.0
+        self.epochs = settings.epochs
 
-    def __call__(self, m: "EpochMetrics") -> None:
-        self.first = m.epoch - 1 if self.first is None else self.first
-        spent = time.monotonic() - self.started
-        left = spent / (m.epoch - self.first) * (m.epochs - m.epoch)
+    def step(self, done: int, total: int) -> None:
+        """Move the bar."""
+        if self.first is None:
+            self.first = done - 1
+            self.bars.reset(self.task, completed=done - 1, total=total)
+        epoch = (done - 1) * self.epochs // max(1, total) + 1
+        self.bars.update(self.task, completed=done, description=f"epoch {epoch}/{self.epochs}")
+
+    def epoch(self, m: "EpochMetrics") -> None:
+        """Print a line; a star marks the best epoch so far."""
+        star, self.best = ("*" if m.score > self.best else " "), max(m.score, self.best)
+        accuracies = "  ".join(f"{head} {value:.2%}" for head, value in m.val_accuracy.items())
         out.print(
-            f"epoch {m.epoch:3d}/{m.epochs}  loss {m.train_loss:.3f}  PublicTest: loss {m.val_loss:.3f}  "
-            f"fer2013 {m.accuracy_fer2013:.2%}  ferplus {m.accuracy_ferplus:.2%}  {spent / 60:.1f} min, "
-            f"{left / 60:.0f} min left",
-            highlight=False,
-        )
+            f"epoch {m.epoch:3d}/{m.epochs} {star} loss {m.train_loss:.3f}, on validation {m.val_loss:.3f}  "
+            f"{accuracies}  {self._times(m)}",
+            highlight=False, soft_wrap=True,
+        )  # fmt: skip
+
+    def _times(self, m: "EpochMetrics") -> str:
+        spent = time.monotonic() - self.started
+        done = self.bars.tasks[self.task]
+        share = ((done.completed or 0) - (self.first or 0)) / max(1, (done.total or 1) - (self.first or 0))
+        return f"{_duration(spent)}, {_duration(spent / max(share, 1e-9) - spent)} left"
+
+
+def _duration(seconds: float) -> str:
+    return str(datetime.timedelta(seconds=round(max(0.0, seconds))))
+
+
+@contextmanager
+def _watching(settings: "TrainSettings") -> Iterator[_Watch]:
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("steps"),
+        TimeElapsedColumn(), TextColumn("·"), TimeRemainingColumn(), TextColumn("left"),
+    )  # fmt: skip
+    with Progress(*columns, console=out, transient=True, disable=not out.is_terminal) as bars:
+        yield _Watch(bars, settings)
+
+
+def _export_run(best: Path, training: CropDataset, held_out: CropDataset, settings: "TrainSettings") -> None:
+    from mien.train.export import calibrate_and_export
+
+    model = best.with_name("model.onnx")
+    card = calibrate_and_export(best, model, validation=held_out, training=training, name=best.parent.name)
+    _print_card(card, model)
+    if not settings.classes and not settings.merge:
+        _write_reports(model, training, held_out)
+
+
+def _write_reports(model: Path, training: CropDataset, held_out: CropDataset) -> None:
+    """Write one report per head, on the split that chose the checkpoint."""
+    from mien.evaluate import evaluate
+    from mien.models import ExpressionModel
+    from mien.report import ReportDocument, write_report
+
+    opened = ExpressionModel(model)
+    for head in opened.card.heads:
+        labels = opened.card.label_set(head)
+        answers = partial(opened.predict_proba, head=head)
+        report = evaluate(answers, held_out, labels, trained_on=training.crops)
+        split = held_out.splits()[0]
+        facts = {
+            "model": str(model), "SHA-256": opened.sha256, "data": f"{split}, N {report.overall.n:,}",
+            "note": "this split chose the checkpoint and fitted the temperature", "command": shlex.join(sys.argv),
+        }  # fmt: skip
+        title = f"{opened.card.name} on {split}, {head}"
+        folder = model.with_name("report" if len(opened.card.heads) == 1 else f"report-{head}")
+        try:
+            write_report(ReportDocument(title, report, facts, held_out.crops), folder)
+        except MissingExtraError as error:
+            errors.print(f"no page in {folder}: {error}", highlight=False, soft_wrap=True)
+        out.print(f"wrote {folder}", soft_wrap=True, highlight=False)
+
+
+def _print_card(card: "ModelCard", path: Path) -> None:
+    for m in card.measured:
+        out.print(f"{m.head}: {m.accuracy:.2%} on {m.split}, N {m.n:,}", highlight=False)
+    out.print(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB) and its card", soft_wrap=True, highlight=False)
+
+
+def tune(
+    data: DataArgument,
+    out_dir: Annotated[Path, typer.Option("--out", "-o", help="Folder of the search.", rich_help_panel=RUN)],
+    votes: VotesOption = None,
+    split: SplitOption = None,
+    fold: FoldOption = None,
+    validation: ValidationOption = None,
+    val_share: ShareOption = None,
+    skip_bad: SkipOption = False,
+    classes: ClassesOption = None,
+    merge: MergeOption = None,
+    targets: TargetsOption = None,
+    recipe: RecipeOption = None,
+    assignments: SetOption = None,
+    net: NetOption = None,
+    epochs: EpochsOption = None,
+    seed: SeedOption = None,
+    search: Annotated[
+        str | None, typer.Option(help="Settings to search: lr,augment.erase; all if not given.", rich_help_panel=RUN)
+    ] = None,
+    trials: Annotated[int, typer.Option(min=1, help="Trials in the end.", rich_help_panel=RUN)] = 40,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that run trials.", rich_help_panel=RUN)] = 1,
+    accelerator: AcceleratorOption = "auto",
+    precision: PrecisionOption = "auto",
+    threads: ThreadsOption = None,
+    resume: ResumeOption = False,
+    show_space: Annotated[bool, typer.Option("--space", help="Print the space and stop.", rich_help_panel=RUN)] = False,
+) -> None:
+    """Search for better settings with Optuna; a study lives in SQLite, is pruned, and can be resumed and shared.
+
+    The first trial is the recipe itself. The folder gets study.db, trials.csv, tune.png (what mattered) and best.json
+    for `mien train --recipe`. Start the command with --resume in another shell to share the work.
+    """
+    require_extra("train", "lightning")
+    from mien.train.fit import Hardware
+    from mien.train.tune import chosen_space
+    from mien.train.tune import tune as search_settings
+
+    space = chosen_space(_classes(search) or ())
+    if show_space:
+        out.print(_space_table(space))
+        return
+    settings = _settings(
+        recipe, None,
+        {"net": net, "epochs": epochs, "seed": seed, "targets": targets, "classes": _classes(classes),
+         "merge": _merges(merge)},
+        assignments,
+    )  # fmt: skip
+    training, held_out = _DataChoice(data, votes, split, fold, validation, val_share, skip_bad).read(settings.seed)
+    result = search_settings(
+        training, held_out, out=out_dir, settings=settings, space=space, trials=trials, workers=workers, resume=resume,
+        hardware=Hardware(accelerator, precision=precision, threads=threads), report=_print_trial,
+    )  # fmt: skip
+    out.print(_trials_table(result))
+    out.print(f"the best settings: {result.recipe}; next: mien train … --recipe {result.recipe}", soft_wrap=True)
+
+
+def _space_table(space: Mapping[str, Any]) -> Table:
+    table = Table("setting", "searched")
+    for name, values in space.items():
+        table.add_row(name, str(values))
+    return table
+
+
+def _print_trial(row: "TrialRow", best: "TrialRow") -> None:
+    score = "–" if row.score is None else f"{row.score:.2%}"
+    out.print(
+        f"trial {row.number}: {row.state}, {score}; best {best.score or 0:.2%} (trial {best.number})", highlight=False
+    )
+
+
+def _trials_table(result: "TuneResult", *, shown: int = 10) -> Table:
+    names = list(result.importance) or list(result.trials[0].values)
+    table = Table("trial", "score", *names, title=f"the best of {len(result.trials)} trials")
+    for row in [row for row in result.trials if row.state == "complete"][:shown]:
+        cells = [row.values.get(name) for name in names]
+        shown_cells = [f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in cells]
+        table.add_row(str(row.number), f"{row.score:.2%}", *shown_cells)
+    if result.importance:
+        table.add_section()
+        table.add_row("", "mattered", *(f"{share:.0%}" for share in result.importance.values()))
+    return table
 
 
 def export(
     checkpoint: Annotated[Path, typer.Argument(help="best.ckpt of a run.")],
-    data: Annotated[Path, typer.Option("--data", help="Kaggle's fer2013.csv, to calibrate and measure on PublicTest.")],
-    votes: VotesOption,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The .onnx file to write.")],
+    data: Annotated[Path, typer.Option("--data", help="The data the run was trained on: to calibrate and measure.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The .onnx file to write; its card goes beside it.")],
+    votes: VotesOption = None,
+    split: SplitOption = None,
+    fold: FoldOption = None,
+    validation: ValidationOption = None,
+    val_share: ShareOption = None,
+    skip_bad: SkipOption = False,
+    precision: Annotated[
+        str, typer.Option(help="fp16 (half the size), fp32, or int8 (calibrated on training crops).")
+    ] = "fp16",
     name: Annotated[str, typer.Option(help="Name in the model's card.")] = "custom",
     version: Annotated[str, typer.Option(help="Version of the weights in the model's card.")] = "1",
     licence: Annotated[str, typer.Option(help="Licence of the weights in the model's card.")] = "not stated",
+    data_name: Annotated[str | None, typer.Option(help="What it was trained on, for the model's card.")] = None,
 ) -> None:
-    """Turn a checkpoint into the ONNX file that mien runs, calibrated and measured on PublicTest."""
+    """Turn a checkpoint into the ONNX file that mien runs, calibrated and measured on the validation split."""
     require_extra("train", "lightning")
-    from mien.datasets import PUBLIC_TEST, TRAINING, read_fer2013
+    from mien.train.checkpoints import load_settings
     from mien.train.export import calibrate_and_export
 
     if output.suffix != ".onnx":
         raise InputError(f"the model file must end in .onnx, got {output.name}")
-    read = read_fer2013(data, votes_path=votes)
+    seed = load_settings(checkpoint).seed
+    training, held_out = _DataChoice(data, votes, split, fold, validation, val_share, skip_bad).read(seed)
     card = calibrate_and_export(
-        checkpoint, output, validation=read.split(PUBLIC_TEST), training=read.split(TRAINING),
-        name=name, version=version, licence=licence,
+        checkpoint, output, validation=held_out, training=training, name=name, version=version, licence=licence,
+        data_name=data_name, precision=precision,
     )  # fmt: skip
-    for m in card.measured:
-        out.print(f"{m.head}: {m.accuracy:.2%} on {m.split}, N {m.n:,}", highlight=False)
-    out.print(f"wrote {output}", soft_wrap=True)
+    _print_card(card, output)

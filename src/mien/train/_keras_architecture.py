@@ -1,8 +1,9 @@
-"""The architecture that Keras writes as JSON, versions 1 to 3, read into one plain form. Nothing in it is ever executed."""
+"""The architecture that Keras 1 to 3 write as JSON, read into one plain form. Nothing in it is ever executed."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 from mien.errors import ModelError
@@ -183,11 +184,21 @@ def _parse_layer(entry: Any, index: int, depth: int) -> Layer:
     class_name = str(entry["class_name"])
     config = entry["config"]
     name = entry.get("name") or (config.get("name") if isinstance(config, dict) else None) or f"{class_name}_{index}"
-    custom = ">" in str(entry.get("registered_name") or "")
-    kind = f"{entry['registered_name']}" if custom else SYNONYMS.get(class_name, class_name)
+    kind = kind_of(entry)
     calls = tuple(tuple(_refs(call)) for call in entry.get("inbound_nodes") or ())
     model = _parse_model(entry, depth=depth + 1) if class_name in MODEL_CLASSES else None
     return Layer(kind, class_name, str(name), _with_keras_2_keys(config), calls, model)
+
+
+def kind_of(entry: Config) -> str:
+    """Return the class of an entry as Keras 2 and 3 call it, with its package (`"Custom>Gate"`) if it is none of Keras.
+
+    Args:
+        entry: A layer or activation as Keras writes it.
+    """
+    registered = str(entry.get("registered_name") or "")
+    class_name = str(entry["class_name"])
+    return registered if ">" in registered else SYNONYMS.get(class_name, class_name)
 
 
 def _with_keras_2_keys(config: Any) -> Config:
@@ -206,7 +217,7 @@ def _sequential(layers: list[Layer], value: Config) -> Model:
     if layers[0].kind != "InputLayer":
         layers = [Layer("InputLayer", "InputLayer", "(input)", {}, ()), *layers]
     chained = [layers[0]]
-    for before, layer in zip(layers, layers[1:], strict=False):
+    for before, layer in pairwise(layers):
         call = (Ref(before.name, 0),)
         chained.append(replace(layer, calls=(call,)))
     return Model(tuple(chained), (Ref(chained[0].name, 0),), (Ref(chained[-1].name, 0),), shape)
@@ -249,7 +260,7 @@ def _refs(value: Any) -> Iterator[Ref]:
 
 
 def _counted_from_zero(model: Model) -> Model:
-    """Return the model with the calls of nested models counted from 0: Keras 2 counts a model's own making as call 0."""
+    """Return the model with calls of nested models counted from 0: Keras 2 counts a model's own making as call 0."""
     used = {ref.layer: 0 for ref in model.outputs}
     for ref in (*model.outputs, *(ref for layer in model.layers for call in layer.calls for ref in call)):
         used[ref.layer] = max(used.get(ref.layer, 0), ref.node)

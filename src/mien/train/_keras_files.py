@@ -1,4 +1,4 @@
-"""Opens what Keras 1 to 3 save, without Keras and with distrust: links, foreign files and oversized members are refused."""
+"""Opens what Keras 1 to 3 save, without Keras and with distrust: links, foreign files and excess are refused."""
 
 import io
 import json
@@ -7,7 +7,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,9 +66,9 @@ def open_keras(model: Path, weights: Path | None = None) -> Iterator[KerasFiles]
     h5py = require_extra("keras", "h5py")
     start = _magic(model)
     if start.startswith(ZIP_MAGIC):
-        architecture, content = _read_archive(model)
+        architecture, version, content = _read_archive(model)
         with _open_h5(h5py, weights or io.BytesIO(content), weights or model) as root:
-            yield _keras_files(root, architecture)
+            yield replace(_keras_files(root, architecture), version=version)
     elif start == HDF5_MAGIC:
         with _open_h5(h5py, model, model) as root:
             architecture = _attribute_text(root, "model_config")
@@ -134,6 +134,16 @@ def locate_weights(model: Model, files: KerasFiles) -> dict[Owner, Any]:
     return found
 
 
+def keras_version_of(text: str) -> str:
+    """Return the version of Keras that JSON states, or an empty text.
+
+    Args:
+        text: JSON of an architecture, or of an archive's metadata.
+    """
+    value = json.loads(text)
+    return str(value.get("keras_version") or "") if isinstance(value, dict) else ""
+
+
 # Containers
 
 
@@ -158,12 +168,15 @@ def _read_json(path: Path) -> str:
         raise ModelError(f"{path} is neither JSON, HDF5 nor a .keras archive; give what Keras saved") from error
 
 
-def _read_archive(path: Path) -> tuple[str, bytes]:
+def _read_archive(path: Path) -> tuple[str, str, bytes]:
+    """Return architecture, version of Keras and weights file of a `.keras` archive."""
     try:
         with zipfile.ZipFile(path) as archive:
-            architecture = _read_member(archive, "config.json", MAX_ARCHITECTURE_BYTES, path)
-            return architecture.decode("utf-8"), _read_member(archive, "model.weights.h5", MAX_WEIGHT_BYTES, path)
-    except (*DAMAGED_ZIP, UnicodeDecodeError) as error:
+            architecture = _read_member(archive, "config.json", MAX_ARCHITECTURE_BYTES, path).decode("utf-8")
+            metadata = _read_member(archive, "metadata.json", MAX_ARCHITECTURE_BYTES, path).decode("utf-8")
+            weights = _read_member(archive, "model.weights.h5", MAX_WEIGHT_BYTES, path)
+        return architecture, keras_version_of(metadata) or "3", weights
+    except (*DAMAGED_ZIP, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise ModelError(f"{path} is a damaged .keras archive ({error}); save the model again") from error
 
 
@@ -360,9 +373,3 @@ def _attribute_names(group: Any, name: str) -> list[str]:
         chunks.append(following)
     values = [value for chunk in chunks for value in np.atleast_1d(group.attrs[chunk]).tolist()]
     return [value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value) for value in values]
-
-
-def keras_version_of(architecture: str) -> str:
-    """Return the version of Keras that the JSON of an architecture states, or an empty text."""
-    value = json.loads(architecture)
-    return str(value.get("keras_version") or "") if isinstance(value, dict) else ""

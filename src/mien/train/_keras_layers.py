@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import MienError, ModelError, require_extra
-from mien.train._keras_architecture import MODEL_CLASSES, Layer, Model, Ref
+from mien.train._keras_architecture import MODEL_CLASSES, Layer, Model, Ref, kind_of
 from mien.train._keras_files import Owner, read_weight
 
 MAX_ELEMENTS = 2**26  # of one value for one face; beyond it a file asks for gigabytes a face
@@ -230,6 +230,15 @@ def emit_model(builder: Builder, model: Model, inputs: Sequence[Tensor]) -> list
     return [values[ref] for ref in model.outputs]
 
 
+def check_layers(model: Model) -> None:
+    """Raise ModelError for the first layer, here or in a nested model, that cannot be imported."""
+    for layer in model.layers:
+        if layer.model is not None:
+            check_layers(layer.model)
+        else:
+            _emitter(layer)
+
+
 def _emit(builder: Builder, layer: Layer, inputs: list[Tensor]) -> Tensor:
     outer, builder.path = builder.path, (*builder.path, layer.name)
     try:
@@ -261,8 +270,8 @@ def _emitter(layer: Layer) -> Emit:
         return LAYERS[layer.kind]
     if layer.kind in ("Lambda", "TFOpLambda", "SlicingOpLambda") or ">" in layer.kind:
         raise ModelError(
-            f"layer {layer.name!r} ({layer.kind}) holds code of its own, which is never run; replace it by layers of Keras "
-            "and save the model again"
+            f"layer {layer.name!r} ({layer.kind}) holds code of its own, which is never run; "
+            "replace it by layers of Keras and save the model again"
         )
     known = ", ".join(sorted({*LAYERS, *MODEL_CLASSES} - {"Merge"}))
     raise ModelError(f"layer {layer.name!r} is a {layer.kind}, which cannot be imported; supported: {known}")
@@ -294,7 +303,7 @@ class Window:
         return (length - self._reach(axis)) // self.strides[axis] + 1
 
     def pads(self, picture: Picture) -> list[int]:
-        """Return the margins as ONNX wants them: top, left, bottom, right; like TensorFlow, the odd one goes to the end."""
+        """Return the margins top, left, bottom, right; as in TensorFlow, the odd one goes to the end."""
         if self.padding == "valid":
             return [0, 0, 0, 0]
         totals = [
@@ -577,22 +586,18 @@ def _merge_of_keras_1(b: Builder, layer: Layer, inputs: list[Tensor]) -> Tensor:
 
 
 def _activate(b: Builder, x: Tensor, config: Mapping[str, Any]) -> Tensor:
-    activation = config.get("activation")
+    """Append what a layer's `activation` names: a function, or (Keras 2 and 3) a layer such as LeakyReLU."""
+    activation = config.get("activation") or "linear"
+    if isinstance(activation, dict) and activation["class_name"] == "function":
+        activation = activation["config"]
     if isinstance(activation, dict):
-        inner = activation.get("config")
-        if activation.get("class_name") != "function":
-            kind = str(
-                activation.get("registered_name")
-                if ">" in str(activation.get("registered_name"))
-                else activation["class_name"]
-            )
-            layer = Layer(kind, kind, f"activation {kind}", inner if isinstance(inner, dict) else {}, ())
-            return _emitter(layer)(b, layer, [x])
-        activation = inner
-    name = activation or "linear"
-    if name not in ACTIVATIONS:
-        raise ModelError(f"activation {name!r} cannot be imported; supported: {', '.join(sorted(ACTIVATIONS))}")
-    return ACTIVATIONS[name](b, x)
+        kind = kind_of(activation)
+        layer = Layer(kind, kind, f"activation {kind}", activation.get("config") or {}, ())
+        return _emitter(layer)(b, layer, [x])
+    if activation not in ACTIVATIONS:
+        known = ", ".join(sorted(ACTIVATIONS))
+        raise ModelError(f"activation {activation!r} cannot be imported; supported: {known}")
+    return ACTIVATIONS[activation](b, x)
 
 
 def _activation(b: Builder, layer: Layer, inputs: list[Tensor]) -> Tensor:
@@ -661,7 +666,7 @@ def _softmax_layer(b: Builder, layer: Layer, inputs: list[Tensor]) -> Tensor:
 
 
 def _relu_layer(b: Builder, layer: Layer, inputs: list[Tensor]) -> Tensor:
-    """ReLU(max_value, negative_slope, threshold): f(x) = slope (x - threshold) below the threshold, min(x, max) above."""
+    """Append slope (x - threshold) below the threshold and min(x, max_value) from it on."""
     x, config = _only(inputs), layer.config
     most, slope, threshold = (config.get(key) for key in ("max_value", "negative_slope", "threshold"))
     slope, threshold = _number(slope, 0.0), _number(threshold, 0.0)

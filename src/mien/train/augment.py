@@ -1,7 +1,7 @@
 """Batched, seeded augmentation of gray crops with kornia, on CPU or GPU."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 
 import kornia.augmentation as K
 import torch
@@ -64,8 +64,9 @@ class AugmentSettings:
                 raise InputError(f"augment.{f.name} must be 0 to {high:g}, got {value!r}")
 
 
-NO_AUGMENTATION = replace(
-    AugmentSettings(), **{f.name: 0.0 for f in fields(AugmentSettings) if f.name != "view_px"}
+NO_AUGMENTATION = AugmentSettings(
+    flip=0.0, rotate_deg=0.0, scale=0.0, shift=0.0, contrast=0.0, blur=0.0, low_resolution=0.0, noise=0.0, erase=0.0,
+    mixup=0.0,
 )  # fmt: skip
 
 
@@ -97,7 +98,8 @@ class Augment(nn.Module):
         """
         x = crops.unsqueeze(1).to(torch.float32) / 255.0
         x = self.light(self.geometry(x)).clamp(0, 1)
-        return 255.0 * self.erase(_lower_resolution(x, self.low_resolution))
+        erased: Tensor = self.erase(_lower_resolution(x, self.low_resolution))
+        return 255.0 * erased
 
 
 def _geometry(s: AugmentSettings) -> list[nn.Module]:

@@ -17,8 +17,8 @@ from mien.hub import CATALOGUE, model_path
 from mien.labels import LabelSet
 from mien.models import ExpressionModel
 from mien.train.augment import central_views
-from mien.train.folding import folded, normalised_convolutions
-from mien.train.nets import NETS, TWO_HEADS, MultiHeadNet
+from mien.train.folding import BatchNorm, folded, normalised_layers
+from mien.train.nets import NETS, TWO_HEADS, ExpressionNet
 from mien.train.settings import TrainSettings, settings_from_dict
 
 ONNX_PREFIX = "net."  # what the exported graph calls the network
@@ -27,7 +27,7 @@ HEAD_PREFIX = "classifiers."
 STATISTICS_CROPS = 2048  # enough for the mean and variance of every channel
 
 
-def create_net(name: str, heads: tuple[LabelSet, ...]) -> MultiHeadNet:
+def create_net(name: str, heads: tuple[LabelSet, ...]) -> ExpressionNet:
     """Return a network with fresh weights.
 
     Args:
@@ -39,11 +39,10 @@ def create_net(name: str, heads: tuple[LabelSet, ...]) -> MultiHeadNet:
     """
     if name not in NETS:
         raise InputError(f"unknown net {name!r}; known: {', '.join(NETS)}")
-    net: MultiHeadNet = NETS[name](heads)
-    return net
+    return NETS[name](heads)
 
 
-def load_net(checkpoint: Path) -> MultiHeadNet:
+def load_net(checkpoint: Path) -> ExpressionNet:
     """Return the averaged network of a checkpoint, ready for inference.
 
     Args:
@@ -91,7 +90,7 @@ def _heads_of(state: dict[str, Any]) -> tuple[LabelSet, ...]:
     return TWO_HEADS if heads is None else tuple(LabelSet(key, tuple(names)) for key, names in heads.items())
 
 
-def start_from(net: MultiHeadNet, source: str | Path, *, name: str, crops: NDArray[np.uint8]) -> None:
+def start_from(net: ExpressionNet, source: str | Path, *, name: str, crops: NDArray[np.uint8]) -> None:
     """Give a network the weights of a trained one of the same kind; heads are carried over class by class.
 
     A class that the trained network does not know keeps its fresh weights.
@@ -120,7 +119,7 @@ def head_names(net: nn.Module) -> set[str]:
     return {name for name, _ in net.named_parameters() if name.startswith(HEAD_PREFIX)}
 
 
-def _carry_over(trained: MultiHeadNet, net: MultiHeadNet) -> None:
+def _carry_over(trained: ExpressionNet, net: ExpressionNet) -> None:
     theirs, ours = trained.state_dict(), net.state_dict()
     same_heads = [head.names for head in trained.heads] == [head.names for head in net.heads]
     heads = set() if same_heads else head_names(net)
@@ -132,7 +131,7 @@ def _carry_over(trained: MultiHeadNet, net: MultiHeadNet) -> None:
 
 
 @torch.no_grad()
-def _carry_classes(trained: MultiHeadNet, net: MultiHeadNet, number: int, labels: LabelSet) -> None:
+def _carry_classes(trained: ExpressionNet, net: ExpressionNet, number: int, labels: LabelSet) -> None:
     source = max(range(len(trained.heads)), key=lambda i: _shared_names(trained.heads[i], labels))
     theirs, ours = trained.get_submodule(f"{HEAD_PREFIX}{source}"), net.get_submodule(f"{HEAD_PREFIX}{number}")
     rows = trained.heads[source].columns_of(labels)
@@ -145,12 +144,12 @@ def _shared_names(one: LabelSet, other: LabelSet) -> tuple[int, bool]:
     return len(set(one.names) & set(other.names)), one.key.split("-")[0] == other.key.split("-")[0]
 
 
-def net_from_onnx(path: Path, *, name: str, crops: NDArray[np.uint8]) -> MultiHeadNet:
+def net_from_onnx(path: Path, *, name: str, crops: NDArray[np.uint8]) -> ExpressionNet:
     """Return a trainable network with the weights of an ONNX file that `mien export` wrote.
 
-    Export folds batch normalisation into the convolutions before it. Here each convolution takes the folded weights,
-    and the normalisation after it the mean and variance that the crops give, scaled and shifted so that both together
-    compute what the folded convolution does: the logits are the file's, and training goes on as from a checkpoint.
+    Export folds batch normalisation into the layers before it. Here each such layer takes the folded weights, and the
+    normalisation after it the mean and variance that the crops give, scaled and shifted so that both together compute
+    what the folded layer does: the logits are the file's, and training goes on as from a checkpoint.
 
     Args:
         path: The file, weights in single or half precision.
@@ -173,14 +172,14 @@ def net_from_onnx(path: Path, *, name: str, crops: NDArray[np.uint8]) -> MultiHe
             f"{path} does not hold the weights of {name!r} in single or half precision; choose the network it was "
             "exported from with --net, and no int8 file"
         )
-    pairs = normalised_convolutions(net)
+    pairs = normalised_layers(net)
     norms = {norm for _, norm in pairs}
     with torch.no_grad():
         for key, value in net.state_dict().items():
             if key.rpartition(".")[0] not in norms and key in weights:
                 value.copy_(weights[key])
-        for convolution, norm in pairs:
-            _unfold(net, convolution, norm, weights[f"{convolution}.bias"])
+        for layer, norm in pairs:
+            _unfold(net, layer, norm, weights[f"{layer}.bias"])
     _measure_statistics(net, [_norm(net, norm) for _, norm in pairs], crops)
     return net
 
@@ -194,19 +193,19 @@ def _onnx_weights(path: Path) -> dict[str, Tensor]:
     }
 
 
-def _unfold(net: nn.Module, convolution: str, norm: str, bias: Tensor) -> None:
+def _unfold(net: nn.Module, layer: str, norm: str, bias: Tensor) -> None:
     """Let a normalisation do nothing but add the folded bias."""
-    own_bias = net.get_submodule(convolution).bias
+    own_bias = net.get_submodule(layer).bias
     if isinstance(own_bias, Tensor):
         own_bias.zero_()
     _set_statistics(_norm(net, norm), torch.zeros_like(bias), torch.ones_like(bias), bias)
 
 
-def _norm(net: nn.Module, name: str) -> nn.BatchNorm2d:
-    return cast(nn.BatchNorm2d, net.get_submodule(name))
+def _norm(net: nn.Module, name: str) -> BatchNorm:
+    return cast(BatchNorm, net.get_submodule(name))
 
 
-def _set_statistics(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor, bias: Tensor) -> None:
+def _set_statistics(norm: BatchNorm, mean: Tensor, variance: Tensor, bias: Tensor) -> None:
     """Set mean and variance so that x becomes x + bias."""
     cast(Tensor, norm.running_mean).copy_(mean)
     cast(Tensor, norm.running_var).copy_(variance)
@@ -215,19 +214,21 @@ def _set_statistics(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor, bias: 
 
 
 @torch.no_grad()
-def _measure_statistics(net: MultiHeadNet, norms: list[nn.BatchNorm2d], crops: NDArray[np.uint8]) -> None:
+def _measure_statistics(net: ExpressionNet, norms: list[BatchNorm], crops: NDArray[np.uint8]) -> None:
     """Give normalisations that only add a bias the statistics of what flows into them; the function stays the same."""
     chosen = np.linspace(0, len(crops) - 1, min(len(crops), STATISTICS_CROPS)).astype(int)
-    moments: dict[nn.BatchNorm2d, list[Tensor]] = {norm: [] for norm in norms}
+    moments: dict[BatchNorm, list[Tensor]] = {norm: [] for norm in norms}
 
     def note(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         x = inputs[0].double()
-        means = torch.stack([x.mean(dim=(0, 2, 3)), x.square().mean(dim=(0, 2, 3))])
-        moments[cast(nn.BatchNorm2d, norm)].append(means * len(x))
+        others = [axis for axis in range(x.ndim) if axis != 1]
+        means = torch.stack([x.mean(dim=others), x.square().mean(dim=others)])
+        moments[cast(BatchNorm, norm)].append(means * len(x))
 
     handles = [norm.register_forward_pre_hook(note) for norm in norms]
     try:
-        for batch in DataLoader(crops[chosen], batch_size=256):
+        for start in range(0, len(chosen), 256):
+            batch = torch.from_numpy(crops[chosen[start : start + 256]])
             net(net.normalise(central_views(batch, net.view_px)))
     finally:
         for handle in handles:

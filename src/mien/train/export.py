@@ -2,9 +2,14 @@
 
 import io
 import json
+import logging
+import tempfile
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -12,19 +17,30 @@ import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
-from torch.fx.experimental.optimization import fuse
 
 from mien import __version__
 from mien.align import TEMPLATE_PX
-from mien.datasets import CROP_PX, CropDataset, ferplus_majority, seen_in
-from mien.errors import InputError, OutputError
+from mien.datasets import CROP_PX, TRAINING, CropDataset, seen_in
+from mien.errors import InputError
 from mien.evaluate import fit_temperature
-from mien.models import METADATA_KEY, ExpressionModel, Measured, ModelCard
-from mien.train.fit import load_net, load_settings
-from mien.train.nets import MultiHeadNet, Standardise
+from mien.labels import FER7
+from mien.models import INPUT_NAME, METADATA_KEY, ExpressionModel, Measured, ModelCard
+from mien.train.augment import central_views
+from mien.train.callbacks import write_atomically
+from mien.train.checkpoints import load_net, load_settings
+from mien.train.folding import folded
+from mien.train.nets import ExpressionNet
+from mien.train.settings import TrainSettings
+from mien.train.targets import HeadTargets, head_targets
 
 OPSET = 18
+PRECISIONS = ("fp16", "fp32", "int8")
 HALF_FROM_ELEMENTS = 256  # smaller tensors (biases, gates) stay in single precision
+INT8_FROM_ELEMENTS = {"Conv": 4096, "Gemm": 65_536, "MatMul": 65_536}  # small layers cost little and err most
+INT8_CROPS = 512  # crops that show the range of every activation
+FER2013_CROPS = 28_709
+FER2013_TEXT = "FER2013 Training (28,709 crops; Goodfellow et al. 2013)"
+VOTES_TEXT = " with the FER+ votes (Barsoum et al. 2016, MIT)"
 
 
 @dataclass(frozen=True)
@@ -37,18 +53,20 @@ class Temperatures:
 class InferenceGraph(nn.Module):
     """What is exported: preprocessing, network, temperature and softmax, from crops to probabilities."""
 
-    def __init__(self, net: MultiHeadNet, temperatures: Temperatures) -> None:
+    def __init__(
+        self, net: ExpressionNet, temperatures: Temperatures | None = None, *, precision: str = "fp16"
+    ) -> None:
         """Fold batch normalisation and round the weights to what the file will hold.
 
         Args:
             net: A trained network; it is not changed.
-            temperatures: One per head.
+            temperatures: One per head; None leaves the logits alone.
+            precision: `"fp16"` rounds large weights to half precision; the others do not.
         """
         super().__init__()
-        self.preprocess = Standardise(net.view_px)
-        self.net = fuse(net.eval())
-        self.temperatures = temperatures.values
-        for parameter in self.net.parameters():
+        self.net = folded(net)
+        self.temperatures = (temperatures or Temperatures((1.0,) * len(net.heads))).values
+        for parameter in self.net.parameters() if precision == "fp16" else ():
             if parameter.numel() >= HALF_FROM_ELEMENTS:
                 parameter.data = parameter.data.half().float()
 
@@ -61,54 +79,77 @@ class InferenceGraph(nn.Module):
         Returns:
             One (N, C) float32 tensor per head, rows sum to 1.
         """
-        logits = self.net(self.preprocess(crops))
+        logits = self.net(self.net.normalise(central_views(crops, self.net.view_px)))
         return tuple((z / t).softmax(dim=1) for z, t in zip(logits, self.temperatures, strict=True))
 
 
-def export_onnx(net: MultiHeadNet, path: Path, *, card: ModelCard, temperatures: Temperatures | None = None) -> None:
+def export_onnx(
+    net: ExpressionNet,
+    path: Path,
+    *,
+    card: ModelCard,
+    temperatures: Temperatures | None = None,
+    precision: str = "fp16",
+    calibration: NDArray[np.uint8] | None = None,
+) -> None:
     """Write a network as one ONNX file: `crops` (N, 48, 48) uint8 in, one (N, C) float32 per head out.
-
-    Weights are stored in half precision and computed in single precision.
 
     Args:
         net: A trained network.
         path: The file to write; it appears whole or not at all.
         card: What is known about the model; stored in the file's metadata.
         temperatures: Softmax temperature per head; None leaves the probabilities uncalibrated.
+        precision: `"fp16"` stores the weights in half and computes in single precision; `"fp32"` stores single
+            precision; `"int8"` computes the large layers in eight bits, one scale per channel.
+        calibration: (N, 48, 48) uint8 real crops, which `"int8"` needs to see the range of every activation.
 
     Raises:
+        InputError: The precision is unknown, or calibration crops are missing.
         OutputError: The file cannot be written.
     """
-    graph = InferenceGraph(net, temperatures or Temperatures((1.0,) * len(net.heads)))
-    model = _trace(graph, [labels.key for labels in net.heads])
-    _store_half(model)
+    if precision not in PRECISIONS:
+        raise InputError(f"unknown precision {precision!r}; known: {', '.join(PRECISIONS)}")
+    if precision == "int8" and (calibration is None or not len(calibration)):
+        raise InputError("int8 needs real crops to calibrate on; pass calibration (--data)")
+    model = _trace(InferenceGraph(net, temperatures, precision=precision), [labels.key for labels in net.heads])
+    if precision == "fp16":
+        _store_half(model)
+    if precision == "int8" and calibration is not None:
+        model = _quantised(model, calibration)
     model.producer_name = "mien"
     helper.set_model_props(model, {METADATA_KEY: json.dumps(card.to_json(), ensure_ascii=False)})
     onnx.checker.check_model(model)
-    part = path.with_name(f".{path.name}.part")
-    try:
-        part.write_bytes(model.SerializeToString())
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise OutputError(f"cannot write {path} ({error.strerror}); choose another place with -o") from error
+    write_atomically(path, model.SerializeToString())
 
 
 def _trace(graph: InferenceGraph, outputs: list[str]) -> onnx.ModelProto:
     example = torch.zeros((2, CROP_PX, CROP_PX), dtype=torch.uint8)
-    buffer = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the exporter warns about packages that mien does not use
-        program = torch.onnx.export(
+    with _without_chatter():
+        program: Any = torch.onnx.export(
             graph.eval(), (example,), dynamo=True, opset_version=OPSET, verbose=False,
-            input_names=["crops"], output_names=outputs, dynamic_shapes={"crops": {0: torch.export.Dim("batch")}},
+            input_names=[INPUT_NAME], output_names=outputs, dynamic_shapes={"crops": {0: torch.export.Dim("batch")}},
         )  # fmt: skip
-    program.save(buffer)
+        buffer = io.BytesIO()
+        program.save(buffer)
     model = onnx.load_from_string(buffer.getvalue())
     for node in model.graph.node:
         node.ClearField("metadata_props")  # stack traces of the exporting machine
         node.ClearField("doc_string")
     return model
+
+
+@contextmanager
+def _without_chatter() -> Iterator[None]:
+    """Silence, within the block, exporters that warn about packages mien does not use and advise on their options."""
+    root = logging.getLogger()
+    level = root.level
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        root.setLevel(logging.ERROR)  # onnxruntime's quantization logs to the root logger
+        try:
+            yield
+        finally:
+            root.setLevel(level)
 
 
 def _store_half(model: onnx.ModelProto) -> None:
@@ -126,6 +167,42 @@ def _store_half(model: onnx.ModelProto) -> None:
     model.graph.node.extend(nodes)
 
 
+class _Crops:
+    """Hands real crops to the quantizer, batch by batch."""
+
+    def __init__(self, crops: NDArray[np.uint8]) -> None:
+        chosen = np.linspace(0, len(crops) - 1, min(len(crops), INT8_CROPS)).astype(int)
+        self.batches = iter(np.array_split(crops[chosen], -(-len(chosen) // 64)))
+
+    def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
+        batch = next(self.batches, None)
+        return None if batch is None else {INPUT_NAME: batch}
+
+
+def _quantised(model: onnx.ModelProto, crops: NDArray[np.uint8]) -> onnx.ModelProto:
+    with _without_chatter(), tempfile.TemporaryDirectory() as folder:
+        from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
+
+        whole, small = Path(folder, "whole.onnx"), Path(folder, "small.onnx")
+        onnx.save(model, whole)
+        quantize_static(
+            str(whole), str(small), _Crops(crops), quant_format=QuantFormat.QDQ, per_channel=True,
+            activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, nodes_to_quantize=_large_layers(model),
+            calibrate_method=CalibrationMethod.MinMax,
+            reduce_range=True,  # eight-bit products overflow on processors without VNNI
+        )  # fmt: skip
+        return onnx.load(small)
+
+
+def _large_layers(model: onnx.ModelProto) -> list[str]:
+    sizes = {tensor.name: int(np.prod(tensor.dims)) for tensor in model.graph.initializer}
+    return [
+        node.name
+        for node in model.graph.node
+        if max((sizes.get(name, 0) for name in node.input), default=0) >= INT8_FROM_ELEMENTS.get(node.op_type, 2**62)
+    ]
+
+
 def calibrate_and_export(
     checkpoint: Path,
     path: Path,
@@ -135,76 +212,153 @@ def calibrate_and_export(
     name: str = "custom",
     version: str = "1",
     licence: str = "not stated",
+    data_name: str | None = None,
+    precision: str = "fp16",
 ) -> ModelCard:
     """Fit a temperature per head on the validation split, write the ONNX file, and measure that file.
 
     Args:
         checkpoint: A checkpoint of `fit`.
-        path: The ONNX file to write.
-        validation: Split with labels and votes that calibrates and measures.
-        training: Split whose pixel-identical copies are left out for the second accuracy of each head.
+        path: The ONNX file to write; its card appears beside it as Markdown.
+        validation: Split that calibrates and measures, with what the heads of the checkpoint were trained on.
+        training: Split whose pixel-identical copies are left out for the second accuracy of each head; `"int8"` is
+            calibrated on it.
         name: Name for the card.
         version: Version of the weights for the card.
         licence: Licence of the weights for the card.
+        data_name: What the weights were trained on, for the card; None describes `training`.
+        precision: `"fp16"`, `"fp32"` or `"int8"`, as for `export_onnx`.
 
     Returns:
         The card that is in the file, with the accuracies of the file itself.
+
+    Raises:
+        InputError: The data have other classes than the checkpoint.
+        OutputError: A file cannot be written.
     """
     net, settings = load_net(checkpoint), load_settings(checkpoint)
-    targets = _targets(validation)
+    targets = _targets_of(net, validation, settings)
+    probs = torch_probs(net, validation.crops, precision=precision)
     temperatures = Temperatures(
-        tuple(
-            fit_temperature(np.log(np.maximum(probs, 1e-12))[target >= 0], target[target >= 0])
-            for probs, target in zip(torch_probs(net, validation.crops), targets, strict=True)
-        )
+        tuple(fit_temperature(np.log(np.maximum(p, 1e-12)), head.truth) for p, head in zip(probs, targets, strict=True))
     )
     card = ModelCard(
         name=name,
         version=version,
         heads={labels.key: labels.names for labels in net.heads},
-        landmarks_px=tuple((float(x), float(y)) for x, y in TEMPLATE_PX),
-        data="FER2013 Training (28,709 crops; Goodfellow et al. 2013) with the FER+ votes (Barsoum et al. 2016, MIT)",
+        landmarks_px=tuple((round(float(x), 2), round(float(y), 2)) for x, y in TEMPLATE_PX),
+        data=data_name or describe_data(training, settings),
         licence=licence,
         temperatures={k.key: round(t, 4) for k, t in zip(net.heads, temperatures.values, strict=True)},
-        trained=f"mien {__version__}: {settings.net}, {settings.epochs} epochs, seed {settings.seed}",
+        trained=f"mien {__version__}: {settings.net}, {settings.epochs} epochs, seed {settings.seed}, {precision}",
     )
-    export_onnx(net, path, card=card, temperatures=temperatures)
-    card = replace(card, measured=_measure(ExpressionModel(path), validation, targets, training))
-    export_onnx(net, path, card=card, temperatures=temperatures)
+    crops = training.crops if precision == "int8" else None
+    export_onnx(net, path, card=card, temperatures=temperatures, precision=precision, calibration=crops)
+    measured = _measure(ExpressionModel(path), validation, targets, training)
+    card = replace(card, measured=measured)
+    export_onnx(net, path, card=card, temperatures=temperatures, precision=precision, calibration=crops)
+    write_atomically(path.with_suffix(".md"), card_markdown(card).encode())
     return card
 
 
-def _targets(data: CropDataset) -> tuple[NDArray[np.int8], NDArray[np.int8]]:
-    if data.votes is None:
-        raise InputError("calibration needs the FER+ votes; pass --votes")
-    return data.label, ferplus_majority(data.votes)
+def _targets_of(net: ExpressionNet, data: CropDataset, settings: TrainSettings) -> tuple[HeadTargets, ...]:
+    targets = head_targets(data, settings)
+    wanted, found = [h.names for h in net.heads], [head.labels.names for head in targets]
+    if wanted != found:
+        raise InputError(
+            f"the checkpoint has {len(wanted)} head(s) {wanted}, the data give {found}; "
+            "pass the data it was trained on, and --votes if it was trained with them"
+        )
+    return targets
+
+
+def describe_data(training: CropDataset, settings: TrainSettings) -> str:
+    """Return what a model was trained on, for its card.
+
+    Args:
+        training: The training split.
+        settings: The run's settings.
+    """
+    with_votes = training.votes is not None and settings.targets != "labels"
+    if training.labels == FER7 and len(training) == FER2013_CROPS and training.splits() == (TRAINING,):
+        return FER2013_TEXT + (VOTES_TEXT if with_votes else "")
+    return f"{len(training):,} crops with {len(training.labels)} classes, sha256 {training.digest()[:16]}"
 
 
 def _measure(
-    model: ExpressionModel, data: CropDataset, targets: tuple[NDArray[np.int8], ...], training: CropDataset
+    model: ExpressionModel, data: CropDataset, targets: tuple[HeadTargets, ...], training: CropDataset
 ) -> tuple[Measured, ...]:
     fresh = ~seen_in(data.crops, training.crops)
+    source = "FER2013 " if training.labels == FER7 and len(training) == FER2013_CROPS else ""
     measured = []
     for head, target in zip(model.card.heads, targets, strict=True):
-        hit = model.predict_proba(data.crops, head=head).argmax(axis=1) == target
-        for rule, counted in (("", target >= 0), (" without copies of Training crops", fresh & (target >= 0))):
-            split = f"FER2013 {data.usage[0]}{rule}"
-            measured.append(Measured(head, split, int(counted.sum()), round(float(hit[counted].mean()), 5)))
+        hit = model.predict_proba(data.crops, head=head).argmax(axis=1) == target.truth
+        counted = target.truth >= 0
+        for rule, chosen in (("", counted), (" without copies of Training crops", fresh & counted)):
+            if chosen.any():
+                split = f"{source}{data.usage[0]}{rule}"
+                measured.append(Measured(head, split, int(chosen.sum()), round(float(hit[chosen].mean()), 5)))
     return tuple(measured)
 
 
-def torch_probs(net: MultiHeadNet, crops: NDArray[np.uint8], temperatures: Temperatures | None = None) -> tuple[NDArray[np.float32], ...]:
-    """Return the probabilities that PyTorch computes for what `export_onnx` writes.
+def card_markdown(card: ModelCard) -> str:
+    """Return a model's card as a page for people.
+
+    Args:
+        card: What the model's file says about itself.
+    """
+    rows = "\n".join(f"| {m.head} | {m.split} | {m.n:,} | {m.accuracy:.2%} |" for m in card.measured)
+    heads = "\n".join(
+        f"- `{key}`: {', '.join(names)} (temperature {card.temperatures.get(key, 1):.3f}, inside the graph)"
+        for key, names in card.heads.items()
+    )
+    return f"""# {card.name} {card.version}
+
+An expression model in ONNX: `{INPUT_NAME}` (N, {CROP_PX}, {CROP_PX}) uint8 gray crops in, probabilities out;
+preprocessing, temperature and softmax are inside the graph.
+
+## Outputs
+
+{heads}
+
+## Measured
+
+| output | images | N | accuracy |
+|---|---|---|---|
+{rows}
+
+## Origin
+
+- Trained on: {card.data}
+- How: {card.trained}
+- Licence of the weights: {card.licence}
+
+## Limits
+
+It names the expression a face shows, not what a person feels. Accuracy differs between groups of people, and falls with
+blur, small faces, turned heads and covered mouths or eyes: measure it on your own pictures with `mien evaluate`.
+"""
+
+
+def torch_probs(
+    net: ExpressionNet,
+    crops: NDArray[np.uint8],
+    temperatures: Temperatures | None = None,
+    *,
+    precision: str = "fp16",
+) -> tuple[NDArray[np.float32], ...]:
+    """Return the probabilities that PyTorch computes for what `export_onnx` writes (for int8: before rounding).
 
     Args:
         net: A trained network.
         crops: (N, 48, 48) uint8.
         temperatures: As for `export_onnx`.
+        precision: As for `export_onnx`.
 
     Returns:
         One (N, C) float32 array per head.
     """
-    graph = InferenceGraph(net, temperatures or Temperatures((1.0,) * len(net.heads))).eval()
+    graph = InferenceGraph(net, temperatures, precision=precision).eval()
     with torch.inference_mode():
-        parts = [graph(batch) for batch in torch.from_numpy(crops).split(256)]
+        parts = [graph(torch.from_numpy(crops[i : i + 256])) for i in range(0, len(crops), 256)]
     return tuple(torch.cat(head).numpy() for head in zip(*parts, strict=True))

@@ -1,7 +1,7 @@
 """Distances between 68 landmarks as named features, the input of the classical models that look at geometry.
 
-The landmarks are those of the iBUG 300-W scheme (Sagonas et al. 2013): 0-16 jaw, 17-26 brows, 27-35 nose, 36-41 and 42-47
-eyes, 48-59 outer and 60-67 inner lips. dlib finds them (Kazemi & Sullivan 2014).
+The landmarks are those of the iBUG 300-W scheme (Sagonas et al. 2013): 0-16 jaw, 17-26 brows, 27-35 nose, 36-41 and
+42-47 eyes, 48-59 outer and 60-67 inner lips. dlib finds them (Kazemi & Sullivan 2014).
 """
 
 import importlib.util
@@ -42,7 +42,7 @@ def crop_landmarks(crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         large = cv2.resize(crop, None, fx=ENLARGED, fy=ENLARGED, interpolation=cv2.INTER_CUBIC)
         whole = dlib.rectangle(0, 0, large.shape[1] - 1, large.shape[0] - 1)
         points[:] = [(p.x, p.y) for p in predictor(large, whole).parts()]
-    return (found + 0.5) / ENLARGED - 0.5
+    return np.asarray((found + 0.5) / ENLARGED - 0.5, np.float32)
 
 
 @cache
@@ -69,7 +69,7 @@ def distances(landmarks: NDArray[np.float32]) -> NDArray[np.float32]:
         InputError: The landmarks have another shape.
     """
     if landmarks.ndim != 3 or landmarks.shape[1:] != (LANDMARKS, 2):
-        raise InputError(f"landmarks must be (N, {LANDMARKS}, 2), got {landmarks.shape}; take them from crop_landmarks()")
+        raise InputError(f"landmarks must be (N, {LANDMARKS}, 2), got {landmarks.shape}; call crop_landmarks() first")
     eyes = landmarks[:, RIGHT_EYE].mean(axis=1) - landmarks[:, LEFT_EYE].mean(axis=1)
     scale = np.maximum(np.linalg.norm(eyes, axis=1, keepdims=True), 1.0)  # one pixel: eyes that coincide divide nothing
     between = np.linalg.norm(landmarks[:, PAIRS[0]] - landmarks[:, PAIRS[1]], axis=2) / scale

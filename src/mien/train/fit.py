@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader
 from mien import __version__
 from mien.datasets import CropDataset
 from mien.errors import InputError, OutputError
+from mien.labels import LabelSet
 from mien.train.callbacks import (
     BEST,
     LAST,
@@ -36,6 +37,7 @@ from mien.train.callbacks import (
 )
 from mien.train.checkpoints import load_net, load_settings, start_from
 from mien.train.module import ExpressionModule
+from mien.train.nets import ExpressionNet
 from mien.train.settings import (
     Hardware,
     TrainSettings,
@@ -94,6 +96,7 @@ def fit(
     overwrite: bool = False,
     teachers: Sequence[Path] = (),
     init: str | Path | None = None,
+    prepare: Callable[[ExpressionNet], object] = lambda _: None,
     curves: bool = True,
     tensorboard: bool = True,
     callbacks: Sequence[L.Callback] = (),
@@ -118,6 +121,8 @@ def fit(
         teachers: Checkpoints of `fit` to distil from; their heads must be those of the run.
         init: What a new run starts its weights from: a checkpoint of `fit`, an ONNX file of `mien export`, or the name
             of a shipped model.
+        prepare: Called with the fresh network, before anything is loaded into it: to fill in weights of another origin,
+            and to freeze some (`requires_grad = False`).
         curves: Whether to draw `curves.png` after every epoch.
         tensorboard: Whether to write TensorBoard events.
         callbacks: More Lightning callbacks.
@@ -138,6 +143,7 @@ def fit(
     batches, held_out = training_batches(training, settings), validation_batches(validation, settings)
     dealer = EpochBatches(len(batches), batch_size=settings.batch_size, seed=settings.seed)
     _check_sizes(dealer, settings, hardware)
+    taught_by = [_teacher(path, heads) for path in teachers]
     record = _record(training, validation, settings, hardware)
     last = _open_folder(out, settings, record, resume=resume, overwrite=overwrite)
     if last is not None and _has_stopped_early(last, settings):
@@ -147,46 +153,35 @@ def fit(
     torch.manual_seed(settings.seed)
     weights = [torch.from_numpy(class_weights(t.numpy(), settings.class_weights)) for t in batches.tensors[1:]]
     module = ExpressionModule(
-        settings,
-        heads,
-        steps_per_epoch=len(dealer),
-        weights=weights if settings.class_weights != "none" else (),
-        teachers=[_teacher(path, module_heads=[h.names for h in heads]) for path in teachers],
+        settings, heads, steps_per_epoch=len(dealer), weights=weights, teachers=taught_by, prepare=prepare
     )
     if init is not None and last is None:
         start_from(module.net, init, name=settings.net, crops=training.crops)
     stop = OrderlyStop(out, dealer)
-    trainer = _trainer(
-        out, settings, hardware, tensorboard=tensorboard, callbacks=[
-            *([WarmedAverage(settings.ema_decay)] if settings.ema_decay else []),
-            stop,
-            EpochLog(out, report, curves=curves),
-            *([StepCounter(progress)] if progress else []),
-            *callbacks,
-            *([EarlyStopping("val_score", mode="max", patience=settings.patience)] if settings.patience else []),
-            BestAndLast(out),
-        ],
-    )  # fmt: skip
-    _run(trainer, module, _loader(batches, dealer), _loader(held_out, OrderedBatches(len(held_out))), stop, last)
+    log = EpochLog(out, report, curves=curves)
+    counter = [StepCounter(progress)] if progress else []
+    around = [*_averaging(settings), stop, log, *counter, *callbacks, *_early_stop(settings), BestAndLast(out)]
+    trainer = _trainer(out, settings, hardware, tensorboard=tensorboard, callbacks=around)
+    with _quiet(), stop.listening():
+        try:
+            trainer.fit(
+                module, _loader(batches, dealer), _loader(held_out, OrderedBatches(len(held_out))),
+                ckpt_path=last, weights_only=True,
+            )  # fmt: skip
+        except (StoppedError, SystemExit) as end:  # Lightning turns a second Ctrl-C into SystemExit
+            raise KeyboardInterrupt from end
     return out / BEST
 
 
-def _run(
-    trainer: L.Trainer,
-    module: ExpressionModule,
-    training: DataLoader[Any],
-    validation: DataLoader[Any],
-    stop: OrderlyStop,
-    last: Path | None,
-) -> None:
-    with _quiet(), stop.listening():
-        try:
-            trainer.fit(module, training, validation, ckpt_path=last, weights_only=True)
-        except (StoppedError, SystemExit) as end:  # Lightning turns a second Ctrl-C into SystemExit
-            raise KeyboardInterrupt from end
+def _averaging(settings: TrainSettings) -> list[L.Callback]:
+    return [WarmedAverage(settings.ema_decay)] if settings.ema_decay else []
 
 
-def _check_validation(found: Sequence[Any], heads: Sequence[Any]) -> None:
+def _early_stop(settings: TrainSettings) -> list[L.Callback]:
+    return [EarlyStopping("val_score", mode="max", patience=settings.patience)] if settings.patience else []
+
+
+def _check_validation(found: Sequence[LabelSet], heads: Sequence[LabelSet]) -> None:
     if found != heads:
         names = ["; ".join(f"{h.key}: {', '.join(h.names)}" for h in some) for some in (heads, found)]
         raise InputError(f"training has the classes {names[0]}, validation {names[1]}; read both in the same way")
@@ -203,9 +198,9 @@ def _check_sizes(dealer: EpochBatches, settings: TrainSettings, hardware: Hardwa
         )
 
 
-def _teacher(path: Path, *, module_heads: list[tuple[str, ...]]) -> Any:
+def _teacher(path: Path, heads: Sequence[LabelSet]) -> ExpressionNet:
     teacher = load_net(path)
-    if [head.names for head in teacher.heads] != module_heads:
+    if [head.names for head in teacher.heads] != [head.names for head in heads]:
         raise InputError(f"teacher {path} has other heads than the run; give teachers of the same classes")
     return teacher
 
@@ -301,11 +296,11 @@ def _open_folder(
         _check_resumable(out, settings, record)
         if last.is_file():
             return last
-    elif (last.exists() or (out / BEST).exists()) and not overwrite and rank_zero_only.rank == 0:
+    elif (last.exists() or (out / BEST).exists()) and not overwrite and is_first_process():
         raise InputError(
             f"{out} holds a run already; go on with it (--resume), replace it (--overwrite) or choose another"
         )
-    if rank_zero_only.rank == 0:
+    if is_first_process():
         _start_folder(out, settings, record)
     return None
 

@@ -4,8 +4,9 @@ The file is data: its architecture is read as JSON, its weights as arrays, and n
 """
 
 import json
+import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,11 @@ from numpy.typing import NDArray
 from mien import __version__
 from mien.adapters import OUTPUTS, SCALINGS, STANDARDISE_FLOOR, Adapter, Scaling, in_known_order
 from mien.errors import InputError, ModelError, OutputError, require_extra
-from mien.labels import FER7, LabelSet
+from mien.labels import FER7, FERPLUS8, FIVE, LabelSet
 from mien.models import CROP_PX, INPUT_NAME, METADATA_KEY, ModelCard
 from mien.train._keras_architecture import Model, owned_weights, parse_architecture
-from mien.train._keras_files import KerasFiles, keras_version_of, locate_weights, open_keras
-from mien.train._keras_layers import IDENTITIES, Builder, StoredWeight, Tensor, emit_model, resize
+from mien.train._keras_files import KerasFiles, Owner, keras_version_of, locate_weights, open_keras
+from mien.train._keras_layers import IDENTITIES, Builder, StoredWeight, Tensor, check_layers, emit_model, resize
 
 OPSET, IR_VERSION = 18, 9
 ARCHITECTURE_KEY, WEIGHTS_KEY = "mien.keras_json", "mien.keras_weights"
@@ -33,8 +34,10 @@ class KerasImportSettings:
     """What the Keras file does not say.
 
     Attributes:
-        labels: Expressions in the order of the network's columns.
-        scaling: What training did to gray levels; None takes 0-1, or nothing where the network begins with a Rescaling layer.
+        labels: Expressions in the order of the network's columns; None takes FER2013's order for seven, FER+'s for
+            eight, and for five that of the label set `five`.
+        scaling: What training did to gray levels; None takes 0-1, or nothing where the network begins with a Rescaling
+            layer.
         size_px: (width, height) of the network's input, where the file leaves it free.
         output: `"softmax"`, `"sum"` or `"auto"`, as in `mien.adapters.Adapter`.
         theano: Whether Theano wrote the kernels (it flips them); None believes the file.
@@ -44,7 +47,7 @@ class KerasImportSettings:
         licence: Licence of the weights in the card.
     """
 
-    labels: LabelSet = FER7
+    labels: LabelSet | None = None
     scaling: Scaling | None = None
     size_px: tuple[int, int] | None = None
     output: str = "auto"
@@ -83,8 +86,8 @@ def import_keras(
 ) -> ModelCard:
     """Write a Keras network as one ONNX file with mien's interface and metadata.
 
-    The graph takes `crops` (N, 48, 48) uint8 gray, resizes (bilinear) and scales them, and gives one (N, C) float32 output
-    named after the label set, rows sum to 1, columns in the order of the known set that has these names.
+    The graph takes `crops` (N, 48, 48) uint8 gray, resizes (bilinear) and scales them, and gives one (N, C) float32
+    output named after the label set, rows sum to 1, columns in the order of the known set that has these names.
 
     Args:
         model: `model.json` of Keras 1 to 3, a whole `.h5`, or a `.keras` archive.
@@ -117,8 +120,9 @@ def import_keras(
 def export_keras_pair(onnx_path: str | Path, out_dir: str | Path) -> tuple[Path, Path]:
     """Write back `model.json` and `weights.h5` from a file that `import_keras` wrote.
 
-    The architecture is the original text; the weights have the layout of Keras 2, which Keras 2 and 3 read (Keras 1 JSON is
-    read by Keras 2). Preprocessing, an added softmax and the order of the columns are mien's and stay behind.
+    The architecture is the original text; the weights have the layout of Keras 2, which Keras 2 and 3 read. Keras 2
+    also reads the JSON of Keras 1. Preprocessing, an added softmax and the order of the columns are mien's, and stay
+    behind.
 
     Args:
         onnx_path: The ONNX file.
@@ -140,7 +144,16 @@ def export_keras_pair(onnx_path: str | Path, out_dir: str | Path) -> tuple[Path,
             f"{onnx_path} did not come from Keras; only networks of `mien import-keras` can be written back"
         )
     model = parse_architecture(metadata[ARCHITECTURE_KEY])
-    values = _stored_values(proto, json.loads(metadata[WEIGHTS_KEY]), onnx_path)
+    try:
+        values = _stored_values(proto, json.loads(metadata[WEIGHTS_KEY]), onnx_path)
+    except ModelError:
+        raise
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(
+            f"{onnx_path}: the metadata {WEIGHTS_KEY!r} is malformed ({error!r}); import it again"
+        ) from error
+    if missing := [owner for layer in model.layers for owner in owned_weights(layer) if owner not in values]:
+        raise ModelError(f"{onnx_path}: the weights of {'/'.join(missing[0][0])!r} are missing; import it again")
     try:
         out_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -163,6 +176,7 @@ def _convert(files: KerasFiles, settings: KerasImportSettings, path: Path) -> tu
             f"the network has {len(model.inputs)} inputs and {len(model.outputs)} outputs, it must have one of each; "
             "save the part that goes from the picture to the expressions"
         )
+    check_layers(model)
     written_by = keras_version_of(files.architecture) or files.version
     builder = Builder(
         datasets=locate_weights(model, files),
@@ -274,15 +288,16 @@ def _scale(b: Builder, name: str, scaling: Scaling, channels: int) -> str:
 
 def _postprocess(b: Builder, x: Tensor, settings: KerasImportSettings) -> LabelSet:
     """Append what leads from the network's output to probabilities in a known order; return their labels."""
-    labels, columns = in_known_order(settings.labels)
     x = b.to_keras(x)
     count = int(np.prod(x.shape))
     if max(x.shape, default=0) != count:
         raise ModelError(f"the network gives {x.shape} a face, it must give one number per expression")
-    if count != len(labels):
+    given = settings.labels or next((known for known in (FER7, FERPLUS8, FIVE) if len(known) == count), FER7)
+    labels, columns = in_known_order(given)
+    if count != len(given):
         raise InputError(
-            f"the network gives {count} numbers a face, but {len(labels)} labels were named ({', '.join(settings.labels.names)}); "
-            "name one label for each, in the order of the outputs (--labels)"
+            f"the network gives {count} numbers a face, but {len(given)} labels were named "
+            f"({', '.join(given.names)}); name one label for each, in the order of the outputs (--labels)"
         )
     name = b.node("Flatten", [x.name], axis=1)
     if x.ends == "sigmoid" and settings.output == "auto":
@@ -296,7 +311,7 @@ def _postprocess(b: Builder, x: Tensor, settings: KerasImportSettings) -> LabelS
     elif settings.output == "sum":
         least = b.node("Max", [b.node("ReduceSum", [name, b.integers(1)]), b.floats(1e-12)])
         name = b.node("Div", [name, least])
-    reordered = b.node("Gather", [name, b.integers(*columns.tolist())], axis=1) if settings.labels != labels else name
+    reordered = b.node("Gather", [name, b.integers(*columns.tolist())], axis=1) if given != labels else name
     helper = require_extra("keras", "onnx").helper
     b.nodes.append(helper.make_node("Identity", [reordered], [labels.key], name="output"))
     return labels
@@ -340,29 +355,24 @@ def _load_onnx(path: Path) -> Any:
         raise ModelError(f"{path} is not an ONNX model ({error}); give a file of `mien import-keras`") from error
 
 
-def _stored_values(
-    proto: Any, index: list[dict[str, Any]], path: Path
-) -> dict[tuple[tuple[str, ...], str], NDArray[np.float32]]:
+def _stored_values(proto: Any, index: list[dict[str, Any]], path: Path) -> dict[Owner, NDArray[np.float32]]:
     onnx = require_extra("keras", "onnx")
     tensors = {tensor.name: tensor for tensor in proto.graph.initializer}
     values = {}
     for entry in index:
         at = StoredWeight(entry["name"], tuple(entry["shape"]), tuple(entry["axes"]))
         tensor = tensors.get(at.name)
-        if (
-            tensor is None
-            or tensor.data_type != onnx.TensorProto.FLOAT
-            or int(np.prod(tensor.dims)) != int(np.prod(at.shape))
-        ):
+        whole = tensor is not None and tensor.data_type == onnx.TensorProto.FLOAT
+        if not whole or math.prod(tensor.dims) != math.prod(at.shape):
             raise ModelError(
-                f"{path}: the weights {at.name!r} were changed since the import; give the fp32 file itself"
+                f"{path}: the weights {at.name!r} were changed after the import; give the fp32 file itself"
             )
         ordered = onnx.numpy_helper.to_array(tensor).reshape([at.shape[axis] for axis in at.axes])
         values[tuple(entry["layer"]), entry["role"]] = ordered.transpose(np.argsort(at.axes))
     return values
 
 
-def _write_weights(path: Path, model: Model, values: Mapping[tuple[tuple[str, ...], str], NDArray[np.float32]]) -> None:
+def _write_weights(path: Path, model: Model, values: Mapping[Owner, NDArray[np.float32]]) -> None:
     """Write the layout of Keras 2: one group per layer, its weights listed by name."""
     h5py = require_extra("keras", "h5py")
     with h5py.File(path, "w") as file:

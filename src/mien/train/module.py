@@ -1,7 +1,7 @@
 """The network with its losses, optimizer and schedule, as Lightning wants it."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -14,9 +14,14 @@ from mien.labels import LabelSet
 from mien.train.augment import Augment, central_views, mix
 from mien.train.checkpoints import create_net, head_names
 from mien.train.losses import soft_cross_entropy
-from mien.train.nets import MultiHeadNet
+from mien.train.nets import ExpressionNet
 from mien.train.settings import TrainSettings
 from mien.train.targets import epoch_seed
+
+
+def _channels_last(net: ExpressionNet) -> ExpressionNet:
+    moved: ExpressionNet = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return moved
 
 
 class Means:
@@ -52,7 +57,8 @@ class ExpressionModule(L.LightningModule):
         *,
         steps_per_epoch: int,
         weights: Sequence[Tensor] = (),
-        teachers: Sequence[MultiHeadNet] = (),
+        teachers: Sequence[ExpressionNet] = (),
+        prepare: Callable[[ExpressionNet], object] = lambda _: None,
     ) -> None:
         """Build the network.
 
@@ -60,18 +66,20 @@ class ExpressionModule(L.LightningModule):
             settings: The run's settings.
             heads: The label set of each head.
             steps_per_epoch: Optimizer steps per epoch, for the schedule.
-            weights: Class weights of each head's loss; empty weighs all alike.
+            weights: (C,) class weights of each head's loss; empty weighs all alike.
             teachers: Trained networks with the same heads whose mean probabilities the student learns from.
+            prepare: Called with the fresh network.
         """
         super().__init__()
         self.settings = settings
         self.heads = heads
         self.steps_per_epoch = steps_per_epoch
-        self.net: MultiHeadNet = create_net(settings.net, heads).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.net = _channels_last(create_net(settings.net, heads))
+        prepare(self.net)
         self.augment = Augment(replace(settings.augment, view_px=self.net.view_px))
         self.share_of_loss = (1.0, settings.ferplus_weight)[: len(heads)]
         self._weights: list[Tensor | None] = list(weights) or [None for _ in heads]
-        self._teachers = [t.eval().to(memory_format=torch.channels_last) for t in teachers]  # type: ignore[call-overload]
+        self._teachers = [_channels_last(teacher.eval()) for teacher in teachers]
         self._train_means, self._val_means = Means(), Means()
         self._plateau: torch.optim.lr_scheduler.ReduceLROnPlateau | None = None
         self._plateau_state: dict[str, Any] | None = None
@@ -117,7 +125,7 @@ class ExpressionModule(L.LightningModule):
             self._train_means.add(f"train_acc_{head.key}", hits)
         return losses.mean()
 
-    def _logits(self, net: MultiHeadNet, views: Tensor) -> tuple[Tensor, ...]:
+    def _logits(self, net: ExpressionNet, views: Tensor) -> tuple[Tensor, ...]:
         with torch.autocast(self.device.type, enabled=False):
             prepared = net.normalise(views).contiguous(memory_format=torch.channels_last)
         logits: tuple[Tensor, ...] = net(prepared)

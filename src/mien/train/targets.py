@@ -143,7 +143,8 @@ def _carried_over(soft: NDArray[np.float32], numbers: NDArray[np.int64], classes
         if number >= 0:
             carried[:, number] += soft[:, column]
     mass = carried.sum(axis=1, keepdims=True)
-    return np.divide(carried, mass, out=np.zeros_like(carried), where=mass > 0)
+    np.divide(carried, mass, out=carried, where=mass > 0)
+    return carried
 
 
 def training_crops(data: CropDataset, settings: TrainSettings) -> CropDataset:

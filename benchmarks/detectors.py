@@ -1,0 +1,203 @@
+"""Recall, precision and CPU time of mien's face detectors on a folder of photos.
+
+    OMP_NUM_THREADS=1 python benchmarks/detectors.py PHOTOS [--only mtcnn haar] [--yunet FILE] [--ssd MODEL CONFIG]
+
+PHOTOS holds pictures and a `faces.json`: a list of {"file": name, "faces": [{"box": [x, y, width, height], "ignore":
+bool}]}, pixels. A face is found where a detection has an IoU of at least 0.4 with it; a detection is false where it finds
+no face and has an IoU below 0.2 with every ignored one. Prints a Markdown table.
+
+The functions named after detectors give (x, y, width, height, score) rows, for other measuring scripts.
+"""
+
+import argparse
+import functools
+import json
+import statistics
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.detect import DETECTORS, DetectorSettings, create_detector
+from mien.detect._boxes import overlap
+from mien.errors import InputError, MissingExtraError
+
+FOUND_IOU, EXCUSED_IOU = 0.4, 0.2
+
+Row = tuple[float, float, float, float, float]
+Image = NDArray[np.uint8]
+Boxes = NDArray[np.float32]
+
+_create = functools.cache(create_detector)
+
+
+def _rows(name: str, image: Image, settings: DetectorSettings | None = None) -> list[Row]:
+    faces = _create(name, settings).detect(image)
+    boxes = np.concatenate([faces.xyxy[:, :2], faces.xyxy[:, 2:] - faces.xyxy[:, :2], faces.score[:, None]], axis=1)
+    return [tuple(row) for row in boxes.tolist()]
+
+
+def mtcnn(image: Image) -> list[Row]:
+    return _rows("mtcnn", image)
+
+
+def mtcnn_48(image: Image) -> list[Row]:
+    return _rows("mtcnn", image, DetectorSettings(min_face_px=48))
+
+
+def haar(image: Image) -> list[Row]:
+    return _rows("haar", image)
+
+
+def haar_alt2(image: Image) -> list[Row]:
+    return _rows("haar-alt2", image)
+
+
+def dlib_hog(image: Image) -> list[Row]:
+    return _rows("dlib-hog", image)
+
+
+def dlib_hog_0(image: Image) -> list[Row]:
+    return _rows("dlib-hog", image, DetectorSettings(upsample=0))
+
+
+def dlib_mmod(image: Image) -> list[Row]:
+    return _rows("dlib-mmod", image)
+
+
+@dataclass
+class Score:
+    """Counts over all photos.
+
+    Attributes:
+        found: Faces found.
+        missed: Faces not found.
+        false: Detections that are no face.
+        cpu_ms: CPU time of each photo.
+    """
+
+    found: int
+    missed: int
+    false: int
+    cpu_ms: list[float]
+
+    @property
+    def recall(self) -> float:
+        """Share of the faces that were found."""
+        return self.found / max(self.found + self.missed, 1)
+
+    @property
+    def precision(self) -> float:
+        """Share of the counted detections that are faces."""
+        return self.found / max(self.found + self.false, 1)
+
+
+def read_photos(folder: Path) -> list[tuple[Image, Boxes, Boxes]]:
+    """Return picture, counted and ignored boxes (N, 4) of each photo."""
+    photos = []
+    for photo in json.loads((folder / "faces.json").read_text()):
+        image = cv2.cvtColor(cv2.imread(str(folder / photo["file"])), cv2.COLOR_BGR2RGB)
+        counted, ignored = ([f["box"] for f in photo["faces"] if f["ignore"] == flag] for flag in (False, True))
+        photos.append((image, _corners(counted), _corners(ignored)))
+    return photos
+
+
+def _corners(xywh: Iterable[Iterable[float]]) -> Boxes:
+    boxes = np.array(list(xywh), np.float32).reshape(-1, 4)
+    return np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
+
+
+def measure(detect: Callable[[Image], Iterable[Row]], photos: list[tuple[Image, Boxes, Boxes]]) -> Score:
+    """Return the counts of one detector, after one warm-up call."""
+    detect(photos[0][0])
+    score = Score(0, 0, 0, [])
+    for image, counted, ignored in photos:
+        start = time.process_time()
+        rows = list(detect(image))
+        score.cpu_ms.append(1e3 * (time.process_time() - start))
+        found = _corners(row[:4] for row in rows)
+        matched = _match(found, counted)
+        excused = (overlap(found, ignored) >= EXCUSED_IOU).any(axis=1)
+        score.found += len(matched)
+        score.missed += len(counted) - len(matched)
+        score.false += sum(1 for i in range(len(found)) if i not in matched and not excused[i])
+    return score
+
+
+def _match(found: Boxes, counted: Boxes) -> set[int]:
+    """Return which detections take a face each, best overlap first."""
+    iou = overlap(found, counted)
+    used_found: set[int] = set()
+    used_counted: set[int] = set()
+    for place in np.argsort(-iou, axis=None, kind="stable").tolist():
+        i, j = divmod(place, len(counted))
+        if iou[i, j] < FOUND_IOU:
+            break
+        if i not in used_found and j not in used_counted:
+            used_found.add(i)
+            used_counted.add(j)
+    return used_found
+
+
+def refine_ms(image: Image, repeats: int = 200) -> float:
+    """Return the CPU milliseconds per face of `MtcnnDetector.refine` on the faces of one picture."""
+    from mien.detect.mtcnn import MtcnnDetector
+
+    detector = MtcnnDetector()
+    boxes = detector.detect(image).xyxy
+    times = []
+    for _ in range(repeats):
+        start = time.process_time()
+        detector.refine(image, boxes)
+        times.append(1e3 * (time.process_time() - start) / len(boxes))
+    return statistics.median(times)
+
+
+def main() -> None:
+    """Print a Markdown table of all detectors that can run here."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("photos", type=Path)
+    parser.add_argument("--only", nargs="*", choices=[*DETECTORS, "dlib-hog-0", "mtcnn-48"], default=None)
+    parser.add_argument("--yunet", type=Path)
+    parser.add_argument("--ssd", type=Path, nargs=2)
+    arguments = parser.parse_args()
+    cv2.setNumThreads(1)
+    photos = read_photos(arguments.photos)
+    print("| detector | recall | precision | CPU ms, median | CPU ms, 90th percentile |")
+    print("|---|---|---|---|---|")
+    for label, detect in _chosen(arguments).items():
+        try:
+            score = measure(detect, photos)
+        except (InputError, MissingExtraError) as error:
+            print(f"| {label} | not run: {str(error).splitlines()[0]} | | | |")
+            continue
+        ms, p90 = np.percentile(score.cpu_ms, [50, 90])
+        print(f"| {label} | {score.recall:.3f} | {score.precision:.3f} | {ms:.1f} | {p90:.1f} |", flush=True)
+
+
+def _chosen(arguments: argparse.Namespace) -> dict[str, Callable[[Image], Iterable[Row]]]:
+    detectors: dict[str, Callable[[Image], Iterable[Row]]] = {
+        "mtcnn": mtcnn,
+        "mtcnn-48": mtcnn_48,
+        "haar": haar,
+        "haar-alt2": haar_alt2,
+        "dlib-hog-0": dlib_hog_0,
+        "dlib-hog": dlib_hog,
+        "dlib-mmod": dlib_mmod,
+    }
+    if arguments.yunet:
+        settings = DetectorSettings(model_path=arguments.yunet)
+        detectors["yunet"] = functools.partial(_rows, "yunet", settings=settings)
+    if arguments.ssd:
+        model, config = arguments.ssd
+        settings = DetectorSettings(model_path=model, config_path=config)
+        detectors["ssd"] = functools.partial(_rows, "ssd", settings=settings)
+    return {name: run for name, run in detectors.items() if arguments.only is None or name in arguments.only}
+
+
+if __name__ == "__main__":
+    main()

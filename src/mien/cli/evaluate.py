@@ -1,0 +1,272 @@
+"""`mien evaluate` and `mien compare`."""
+
+import csv
+import datetime
+import itertools
+import platform
+import shlex
+import sys
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Annotated, cast
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+from rich.progress import Progress
+from rich.table import Table
+
+from mien import __version__
+from mien.adapters import ForeignModel
+from mien.cli.console import errors, expression_text, out
+from mien.datasets import PUBLIC_TEST, TRAINING, CropDataset, read_dataset
+from mien.errors import InputError
+from mien.evaluate import (
+    TEST_TIME_VIEWS,
+    Comparison,
+    Estimate,
+    Figures,
+    PredictProba,
+    Report,
+    TestTimeAugmentation,
+    latency,
+    operating_point,
+    predict,
+    test_time_augment,
+)
+from mien.evaluate import compare as compare_predictions
+from mien.evaluate import evaluate as evaluate_model
+from mien.hub import load_model
+from mien.labels import FERPLUS8, LabelSet, label_set
+from mien.report import ReportDocument, comparison_to_json, comparison_to_markdown, to_json, write_report, write_text
+from mien.robustness import RobustnessReport, robustness
+
+ADAPTER_SUFFIXES = (".toml", ".json")
+
+ModelArgument = Annotated[str, typer.Argument(help="A name from `mien models list`, an .onnx file, or an adapter file.")]
+DataArgument = Annotated[Path, typer.Argument(help="Data set: fer2013.csv, class folders, a list CSV, .npz, …")]
+VotesOption = Annotated[Path | None, typer.Option("--votes", help="The FER+ file fer2013new.csv.")]
+LabelsOption = Annotated[str | None, typer.Option("--labels", help="Label set to score in: fer2013, ferplus or five.")]
+SplitOption = Annotated[str, typer.Option("--split", help="Split of the data set to measure on.")]
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """A model ready to be measured."""
+
+    name: str
+    sha256: str
+    labels: LabelSet
+    predict_proba: PredictProba
+
+
+def evaluate(
+    model: ModelArgument,
+    data: DataArgument,
+    votes: VotesOption = None,
+    labels: LabelsOption = None,
+    split: SplitOption = PUBLIC_TEST,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder for report.html, report.json and report.md.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print every figure as JSON.")] = False,
+    tta: Annotated[str | None, typer.Option(help=f"Test-time augmentation: {', '.join(TEST_TIME_VIEWS)}.")] = None,
+    with_robustness: Annotated[bool, typer.Option("--robustness", help="Measure on spoilt pictures as well.")] = False,
+    sample: Annotated[int | None, typer.Option(min=1, help="Images for the robustness curves.")] = None,
+    slices: Annotated[Path | None, typer.Option(help="CSV with one row per image of the split: attributes.")] = None,
+    uncertain_below: Annotated[
+        float | None, typer.Option(min=0.0, max=1.0, help="Confidence below which an answer counts as «uncertain».")
+    ] = None,
+    predictions: Annotated[
+        Path | None, typer.Option(help="CSV for the answers, a submission file where the images are unlabelled.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of intervals and corruptions.")] = 0,
+) -> None:
+    """Measure a model on a split: accuracy with intervals, calibration, robustness, with and without Training copies."""
+    everything = read_dataset(data, votes_path=votes).data
+    candidate = _candidate(model, labels, tta)
+    target = label_set(labels) if labels else candidate.labels
+    if (everything.label < 0).all():
+        _write_predictions(candidate, everything, _required(predictions))
+        return
+    images = everything.split(split)
+    with Progress(console=errors, transient=True, disable=not errors.is_terminal) as bars:
+        answering, spoiling = bars.add_task("measuring"), bars.add_task("spoiling", visible=with_robustness)
+        report = evaluate_model(
+            candidate.predict_proba, images, candidate.labels, target=target, trained_on=_training_crops(everything, split),
+            groups=_read_slices(slices, len(images)) if slices else None, seed=seed,
+            progress=lambda done, total: bars.update(answering, completed=done, total=total),
+        )  # fmt: skip
+        spoilt = None
+        if with_robustness:
+            spoilt = robustness(
+                candidate.predict_proba, images, candidate.labels, target=target, sample=sample, seed=seed,
+                progress=lambda done, total: bars.update(spoiling, completed=done, total=total),
+            )  # fmt: skip
+    document = _document(candidate, data, images, report, spoilt, split)
+    if predictions:
+        _write_predictions(candidate, images, predictions)
+    for path in write_report(document, output) if output else ():
+        errors.print(f"wrote {path}", highlight=False, soft_wrap=True)
+    if as_json:
+        typer.echo(to_json(document))
+    else:
+        _print_report(document, uncertain_below)
+
+
+def compare(
+    models: Annotated[list[str], typer.Argument(help="Two or more models, then the data set.")],
+    votes: VotesOption = None,
+    labels: LabelsOption = None,
+    split: SplitOption = PUBLIC_TEST,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="A .json or .md file for the comparison.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the intervals.")] = 0,
+) -> None:
+    """Compare models on the same images, in pairs: difference with its interval, and McNemar's exact test."""
+    *names, data = models
+    if len(names) < 2:
+        raise InputError("compare needs at least two models and a data set: mien compare MODEL MODEL… DATA")
+    everything = read_dataset(data, votes_path=votes).data
+    images, trained_on = everything.split(split), _training_crops(everything, split)
+    reports: dict[str, Report] = {}
+    for name in names:
+        candidate = _candidate(name, labels, None)
+        target = label_set(labels) if labels else candidate.labels
+        reports[candidate.name if candidate.name not in reports else name] = evaluate_model(
+            candidate.predict_proba, images, candidate.labels, target=target, trained_on=trained_on, seed=seed
+        )
+    pairs = {
+        (a, b): compare_predictions(reports[a].predictions, reports[b].predictions, seed=seed)
+        for a, b in itertools.combinations(reports, 2)
+    }
+    _print_comparison(reports, pairs)
+    if output:
+        text = comparison_to_json if output.suffix == ".json" else comparison_to_markdown
+        errors.print(f"wrote {write_text(text(reports, pairs), output)}", highlight=False, soft_wrap=True)
+
+
+def _candidate(name: str, labels: str | None, tta: str | None) -> _Candidate:
+    """Open a model; of a model with several heads, the one of the label set to score in, else the first."""
+    candidate = _foreign(name) if name.endswith(ADAPTER_SUFFIXES) else _own(name, labels)
+    if tta is None:
+        return candidate
+    augmented = test_time_augment(candidate.predict_proba, cast(TestTimeAugmentation, tta))
+    return replace(candidate, name=f"{candidate.name} ({tta})", predict_proba=augmented)
+
+
+def _foreign(name: str) -> _Candidate:
+    model = ForeignModel(name)
+    return _Candidate(Path(name).stem, model.sha256, model.labels, model.predict_proba)
+
+
+def _own(name: str, labels: str | None) -> _Candidate:
+    model = load_model(name)
+    own = model.card.label_set(labels if labels in model.card.heads else None)
+    return _Candidate(model.card.name, model.sha256, own, partial(model.predict_proba, head=own.key))
+
+
+def _training_crops(data: CropDataset, split: str) -> NDArray[np.uint8] | None:
+    return data.split(TRAINING).crops if split != TRAINING and TRAINING in data.splits() else None
+
+
+def _read_slices(path: Path, n: int) -> dict[str, NDArray[np.str_]]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+    if len(rows) != n:
+        raise InputError(f"{path} has {len(rows)} rows, but the split has {n} images; give one row per image, in order")
+    return {name: np.array([row[name] or "" for row in rows]) for name in rows[0]}
+
+
+def _required(path: Path | None) -> Path:
+    if path is None:
+        raise InputError("the images have no labels, so there is nothing to measure; give --predictions FILE.csv")
+    return path
+
+
+def _write_predictions(candidate: _Candidate, data: CropDataset, path: Path) -> None:
+    probs = predict(candidate.predict_proba, data.crops, len(candidate.labels))
+    lines = [",".join(("id", "emotion", "expression", "confidence", *candidate.labels.names))]
+    for number, row in enumerate(probs):
+        best = int(row.argmax())
+        cells = (str(number), str(best), candidate.labels.names[best], f"{row[best]:.4f}", *(f"{p:.4f}" for p in row))
+        lines.append(",".join(cells))
+    errors.print(f"wrote {write_text(chr(10).join(lines) + chr(10), path)}", highlight=False, soft_wrap=True)
+
+
+def _document(
+    candidate: _Candidate, data: Path, images: CropDataset, report: Report, spoilt: RobustnessReport | None, split: str
+) -> ReportDocument:
+    facts = {
+        "model": candidate.name,
+        "SHA-256": candidate.sha256,
+        "data": f"{data.name}, {split}, N {report.overall.n:,}",
+        "label set": report.labels.key,
+        "seed": str(report.seed),
+        "date": datetime.date.today().isoformat(),
+        "mien": __version__,
+        "machine": f"{platform.machine()}, Python {platform.python_version()}",
+        "command": shlex.join(["mien", *sys.argv[1:]]),
+    }
+    return ReportDocument(
+        title=f"{candidate.name} on {data.stem} {split}", report=report, facts=facts, crops=images.crops,
+        robustness=spoilt, latency=latency(candidate.predict_proba),
+    )  # fmt: skip
+
+
+def _print_report(document: ReportDocument, uncertain_below: float | None) -> None:
+    report = document.report
+    table = Table("", "N", "accuracy", "macro-F1", "top-2", "log loss", title=document.title)
+    table.add_row(f"all images ({report.labels.key})", *_cells(report.overall))
+    if report.unseen:
+        table.add_row("without copies of Training images", *_cells(report.unseen))
+    out.print(table)
+    classes = Table("expression", "N", "precision", "recall", "F1")
+    for c in report.classes:
+        classes.add_row(expression_text(c.name), f"{c.support:,}", f"{c.precision:.3f}", f"{c.recall:.3f}", f"{c.f1:.3f}")
+    out.print(classes)
+    out.print(f"expected calibration error {report.calibration.ece:.2%}", highlight=False)
+    if report.labels == FERPLUS8 and report.votes:
+        out.print(f"{report.n_left_out} images without a clear vote left out", highlight=False)
+    if uncertain_below is not None:
+        point = operating_point(report.predictions, uncertain_below)
+        out.print(f"answers at {uncertain_below:.0%} or more: {point.coverage:.1%}, of which right: {point.accuracy:.1%}")
+    if document.robustness:
+        curves = Table("spoilt by", "mean accuracy", "at the worst")
+        for curve in document.robustness.curves:
+            curves.add_row(curve.title, f"{curve.mean_accuracy:.1%}", f"{curve.accuracy[-1]:.1%}")
+        out.print(curves)
+    for timing in document.latency:
+        out.print(
+            f"batch {timing.batch_size}: {timing.median_ms:.2f} ms, {timing.faces_per_s:,.0f} faces a second",
+            highlight=False,
+        )
+
+
+def _cells(figures: Figures) -> tuple[str, ...]:
+    return (
+        f"{figures.n:,}", _percent(figures.accuracy), _percent(figures.macro_f1), f"{figures.top2_accuracy:.1%}",
+        f"{figures.log_loss:.3f}",
+    )  # fmt: skip
+
+
+def _percent(estimate: Estimate) -> str:
+    return f"{estimate.value:.2%} ({estimate.low:.1%} to {estimate.high:.1%})"
+
+
+def _print_comparison(reports: dict[str, Report], pairs: dict[tuple[str, str], Comparison]) -> None:
+    table = Table("model", "N", "accuracy", "macro-F1", "top-2", "log loss")
+    for name, report in reports.items():
+        table.add_row(name, *_cells(report.overall))
+    out.print(table)
+    paired = Table("pair", "difference", "only first right", "only second right", "McNemar p")
+    for (a, b), c in pairs.items():
+        d = c.difference
+        paired.add_row(
+            f"{a} − {b}", f"{100 * d.value:+.2f} ({100 * d.low:+.2f} to {100 * d.high:+.2f}) points",
+            str(c.only_a), str(c.only_b), f"{c.p_value:.4f}",
+        )  # fmt: skip
+    out.print(paired)

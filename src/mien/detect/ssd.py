@@ -1,0 +1,99 @@
+"""OpenCV's res10 SSD face detector (Liu et al. 2016, arXiv 1512.02325), a Caffe network, from two files you give."""
+
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.detect import DetectorSettings
+from mien.detect._boxes import Floats
+from mien.detect._given_files import given_file
+from mien.detect._threads import PerThread
+from mien.errors import ModelError
+from mien.faces import Faces, check_image
+
+SOURCE = "see https://github.com/opencv/opencv/blob/4.x/samples/dnn/face_detector/download_weights.py"
+WHAT_MODEL = f"the Caffe weights res10_300x300_ssd_iter_140000_fp16.caffemodel ({SOURCE})"
+WHAT_CONFIG = (
+    "its network description deploy.prototxt "
+    "(https://github.com/opencv/opencv/blob/4.x/samples/dnn/face_detector/deploy.prototxt)"
+)
+INPUT_PX = 300
+MEAN_BGR = (104.0, 177.0, 123.0)
+DEFAULT_THRESHOLD = 0.5
+
+
+class SsdDetector:
+    """Finds faces that are not small within the picture; no landmarks. Each thread gets its own network."""
+
+    def __init__(self, settings: DetectorSettings | None = None) -> None:
+        """Load the network.
+
+        Args:
+            settings: Uses `model_path`, `config_path` and `threshold` (default 0.5).
+
+        Raises:
+            InputError: One of the paths is missing; the message says where to get the file.
+            ModelError: OpenCV cannot read the files.
+        """
+        chosen = settings or DetectorSettings()
+        model = given_file(chosen.model_path, setting="model_path", what=WHAT_MODEL)
+        config = given_file(chosen.config_path, setting="config_path", what=WHAT_CONFIG)
+        self._threshold = DEFAULT_THRESHOLD if chosen.threshold is None else chosen.threshold
+        self._network = PerThread(partial(_load, config, model))
+        self._network.get()
+
+    def detect(self, image: NDArray[np.uint8]) -> Faces:
+        """Return the faces of one picture, best first; an empty `Faces` where there is none.
+
+        Args:
+            image: (H, W, 3) uint8 RGB.
+
+        Raises:
+            InputError: `image` is something else.
+        """
+        height, width = check_image(image).shape[:2]
+        network = self._network.get()
+        network.setInput(to_blob(image))
+        return decode_rows(network.forward().reshape(-1, 7), (width, height), self._threshold)
+
+
+def to_blob(image: NDArray[np.uint8]) -> Floats:
+    """Return the network's input: the picture squeezed to a square, BGR, less the mean of its training data.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+
+    Returns:
+        (1, 3, 300, 300) float32.
+    """
+    resized = cv2.resize(image, (INPUT_PX, INPUT_PX))
+    blob: Floats = cv2.dnn.blobFromImage(resized, mean=MEAN_BGR, swapRB=True)
+    return blob
+
+
+def decode_rows(rows: Floats, size: tuple[int, int], threshold: float) -> Faces:
+    """Return `Faces` from the rows of a DetectionOutput layer.
+
+    Args:
+        rows: (N, 7) float32: picture, class, score, and left, top, right, bottom as shares of width and height.
+        size: (width, height) of the picture, pixels.
+        threshold: Score below which a row is dropped.
+    """
+    rows = rows[(rows[:, 2] >= threshold) & (rows[:, 2] > 0)]
+    rows = rows[np.argsort(-rows[:, 2], kind="stable")]
+    xyxy = (rows[:, 3:7] * np.array([*size, *size])).astype(np.float32)
+    xyxy[:, 2:] = np.maximum(xyxy[:, 2:], xyxy[:, :2])
+    return Faces(xyxy, np.clip(rows[:, 2], 0, 1).astype(np.float32))
+
+
+def _load(config: Path, model: Path) -> cv2.dnn.Net:
+    try:
+        return cv2.dnn.readNetFromCaffe(str(config), str(model))
+    except cv2.error as error:
+        raise ModelError(
+            f"OpenCV cannot read {config} and {model} as a Caffe network; "
+            f"config_path must name {WHAT_CONFIG} and model_path {WHAT_MODEL}"
+        ) from error

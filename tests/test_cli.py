@@ -1,0 +1,212 @@
+"""The command line as its users meet it: output, files, messages and exit codes."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from mien.cli import main
+from mien.faces import BASE_COLUMNS
+from mien.labels import FER7, FERPLUS8
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+ASTRONAUT, HOPPER = EXAMPLES / "astronaut.jpg", EXAMPLES / "grace_hopper.jpg"
+
+
+@pytest.fixture
+def mien(monkeypatch, capsys):
+    """Run the command line in this process; return (exit code, standard output, standard error)."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["mien", *map(str, arguments)])
+        with pytest.raises(SystemExit) as exit_:
+            main()
+            sys.exit(0)
+        said = capsys.readouterr()
+        return exit_.value.code or 0, said.out, said.err
+
+    return run
+
+
+def table(path):
+    return list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
+
+
+def rows(text):
+    return [json.loads(line) for line in text.splitlines()]
+
+
+class TestAnalyze:
+    def test_piped_output_is_json_lines(self, mien):
+        code, out, err = mien("analyze", ASTRONAUT, HOPPER)
+        assert code == 0
+        first, second = rows(out)
+        assert list(first) == [*BASE_COLUMNS, *FER7.names, "error"]
+        assert (first["source"], first["expression"]) == (str(ASTRONAUT), "happy")
+        assert second["expression"] == "neutral"
+        assert err == ""
+
+    def test_other_label_set(self, mien):
+        _, out, _ = mien("analyze", ASTRONAUT, "--labels", "ferplus")
+        assert set(FERPLUS8.names) < set(rows(out)[0])
+
+    def test_every_kind_of_output_at_once(self, mien, tmp_path):
+        pytest.importorskip("pyarrow")
+        import pyarrow.parquet
+
+        names = ("rows.jsonl", "rows.csv", "rows.parquet", "faces.png")
+        outputs = [argument for name in names for argument in ("-o", tmp_path / name)]
+        code, _, err = mien("analyze", ASTRONAUT, *outputs, "-o", f"{tmp_path}/folder/", "-q")
+        assert code == 0
+        assert err.count("wrote") == 5
+        (row,) = table(tmp_path / "rows.csv")
+        (same,) = rows((tmp_path / "rows.jsonl").read_text(encoding="utf-8"))
+        (again,) = pyarrow.parquet.read_table(tmp_path / "rows.parquet").to_pylist()
+        assert row["expression"] == same["expression"] == again["expression"] == "happy"
+        assert float(row["x1"]) == same["x1"] == pytest.approx(again["x1"])
+        for picture in (tmp_path / "faces.png", tmp_path / "folder" / "astronaut.jpg"):
+            drawn = cv2.imread(str(picture))
+            assert drawn.shape == (512, 512, 3)
+            assert np.abs(drawn.astype(int) - cv2.imread(str(ASTRONAUT))).max() > 60
+
+    def test_a_picture_without_a_face_is_a_result(self, mien, tmp_path):
+        cv2.imwrite(str(tmp_path / "gray.png"), np.full((90, 90, 3), 99, np.uint8))
+        code, out, _ = mien("analyze", tmp_path / "gray.png")
+        assert code == 0
+        (row,) = rows(out)
+        assert (row["face"], row["expression"], row["error"]) == (None, None, None)
+
+    def test_failures_are_records_and_the_rest_is_written(self, mien, tmp_path):
+        (tmp_path / "text.jpg").write_text("no picture")
+        (tmp_path / "empty.png").touch()
+        code, _, err = mien("analyze", ASTRONAUT, tmp_path, "missing.jpg", "-o", tmp_path / "out.csv", "-q")
+        assert code == 1
+        assert [bool(row["error"]) for row in table(tmp_path / "out.csv")] == [False, True, True, True]
+        assert "3 of 4 sources failed" in err
+        for name in ("text.jpg", "empty.png", "missing.jpg"):
+            assert name in err
+
+    def test_standard_input(self):
+        command = [sys.executable, "-m", "mien", "analyze", "-"]
+        done = subprocess.run(command, input=ASTRONAUT.read_bytes(), capture_output=True, check=True)
+        assert rows(done.stdout.decode())[0]["expression"] == "happy"
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (("--detector", "viola"), "unknown detector 'viola'; known: mtcnn, haar"),
+            (("--labels", "five"), "has no label set 'five'; it has fer2013, ferplus"),
+            (("--model", "big"), "unknown model 'big'; known: mien-b"),
+            (("--device", "abacus"), "unknown device 'abacus'; known: auto, cpu"),
+            (("-o", "x.xlsx"), "unknown extension '.xlsx'"),
+            (("--min-face", "3"), "min_face_px must be at least 12"),
+            (("--detector", "yunet"), "--detector-model"),
+        ],
+    )
+    def test_wrong_use_names_the_fix(self, mien, arguments, message):
+        code, out, err = mien("analyze", ASTRONAUT, *arguments)
+        assert (code, out) == (2, "")
+        assert message in err.replace("\n", " ")
+
+    def test_an_absent_device_is_a_clear_error(self, mien):
+        code, _, err = mien("analyze", ASTRONAUT, "--device", "coreml")
+        assert code == 2
+        assert "offers only" in err
+
+    def test_unwritable_output(self, mien, tmp_path):
+        (tmp_path / "file").touch()
+        code, _, err = mien("analyze", ASTRONAUT, "-o", tmp_path / "file" / "rows.csv", "-q")
+        assert code == 2
+        assert "rows.csv" in err
+
+    def test_a_url_of_a_private_address_is_refused(self, mien):
+        code, _, err = mien("analyze", "http://127.0.0.1:9/x.jpg", "-q")
+        assert code == 1
+        assert "--allow-private" in err or "allow_private" in err
+
+    def test_crops_from_a_folder_of_small_pictures(self, mien, tmp_path, astronaut):
+        crop = cv2.resize(cv2.cvtColor(astronaut[55:180, 165:280], cv2.COLOR_RGB2GRAY), (48, 48))
+        cv2.imwrite(str(tmp_path / "crop.png"), crop)
+        code, out, _ = mien("analyze", tmp_path, "--detector", "none")
+        assert code == 0
+        assert rows(out)[0]["expression"] == "happy"
+
+    def test_ctrl_c_keeps_what_was_done(self, tmp_path):
+        picture = cv2.imread(str(ASTRONAUT))
+        for i in range(400):
+            cv2.imwrite(str(tmp_path / f"{i:03}.jpg"), picture)
+        target = tmp_path / "out" / "rows.csv"
+        command = [sys.executable, "-m", "mien", "analyze", str(tmp_path), "-o", str(target)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            for _ in range(3):
+                process.stdout.readline()
+            process.send_signal(signal.SIGINT)
+            started = time.monotonic()
+            _, err = process.communicate(timeout=60)
+        assert time.monotonic() - started < 15
+        assert process.returncode == 130
+        assert b"Traceback" not in err
+        *done, last = table(target)
+        assert 3 <= len(done) < 400
+        assert all(row["expression"] == "happy" for row in done)
+        assert "interrupted" in last["error"]
+        assert [p.name for p in target.parent.iterdir()] == ["rows.csv"]
+
+    def test_a_reader_that_goes_away_is_no_error(self):
+        command = f"{sys.executable} -m mien analyze {ASTRONAUT} {HOPPER} {ASTRONAUT} {HOPPER} | head -n 1"
+        done = subprocess.run(["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, text=True)
+        assert len(done.stdout.splitlines()) == 1
+        assert "Traceback" not in done.stderr
+
+
+class TestOthers:
+    def test_version_and_help(self, mien):
+        code, out, _ = mien("--version")
+        assert (code, out.split()[0]) == (0, "mien")
+        assert mien("--help")[0] == 0
+
+    def test_unknown_command(self, mien):
+        assert mien("analyse")[0] == 2
+
+    def test_detectors(self, mien):
+        code, out, _ = mien("detectors")
+        assert code == 0
+        for name in ("mtcnn", "haar-alt2", "dlib-mmod", "yunet", "ssd", "none"):
+            assert name in out
+
+    def test_models_list_and_show(self, mien):
+        code, out, _ = mien("models", "list", "--json")
+        cards = json.loads(out)
+        assert code == 0
+        assert [c["name"] for c in cards if c["default"]] == ["mien-b"]
+        code, out, _ = mien("models", "show", "mien-b", "--json")
+        shown = json.loads(out)
+        assert shown["sha256"] == next(c["sha256"] for c in cards if c["name"] == "mien-b")
+        assert {m["n"] for m in shown["measured"]} >= {3589, 3199}
+        assert "PublicTest" in mien("models", "show", "mien-b")[1]
+
+    def test_doctor(self, mien):
+        code, out, _ = mien("doctor")
+        assert code == 0, out
+        assert "all is well" in out
+        assert "happy" in out
+        assert "onnxruntime" in out
+
+    def test_a_missing_extra_gives_the_pip_line(self, tmp_path):
+        code = (
+            "import sys; sys.modules['pyarrow'] = None; sys.argv = ['mien', 'analyze', sys.argv[1], '-o', sys.argv[2]];"
+            "from mien.cli import main; main()"
+        )
+        command = [sys.executable, "-c", code, str(ASTRONAUT), str(tmp_path / "x.parquet")]
+        done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "COLUMNS": "200"})
+        assert done.returncode == 2
+        assert "pip install 'mien[data]'" in done.stderr
+        assert list(tmp_path.iterdir()) == []

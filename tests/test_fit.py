@@ -1,0 +1,562 @@
+import csv
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+
+import lightning.pytorch as L
+import numpy as np
+import pytest
+import torch
+
+from drawn_faces import SHAPES, drawn_faces, tiny_net, training_and_held_out, without_votes
+from mien.datasets import TRAINING, CropDataset
+from mien.errors import InputError, OutputError
+from mien.labels import FER7, FERPLUS8, FIVE, LabelSet
+from mien.train.augment import NO_AUGMENTATION, AugmentSettings, central_views
+from mien.train.callbacks import AtomicCheckpoints, write_atomically
+from mien.train.fit import Hardware, TrainSettings, fit, load_net, load_settings, settings_from_json, with_settings
+from mien.train.losses import soft_cross_entropy
+from mien.train.module import ExpressionModule
+from mien.train.nets import NETS, TWO_HEADS, count_parameters
+from mien.train.settings import settings_from_dict, settings_to_json
+from mien.train.targets import EpochBatches, OrderedBatches, class_weights, head_targets, training_crops
+
+TINY = TrainSettings(
+    net="tiny", epochs=4, batch_size=12, lr=0.2, warmup_epochs=0.5, ema_decay=0.8, label_smoothing=0.05,
+    augment=replace(NO_AUGMENTATION, flip=0.5, shift=0.05),
+)  # fmt: skip
+RANDOM = replace(TINY, epochs=3, augment=replace(TINY.augment, mixup=0.2, erase=0.3, noise=0.2, low_resolution=0.2))
+ONE_THREAD = Hardware(accelerator="cpu", threads=1)
+TESTS = Path(__file__).parent
+
+
+@pytest.fixture(autouse=True, scope="module")
+def tiny():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(NETS, "tiny", tiny_net)
+        yield
+
+
+@pytest.fixture(scope="module")
+def faces():
+    return training_and_held_out()
+
+
+@pytest.fixture(scope="module")
+def run(faces, tmp_path_factory, tiny):
+    """One run with two heads and all that it wrote."""
+    out, seen = tmp_path_factory.mktemp("runs") / "two", []
+    best = fit(*faces, out=out, settings=TINY, hardware=ONE_THREAD, report=seen.append)
+    return out, best, seen
+
+
+def quick(faces, out, settings=TINY, **more):
+    return fit(
+        *faces, out=out, settings=settings, **{"hardware": ONE_THREAD, "curves": False, "tensorboard": False, **more}
+    )
+
+
+def rows_of(out):
+    with (out / "metrics.csv").open(newline="") as file:
+        return [{k: float(v) for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
+
+
+def weights_of(out, name="last.ckpt"):
+    return torch.load(out / name, weights_only=True)
+
+
+def assert_same_run(one, other):
+    """Averaged and current weights, momentum and figures agree bit for bit."""
+    a, b = weights_of(one), weights_of(other)
+    assert a["global_step"] == b["global_step"]
+    for part in ("state_dict", "current_model_state"):
+        assert a[part].keys() == b[part].keys()
+        for key, value in a[part].items():
+            assert torch.equal(value, b[part][key]), key
+    assert rows_of(one) == rows_of(other)
+
+
+def accuracy(net, crops, truth, head):
+    with torch.no_grad():
+        logits = net(net.normalise(central_views(torch.from_numpy(crops), net.view_px)))[head]
+    return float((logits.argmax(1).numpy() == truth).mean())
+
+
+class Do(L.Callback):
+    """Does something after a step."""
+
+    def __init__(self, step, action):
+        self.step, self.action = step, action
+
+    def on_train_batch_end(self, trainer, *_):
+        if trainer.global_step == self.step:
+            self.action()
+
+
+def test_two_heads_learn_the_drawn_faces(run, faces):
+    _, best, seen = run
+    net = load_net(best)
+    assert net.heads == TWO_HEADS
+    assert accuracy(net, faces[1].crops, faces[1].label, 0) >= 0.95
+    truth = np.array([FERPLUS8.index(SHAPES[i % 3]) for i in range(90)])
+    assert accuracy(net, faces[1].crops, truth, 1) >= 0.95
+    assert seen[-1].val_loss < seen[0].val_loss
+    assert seen[-1].train_loss < seen[0].train_loss
+    assert seen[-1].train_accuracy["fer2013"] > 0.8
+
+
+def test_best_checkpoint_is_the_best_epoch(run, faces):
+    out, best, _ = run
+    rows = rows_of(out)
+    top = max(rows, key=lambda row: row["val_score"])
+    net = load_net(best)
+    assert accuracy(net, faces[1].crops, faces[1].label, 0) == pytest.approx(top["val_acc_fer2013"], abs=0.012)
+    assert weights_of(out, "best.ckpt")["epoch"] == top["epoch"]
+    assert weights_of(out)["epoch"] == TINY.epochs - 1
+
+
+def test_run_folder_holds_what_reproduces_it(run, faces):
+    out, _, seen = run
+    rows = rows_of(out)
+    assert [row["epoch"] for row in rows] == [0, 1, 2, 3]
+    assert [m.epoch for m in seen] == [1, 2, 3, 4]
+    for row, m in zip(rows, seen, strict=True):
+        assert (row["train_loss"], row["val_loss"], row["lr"]) == (m.train_loss, m.val_loss, m.lr)
+        assert row["val_score"] == pytest.approx((row["val_acc_fer2013"] + row["val_acc_ferplus"]) / 2)
+        assert m.train_accuracy == {h: row[f"train_acc_{h}"] for h in ("fer2013", "ferplus")}
+    assert settings_from_json(out / "settings.json") == TINY == load_settings(out / "best.ckpt")
+    record = json.loads((out / "run.json").read_text())
+    assert record["data"]["training"]["sha256"] == faces[0].digest()
+    assert record["data"]["validation"]["crops"] == 90
+    assert record["seed"] == 0
+    assert record["packages"]["torch"] == torch.__version__
+    assert (out / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert list(out.glob("events.out.tfevents*"))
+    assert not list(out.glob(".*"))
+
+
+def test_warm_up_then_cosine(run):
+    rates = [row["lr"] for row in rows_of(run[0])]
+    assert rates == sorted(rates, reverse=True)
+    assert rates[-1] == pytest.approx(0, abs=1e-9)
+    module = ExpressionModule(replace(TINY, warmup_epochs=2, epochs=10), TWO_HEADS, steps_per_epoch=10)
+    assert [module._lr_factor(s) for s in (0, 19, 20, 60, 100)] == pytest.approx([1 / 21, 20 / 21, 1, 0.5, 0])
+
+
+def test_same_seed_same_weights_other_seed_others(faces, tmp_path):
+    one = replace(RANDOM, epochs=1)
+    for name, settings in (("a", one), ("b", one), ("c", replace(one, seed=1))):
+        quick(faces, tmp_path / name, settings)
+    assert_same_run(tmp_path / "a", tmp_path / "b")
+    a, c = (weights_of(tmp_path / name)["state_dict"] for name in "ac")
+    assert not torch.equal(a["net.classifiers.0.weight"], c["net.classifiers.0.weight"])
+
+
+def test_resume_from_last_epoch_ends_where_a_whole_run_does(faces, tmp_path):
+    quick(faces, tmp_path / "whole", RANDOM)
+
+    def fail():
+        raise RuntimeError("power cut")
+
+    with pytest.raises(RuntimeError, match="power cut"):
+        quick(faces, tmp_path / "cut", RANDOM, callbacks=[Do(30, fail)])
+    assert len(rows_of(tmp_path / "cut")) == 1
+    (tmp_path / "cut").rename(tmp_path / "moved")
+    quick(faces, tmp_path / "moved", RANDOM, resume=True)
+    assert_same_run(tmp_path / "whole", tmp_path / "moved")
+
+
+@pytest.mark.parametrize("step", [7, 40, 47])
+def test_ctrl_c_keeps_the_step_and_resume_goes_on_from_it(faces, tmp_path, step):
+    before = signal.getsignal(signal.SIGINT)
+    quick(faces, tmp_path / "whole", RANDOM)
+    press = Do(step, lambda: os.kill(os.getpid(), signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):
+        quick(faces, tmp_path / "cut", RANDOM, callbacks=[press])
+    assert signal.getsignal(signal.SIGINT) is before
+    assert weights_of(tmp_path / "cut")["global_step"] in (step, step + 1)
+    quick(faces, tmp_path / "cut", RANDOM, resume=True)
+    assert_same_run(tmp_path / "whole", tmp_path / "cut")
+
+
+def test_resume_with_a_plateau_schedule_and_without_average(faces, tmp_path):
+    settings = replace(
+        RANDOM, schedule="plateau", plateau_patience=1, plateau_factor=0.1, ema_decay=0, optimizer="adam", lr=0.05,
+        epochs=5, label_smoothing=0.6,
+    )  # fmt: skip
+    quick(faces, tmp_path / "whole", settings)
+    rates = [row["lr"] for row in rows_of(tmp_path / "whole")]
+    assert rates[0] == pytest.approx(0.05)
+    with pytest.raises(KeyboardInterrupt):
+        press = Do(50, lambda: os.kill(os.getpid(), signal.SIGINT))
+        quick(faces, tmp_path / "cut", settings, callbacks=[press])
+    quick(faces, tmp_path / "cut", settings, resume=True)
+    a, b = weights_of(tmp_path / "whole"), weights_of(tmp_path / "cut")
+    assert "current_model_state" not in a
+    assert all(torch.equal(v, b["state_dict"][k]) for k, v in a["state_dict"].items())
+    assert a["plateau"] == b["plateau"]
+    assert rows_of(tmp_path / "whole") == rows_of(tmp_path / "cut")
+
+
+def test_plateau_lowers_the_rate(faces):
+    module = ExpressionModule(replace(TINY, schedule="plateau", plateau_patience=1), TWO_HEADS, steps_per_epoch=4)
+    made = module.configure_optimizers()
+    group = made["optimizer"].param_groups[0]
+    for _ in range(4):
+        made["optimizer"].step()
+        made["lr_scheduler"]["scheduler"].step()
+    assert group["lr"] == pytest.approx(TINY.lr)
+    for loss in (1.0, 0.9, 0.95, 0.95):
+        module._plateau.step(loss)
+    assert group["lr"] == pytest.approx(TINY.lr / 2)
+    made["optimizer"].step()
+    made["lr_scheduler"]["scheduler"].step()
+    assert group["lr"] == pytest.approx(TINY.lr / 2)
+
+
+def test_early_stop_and_nothing_left_to_resume(faces, tmp_path):
+    settings = replace(TINY, lr=0.0, epochs=9, patience=2)
+    quick(faces, tmp_path, settings)
+    assert len(rows_of(tmp_path)) == 3
+    stamp = (tmp_path / "last.ckpt").stat().st_mtime_ns
+    quick(faces, tmp_path, settings, resume=True)
+    assert (tmp_path / "last.ckpt").stat().st_mtime_ns == stamp
+
+
+def test_resume_refuses_what_does_not_belong_together(run, faces, tmp_path):
+    out, _, _ = run
+    with pytest.raises(InputError, match="other settings \\(lr\\)"):
+        quick(faces, out, replace(TINY, lr=0.3), resume=True)
+    other = faces[0].where(np.arange(len(faces[0])) > 30)
+    with pytest.raises(InputError, match="other data"):
+        quick((other, faces[1]), out, resume=True)
+    with pytest.raises(InputError, match="nothing to resume"):
+        quick(faces, tmp_path / "none", resume=True)
+    with pytest.raises(InputError, match="holds a run"):
+        quick(faces, out)
+
+
+def test_resume_before_the_first_checkpoint_starts_anew(faces, tmp_path):
+    def fail():
+        raise RuntimeError("power cut")
+
+    one = replace(TINY, epochs=1)
+    with pytest.raises(RuntimeError):
+        quick(faces, tmp_path, one, callbacks=[Do(2, fail)])
+    quick(faces, tmp_path, one, resume=True)
+    assert len(rows_of(tmp_path)) == 1
+
+
+def test_a_failed_write_leaves_the_old_checkpoint(tmp_path, monkeypatch):
+    path = tmp_path / "last.ckpt"
+    AtomicCheckpoints().save_checkpoint({"step": torch.tensor(1)}, path)
+
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OutputError, match="No space left"):
+        AtomicCheckpoints().save_checkpoint({"step": torch.tensor(2)}, path)
+    assert torch.load(path, weights_only=True) == {"step": torch.tensor(1)}
+    assert [p.name for p in tmp_path.iterdir()] == ["last.ckpt"]
+    with pytest.raises(OutputError, match="cannot write"):
+        write_atomically(tmp_path / "no" / "folder", b"")
+
+
+def test_lightning_is_quiet_and_left_as_it_was(faces, tmp_path, capfd):
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    before = [logger.level for logger in loggers]
+    quick(faces, tmp_path, replace(TINY, epochs=1))
+    assert [logger.level for logger in loggers] == before
+    written = capfd.readouterr()
+    assert (written.out, written.err) == ("", "")
+
+
+@pytest.mark.parametrize("labels", [FER7, FIVE])
+def test_one_head_without_votes(faces, tmp_path, labels):
+    data = [
+        without_votes(
+            replace(d, label=np.array([labels.index(FER7.names[i]) for i in d.label], np.int8), labels=labels)
+        )
+        for d in faces
+    ]
+    net = load_net(quick(data, tmp_path, replace(TINY, class_weights="balanced", focal_gamma=1.0)))
+    assert net.heads == (labels,)
+    assert accuracy(net, data[1].crops, data[1].label, 0) >= 0.9
+
+
+def test_votes_alone_and_hard_votes(faces):
+    (head,) = head_targets(faces[0], replace(TINY, targets="votes"))
+    assert head.labels == FERPLUS8
+    assert head.soft[0, FERPLUS8.index("happy")] == pytest.approx(0.8)
+    assert head.soft[0, FERPLUS8.index("neutral")] == pytest.approx(0.2)
+    (hard,) = head_targets(faces[0], replace(TINY, targets="votes", soft_votes=False, label_smoothing=0.08))
+    assert hard.soft[0, FERPLUS8.index("happy")] == pytest.approx(0.93)
+    assert hard.soft[0].sum() == pytest.approx(1)
+    with pytest.raises(InputError, match="pass --votes"):
+        head_targets(without_votes(faces[0]), replace(TINY, targets="both"))
+
+
+def test_class_subset_and_merge():
+    data = drawn_faces(6, shapes=("happy", "sad", "surprise"))
+    by_label, by_votes = head_targets(data, replace(TINY, classes=("Sadness", "happy"), label_smoothing=0.0))
+    assert by_label.labels == LabelSet("fer2013-2", ("sad", "happy"))
+    assert by_votes.labels == LabelSet("ferplus-2", ("sad", "happy"))
+    assert by_label.truth.tolist() == [1, 0, -1, 1, 0, -1]
+    assert by_label.soft[:3].tolist() == [[0, 1], [1, 0], [0, 0]]
+    assert by_votes.soft[:3].tolist() == [[0, 1], [1, 0], [0, 0]]
+    merged, votes = head_targets(data, replace(TINY, merge=(("surprise", "happy"), ("contempt", "disgust"))))
+    assert "surprise" not in merged.labels.names
+    assert len(merged.labels) == 6
+    assert len(votes.labels) == 6
+    assert merged.truth.tolist()[:3] == [merged.labels.index(e) for e in ("happy", "sad", "happy")]
+    assert votes.soft[2, votes.labels.index("happy")] == pytest.approx(0.8)
+    assert len(training_crops(data, replace(TINY, classes=("sad", "angry"), targets="labels"))) == 2
+    with pytest.raises(InputError, match="cannot keep class 'bored'"):
+        head_targets(data, replace(TINY, classes=("bored", "sad")))
+    with pytest.raises(InputError, match="cannot merge 'bored'"):
+        head_targets(data, replace(TINY, merge=(("bored", "sad"),)))
+    with pytest.raises(InputError, match="two are needed"):
+        head_targets(data, replace(TINY, classes=("sad",)))
+
+
+def test_unlabelled_and_faceless_crops_are_left_out(faces):
+    data = faces[0].where(np.arange(len(faces[0])) < 6)
+    votes = data.votes.copy()
+    votes[0] = 0
+    votes[0, -1] = 10
+    label = data.label.copy()
+    label[1] = -1
+    some = replace(data, votes=votes, label=label)
+    assert len(training_crops(some, TINY)) == 5
+    assert len(training_crops(without_votes(some), TINY)) == 5
+    nothing = without_votes(replace(data, label=np.full(6, -1, np.int8)))
+    with pytest.raises(InputError, match="none of the 6"):
+        training_crops(nothing, TINY)
+
+
+def test_data_that_cannot_be_trained_on(faces, tmp_path):
+    with pytest.raises(InputError, match="do not fill one batch"):
+        quick(faces, tmp_path / "a", replace(TINY, batch_size=512))
+    with pytest.raises(InputError, match="unknown net"):
+        quick(faces, tmp_path / "a", replace(TINY, net="nonsense"))
+    with pytest.raises(InputError, match="training has the classes"):
+        quick((faces[0], without_votes(faces[1])), tmp_path / "a")
+    unlabelled = without_votes(replace(faces[1], label=np.full(90, -1, np.int8)))
+    with pytest.raises(InputError, match="no validation crop"):
+        quick((without_votes(faces[0]), unlabelled), tmp_path / "a")
+    with pytest.raises(InputError, match="multiple of the 5 processes"):
+        quick(faces, tmp_path / "a", hardware=Hardware(devices=5))
+    assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"optimizer": "lion"}, "sgd, adam, adamw"), ({"schedule": "step"}, "cosine"), ({"epochs": 0}, "at least 1"),
+     ({"label_smoothing": 1.5}, "0 to 1"), ({"lr": float("nan")}, "at least 0"), ({"class_weights": "log"}, "sqrt"),
+     ({"augment": AugmentSettings(cutmix=1.0, cutmix_share=0.8)}, "mixup_share")],
+)  # fmt: skip
+def test_settings_out_of_range(change, message):
+    with pytest.raises(InputError, match=message):
+        replace(TrainSettings(), **change)
+
+
+def test_settings_travel_as_json(tmp_path):
+    path = tmp_path / "recipe.json"
+    settings = replace(TINY, classes=("happy", "sad"), merge=(("fear", "surprise"),))
+    path.write_text(settings_to_json(settings))
+    assert settings_from_json(path) == settings
+    path.write_text('{"lr": 0.3, "augment": {"flip": 0.1}}')
+    assert settings_from_json(path) == with_settings(TrainSettings(), {"lr": 0.3, "augment.flip": 0.1})
+    for text, message in (('{"rate": 1}', "unknown setting"), ("[]", "one JSON object"), ("{", "must be a JSON file")):
+        path.write_text(text)
+        with pytest.raises(InputError, match=message):
+            settings_from_json(path)
+    with pytest.raises(InputError, match="must be float"):
+        with_settings(TINY, {"lr": "fast"})
+    with pytest.raises(InputError, match="unknown setting 'augment'"):
+        with_settings(TINY, {"augment": 3})
+
+
+def test_settings_of_an_older_version_take_defaults():
+    old = {"net": "mien-b", "epochs": 80, "augment": {"view_px": 44, "flip": 0.5}}
+    assert settings_from_dict(old, where="x") == TrainSettings(epochs=80)
+
+
+def test_checkpoints_without_heads_have_the_two_of_mien(run, tmp_path):
+    state = weights_of(run[0], "best.ckpt")
+    del state["heads"]
+    torch.save(state, tmp_path / "old.ckpt")
+    assert load_net(tmp_path / "old.ckpt").heads == TWO_HEADS
+    (tmp_path / "bad.ckpt").write_bytes(b"nothing")
+    for path in (tmp_path / "bad.ckpt", tmp_path / "absent.ckpt"):
+        with pytest.raises(InputError, match="not a checkpoint of `mien train`"):
+            load_net(path)
+
+
+def test_start_from_a_checkpoint_with_other_classes(run, faces, tmp_path):
+    data = [without_votes(d) for d in faces]
+    settings = replace(TINY, epochs=1, lr=0.0, classes=("surprise", "happy"), ema_decay=0.0)
+    net = load_net(quick(data, tmp_path, settings, init=run[1]))
+    trained = load_net(run[1])
+    assert torch.equal(net.trunk[0][0].weight, trained.trunk[0][0].weight)
+    rows = [FER7.index("surprise"), FER7.index("happy")]
+    assert torch.equal(net.classifiers[0].weight, trained.classifiers[0].weight[rows])
+    assert rows_of(tmp_path)[0]["val_acc_fer2013-2"] >= 0.95
+
+
+def test_start_from_another_network_is_refused(run, faces, tmp_path):
+    with pytest.raises(InputError, match="another network"):
+        quick(faces, tmp_path, replace(TINY, net="mien-s"), init=run[1])
+
+
+def test_frozen_trunk_keeps_its_weights_and_statistics(run, faces, tmp_path):
+    settings = replace(TINY, epochs=1, freeze_trunk=True)
+    net = load_net(quick(faces, tmp_path, settings, init=run[1]))
+    trained = load_net(run[1])
+    for (name, ours), theirs in zip(net.state_dict().items(), trained.state_dict().values(), strict=True):
+        same = torch.allclose(ours.float(), theirs.float(), atol=1e-6)
+        assert same != name.startswith("classifiers"), name
+
+
+def test_teachers_pull_the_student(run, faces, tmp_path):
+    settings = replace(TINY, epochs=1, teacher_weight=1.0)
+    quick(faces, tmp_path / "taught", settings, teachers=[run[1]])
+    quick(faces, tmp_path / "alone", settings)
+    assert rows_of(tmp_path / "taught")[0]["train_loss"] != rows_of(tmp_path / "alone")[0]["train_loss"]
+    with pytest.raises(InputError, match="other heads"):
+        quick([without_votes(d) for d in faces], tmp_path / "wrong", teachers=[run[1]])
+    assert not (tmp_path / "wrong").exists()
+
+
+def test_prepare_sees_the_fresh_net(faces, tmp_path):
+    seen = []
+    quick(faces, tmp_path, replace(TINY, epochs=1), prepare=lambda net: seen.append(count_parameters(net)))
+    assert seen == [count_parameters(tiny_net(TWO_HEADS))]
+
+
+def test_progress_counts_steps(faces, tmp_path):
+    seen = []
+    quick(faces, tmp_path, replace(TINY, epochs=2), progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(i, 40) for i in range(1, 41)]
+
+
+@pytest.mark.parametrize(("name", "kind"), [("sgd", "SGD"), ("adam", "Adam"), ("adamw", "AdamW")])
+def test_optimizers(name, kind):
+    module = ExpressionModule(replace(TINY, optimizer=name), TWO_HEADS, steps_per_epoch=4)
+    optimizer = module.configure_optimizers()["optimizer"]
+    assert type(optimizer).__name__ == kind
+    decayed, plain = optimizer.param_groups
+    assert (decayed["weight_decay"], plain["weight_decay"]) == (TINY.weight_decay, 0.0)
+    assert all(p.ndim > 1 for p in decayed["params"])
+    assert len(decayed["params"]) + len(plain["params"]) == len(list(module.net.parameters()))
+
+
+def test_soft_cross_entropy():
+    z = torch.randn(7, 5, generator=torch.Generator().manual_seed(0))
+    truth = torch.arange(7) % 5
+    hot = torch.nn.functional.one_hot(truth, 5).float()
+    weights = torch.tensor([1.0, 2.0, 0.5, 1.0, 3.0])
+    plain = torch.nn.functional.cross_entropy(z, truth, reduction="none")
+    torch.testing.assert_close(soft_cross_entropy(z, hot), plain)
+    torch.testing.assert_close(soft_cross_entropy(z, hot, weights=weights), plain * weights[truth])
+    p = z.softmax(1)[torch.arange(7), truth]
+    torch.testing.assert_close(soft_cross_entropy(z, hot, focal_gamma=2.0), plain * (1 - p) ** 2)
+    assert soft_cross_entropy(z, torch.zeros_like(hot)).abs().sum() == 0
+
+
+def test_class_weights():
+    soft = np.eye(3, dtype=np.float32)[[0] * 6 + [1] * 2]
+    np.testing.assert_allclose(class_weights(soft, "none"), [1, 1, 1])
+    np.testing.assert_allclose(class_weights(soft, "balanced"), [8 / 12, 2, 1], rtol=1e-6)
+    root = class_weights(soft, "sqrt")
+    assert root[1] / root[0] == pytest.approx(3**0.5)
+    assert (soft @ root).mean() == pytest.approx(1)
+
+
+def test_batches_of_processes_make_up_the_whole(monkeypatch):
+    def dealt(sampler, processes):
+        parts = []
+        for rank in range(processes):
+            monkeypatch.setattr("mien.train.targets.process_place", lambda rank=rank: (rank, processes))
+            parts.append(list(sampler))
+        return [sorted(chain(*batches)) for batches in zip(*parts, strict=True)]
+
+    sampler = EpochBatches(50, batch_size=12, seed=3)
+    whole = dealt(sampler, 1)
+    assert [len(batch) for batch in whole] == [12] * 4 == [12] * len(sampler)
+    assert len(set(chain(*whole))) == 48
+    assert dealt(sampler, 3) == whole
+    sampler.set_epoch(1)
+    assert dealt(sampler, 1) != whole
+    sampler.set_epoch(0)
+    sampler.skip(3)
+    assert dealt(sampler, 1) == whole[3:]
+    assert dealt(sampler, 1) == whole
+    ordered = OrderedBatches(50, batch_size=16)
+    assert dealt(ordered, 4) == dealt(ordered, 1) == [list(range(i, min(i + 16, 50))) for i in range(0, 50, 16)]
+
+
+SCRIPT = """
+    import sys
+    from dataclasses import replace
+    from pathlib import Path
+    sys.path.insert(0, sys.argv[1])
+    from drawn_faces import tiny_net, training_and_held_out
+    from test_fit import RANDOM, TINY
+    from mien.train.fit import Hardware, fit
+    from mien.train.nets import NETS
+    NETS["tiny"] = tiny_net
+    settings = {"random": RANDOM, "tiny": TINY}[sys.argv[3]]
+    hardware = Hardware(accelerator="cpu", threads=1, devices=int(sys.argv[4]), precision="32-true")
+    fit(*training_and_held_out(), out=Path(sys.argv[2]), settings=settings, hardware=hardware, curves=False,
+        tensorboard=False, report=lambda m: print(m.epoch, flush=True))
+"""
+
+
+def start_script(tmp_path, out, settings, devices):
+    script = tmp_path / "train_script.py"
+    script.write_text(textwrap.dedent(SCRIPT))
+    command = [sys.executable, str(script), str(TESTS), str(out), settings, str(devices)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+@pytest.mark.slow
+def test_kill_9_loses_at_most_the_running_epoch(faces, tmp_path):
+    hardware = replace(ONE_THREAD, precision="32-true")
+    quick(faces, tmp_path / "whole", RANDOM, hardware=hardware)
+    process = start_script(tmp_path, tmp_path / "cut", "random", 1)
+    assert [process.stdout.readline().strip() for _ in range(2)] == ["1", "2"]
+    process.kill()
+    process.wait()
+    assert weights_of(tmp_path / "cut")["global_step"] >= 40
+    quick(faces, tmp_path / "cut", RANDOM, resume=True, hardware=hardware)
+    assert_same_run(tmp_path / "whole", tmp_path / "cut")
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_metrics_of_one(faces, tmp_path):
+    quick(faces, tmp_path / "one", TINY, hardware=replace(ONE_THREAD, precision="32-true"))
+    process = start_script(tmp_path, tmp_path / "two", "tiny", 2)
+    out, _ = process.communicate(timeout=250)
+    assert process.returncode == 0
+    assert out.split() == ["1", "2", "3", "4"]
+    one, two = rows_of(tmp_path / "one"), rows_of(tmp_path / "two")
+    assert [row["step"] for row in one] == [row["step"] for row in two]
+    assert two[-1]["val_score"] == pytest.approx(one[-1]["val_score"], abs=0.04)
+    assert two[-1]["train_loss"] == pytest.approx(one[-1]["train_loss"], rel=0.15)
+    assert load_net(tmp_path / "two" / "best.ckpt").heads == TWO_HEADS
+
+
+def test_drawn_faces_are_a_fair_task(faces):
+    training, held_out = faces
+    assert isinstance(training, CropDataset)
+    assert (training.usage == TRAINING).all()
+    assert not (training.crops[:90] == held_out.crops).all(axis=(1, 2)).any()
