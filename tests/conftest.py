@@ -1,6 +1,9 @@
 """Fixtures: real pictures that ship with mien, and the larger shared ones where a checkout has them."""
 
 import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: its threads wait for one another on a busy machine
+
 from pathlib import Path
 
 import cv2

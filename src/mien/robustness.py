@@ -180,7 +180,7 @@ CORRUPTIONS: dict[str, Corruption] = {
         "Low resolution (px)", low_resolution, (0, 0.25, 0.5, 2 / 3, 0.75, 5 / 6), lambda s: f"{_side_left(s)}"
     ),
     "darkness": Corruption(
-        "Light left, %", darkness, (0, 0.5, 0.75, 0.9, 0.95, 0.98), lambda s: f"{100 * (1 - s):.0f}"
+        "Light left (%)", darkness, (0, 0.5, 0.75, 0.9, 0.95, 0.98), lambda s: f"{100 * (1 - s):.0f}"
     ),
     "overexposure": Corruption("Over-exposure (gain)", overexposure, (0, 0.5, 1, 1.5, 2, 3), lambda s: f"×{1 + s:g}"),
     "rotation": Corruption("Rotation", rotation, (0, 5, 10, 20, 30, 45), lambda s: f"{s:g}°"),

@@ -6,7 +6,7 @@ import typer
 from rich.markup import escape
 
 from mien import __version__
-from mien.cli import analyze, doctor, evaluate, models, train
+from mien.cli import analyze, data, doctor, evaluate, models, train
 from mien.cli.console import errors
 from mien.errors import MienError
 
@@ -21,6 +21,7 @@ app = typer.Typer(
 app.command("analyze")(analyze.analyze)
 app.command("detectors")(analyze.detectors)
 app.add_typer(models.app, name="models")
+app.add_typer(data.app, name="data")
 app.command("train")(train.train)
 app.command("export")(train.export)
 app.command("evaluate")(evaluate.evaluate)

@@ -82,8 +82,6 @@ SetOption = Annotated[
 NetOption = Annotated[
     str | None, typer.Option(help="Network: mien-b, mien-s, tutorial-two-dense, vgg16, …", rich_help_panel=RECIPE)
 ]
-    str | None, typer.Option(help="Network: mien-b, mien-s, tutorial-two-dense, vgg16, …", rich_help_panel=RECIPE)
-]
 EpochsOption = Annotated[int | None, typer.Option(min=1, rich_help_panel=RECIPE)]
 BatchOption = Annotated[int | None, typer.Option(min=1, help="Crops per step.", rich_help_panel=RECIPE)]
 SeedOption = Annotated[int | None, typer.Option(min=0, rich_help_panel=RECIPE)]

@@ -37,9 +37,21 @@ def create_net(name: str, heads: tuple[LabelSet, ...]) -> ExpressionNet:
     Raises:
         InputError: There is no such network; the message lists the known ones.
     """
+    check_net(name)
+    return NETS[name](heads)
+
+
+def check_net(name: str) -> None:
+    """Refuse a name that `NETS` lacks.
+
+    Args:
+        name: The name.
+
+    Raises:
+        InputError: There is no such network; the message lists the known ones.
+    """
     if name not in NETS:
         raise InputError(f"unknown net {name!r}; known: {', '.join(NETS)}")
-    return NETS[name](heads)
 
 
 def load_net(checkpoint: Path) -> ExpressionNet:

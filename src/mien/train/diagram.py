@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 FORMATS = (".svg", ".png")
 DOTS_PER_INCH = 150
-CARD_IN, GAP_IN, MARGIN_IN = 2.35, 0.95, 0.3
+CARD_IN, GAP_IN, MARGIN_IN = 2.5, 0.95, 0.3
 GLYPH_IN, LINE_IN, HEAD_IN, FOOT_IN = 1.15, 0.235, 0.36, 0.34
 CARDS_PER_ROW = 7
-LONGEST_LINE = 42
+LONGEST_LINE = 38
 FOLD_FROM = 9  # lines of a card; more are folded
 
 INK, MUTED, EDGE = "#1f2a37", "#667085", "#cbd2dc"
@@ -32,6 +32,7 @@ WEIGHTED = {"Conv2d": "conv", "Conv": "conv", "ConvInteger": "conv", "QLinearCon
 POOLS = {"MaxPool2d": "max pool", "AvgPool2d": "mean pool", "MaxPool": "max pool", "AveragePool": "mean pool"}
 SHORT = {"BatchNorm2d": "BN", "BatchNorm1d": "BN", "BatchNormalization": "BN", "Relu": "ReLU", "Dropout": "dropout",
          "ZeroPad2d": "pad", "Softmax": "softmax", "Sigmoid": "sigmoid"}  # fmt: skip
+MEANS = {"ReduceMean", "GlobalAveragePool"}
 UNSEEN = {"Flatten", "Reshape", "Cast", "Identity", "Unsqueeze", "Squeeze"}  # move numbers, compute nothing
 
 
@@ -89,7 +90,11 @@ def cards_of(summary: Summary) -> list[Card]:
         raise InputError(f"{summary.name} has no layer with a known shape; give an ONNX file with fixed picture sizes")
     first = next((i for i, layer in enumerate(known) if layer.kind in WEIGHTED), 0)
     trunk = [layer for layer in known[first:] if not layer.head and layer.kind not in UNSEEN]
-    return [_input_card(summary, known[:first]), *_trunk(_with_side_branches(trunk)), *_heads(summary)]
+    return [
+        _input_card(summary, [layer for layer in known[:first] if layer.kind not in UNSEEN]),
+        *_trunk(_with_side_branches(trunk)),
+        *_heads(summary),
+    ]
 
 
 def _input_card(summary: Summary, before: list[Layer]) -> Card:
@@ -123,6 +128,7 @@ def _trunk(layers: list[Layer]) -> Iterator[Card]:
         for position, layer in enumerate(members):
             if card is None or _starts_card(card, layer):
                 if card is not None:
+                    card.arrow += _way_to_vectors(card, layer)
                     yield card.close()
                 card = _Open("maps" if len(layer.output) == 3 else "vectors", layer.output)
             _add(card, layer, residual=bool(residual), first=position == 0)
@@ -138,12 +144,19 @@ def _starts_card(card: _Open, layer: Layer) -> bool:
     return bool(card.arrow) or len(layer.output) != 3 or layer.output[1:] != card.shape[1:]
 
 
+def _way_to_vectors(card: _Open, layer: Layer) -> list[str]:
+    averaged = layer.output == card.shape[:1] and layer.kind not in WEIGHTED and not card.arrow
+    return ["global", "mean"] if averaged else []
+
+
 def _add(card: _Open, layer: Layer, *, residual: bool, first: bool) -> None:
     card.parameters += layer.parameters
     card.macs += layer.macs
     if layer.kind in POOLS:
         card.arrow += [POOLS[layer.kind], layer.detail.split(" / ")[0].replace("x", "×")]
         return
+    if layer.kind in MEANS and card.kind == "vectors" and not card.lines:
+        return  # the arrow says it
     if card.arrow:
         card.arrow.append(SHORT.get(layer.kind, layer.kind))
         return

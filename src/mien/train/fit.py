@@ -35,7 +35,7 @@ from mien.train.callbacks import (
     WarmedAverage,
     write_atomically,
 )
-from mien.train.checkpoints import load_net, load_settings, start_from
+from mien.train.checkpoints import check_net, load_net, load_settings, start_from
 from mien.train.module import ExpressionModule
 from mien.train.nets import ExpressionNet
 from mien.train.settings import (
@@ -138,6 +138,7 @@ def fit(
         KeyboardInterrupt: The run was asked to stop; everything is kept.
     """
     settings, hardware = settings or TrainSettings(), hardware or Hardware()
+    check_net(settings.net)
     heads = head_label_sets(training, settings)
     _check_validation(head_label_sets(validation, settings), heads)
     batches, held_out = training_batches(training, settings), validation_batches(validation, settings)

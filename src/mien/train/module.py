@@ -103,12 +103,10 @@ class ExpressionModule(L.LightningModule):
         """Seed by epoch, so that a resumed run draws what an uninterrupted one would."""
         torch.manual_seed(epoch_seed(self.settings.seed, self.current_epoch, self.global_rank))
 
-    def train(self, mode: bool = True) -> "ExpressionModule":
-        """Switch the mode; a frozen trunk keeps its statistics and drops nothing."""
-        super().train(mode)
-        if mode and self.settings.freeze_trunk:
+    def on_train_start(self) -> None:
+        """Keep the statistics of a frozen trunk; Lightning leaves the mode of each part as it is from here on."""
+        if self.settings.freeze_trunk:
             self.net.eval()
-        return self
 
     def training_step(self, batch: tuple[Tensor, ...], _index: int) -> Tensor:
         """Return the loss of one batch."""

@@ -278,7 +278,7 @@ class _Graph:
 
 
 def _heads_of(graph: Any) -> dict[str, str]:
-    """Return, for each value that serves one output only, that output; with a single output, from its last weights on."""
+    """Return the output of each value that serves one output only; of a single output, from its last weights on."""
     serves: dict[str, set[str]] = {v.name: {v.name} for v in graph.output}
     found: dict[str, str] = {}
     for node in reversed(graph.node):
