@@ -2,9 +2,9 @@
 
     python benchmarks/end_to_end.py --photo examples/astronaut.jpg [--peer-env FOLDER]
 
-Each side runs in a fresh process on one thread, one after the other in one run, several rounds, and the median round counts.
-The peer (fer 25.10.3: Haar cascade and TFLite network) is installed into its own virtual environment, which takes gigabytes;
-`--no-peer` leaves it out.
+Each side runs in a fresh process on one thread, one after the other in one run, several rounds, and the median round
+counts. The peer (fer 25.10.3: Haar cascade and TFLite network) is installed into its own virtual environment, which
+takes gigabytes; `--no-peer` leaves it out.
 """
 
 import argparse
@@ -19,7 +19,12 @@ import numpy as np
 
 ROUNDS = 3
 REPEATS = 40
-PEER_PACKAGES = ("fer==25.10.3", "opencv-contrib-python<5", "setuptools<81", "moviepy<2")  # OpenCV 5 has no Haar cascades
+PEER_PACKAGES = (
+    "fer==25.10.3",
+    "opencv-contrib-python<5",
+    "setuptools<81",
+    "moviepy<2",
+)  # OpenCV 5 has no Haar cascades
 
 MIEN = """
 import json, resource, sys, time
@@ -43,7 +48,8 @@ for size in (1, 64):
         t = time.perf_counter(); analyzer.model.predict_proba(crops[:size]); times.append(time.perf_counter() - t)
     batches[size] = size / float(np.median(times))
 print(json.dumps({"who": "mien", "answer": faces.expression, "import_s": imported, "first_answer_s": first,
-    "median_ms": 1e3 * float(np.median(spent)), "peak_mb": peak, "faces_per_s_1": batches[1], "faces_per_s_64": batches[64]}))
+    "median_ms": 1e3 * float(np.median(spent)), "peak_mb": peak,
+    "faces_per_s_1": batches[1], "faces_per_s_64": batches[64]}))
 """
 
 PEER = """

@@ -3,8 +3,8 @@
     python benchmarks/framing.py template fer2013.csv   the median landmarks and box on Training crops, with spreads
     python benchmarks/framing.py loss fer2013.csv       accuracy on PublicTest: crop given, against found and aligned
 
-For `loss`, each crop is enlarged (3 to 6 times, seeded) and put somewhere onto a larger gray canvas, as a face in a photo;
-the detector finds it, mien aligns it, and the same network looks at both crops.
+For `loss`, each crop is enlarged (3 to 6 times, seeded) and put somewhere onto a larger gray canvas, as a face in a
+photo; the detector finds it, mien aligns it, and the same network looks at both crops.
 """
 
 import argparse

@@ -56,7 +56,9 @@ def test_a_box_lands_where_the_training_boxes_lie():
 
 @pytest.mark.parametrize("enlarge", [1, 2, 3, 6, 20])
 def test_an_enlarged_crop_comes_back(enlarge, astronaut):
-    crop = cv2.resize(cv2.cvtColor(astronaut[60:200, 160:300], cv2.COLOR_RGB2GRAY), (48, 48), interpolation=cv2.INTER_AREA)
+    crop = cv2.resize(
+        cv2.cvtColor(astronaut[60:200, 160:300], cv2.COLOR_RGB2GRAY), (48, 48), interpolation=cv2.INTER_AREA
+    )
     large = cv2.resize(crop, None, fx=enlarge, fy=enlarge, interpolation=cv2.INTER_CUBIC)
     canvas = np.full((large.shape[0] + 90, large.shape[1] + 70), 128, np.uint8)
     canvas[40 : 40 + large.shape[0], 30 : 30 + large.shape[1]] = large

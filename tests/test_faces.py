@@ -29,7 +29,7 @@ def test_expressions_and_confidence():
     faces = three_faces()
     assert faces.expression == ["happy", "sad", "neutral"]
     np.testing.assert_allclose(faces.confidence, 0.7)
-    assert [str(face) for face in faces][0] == "happy 70% at (0, 0)-(10, 10)"
+    assert next(str(face) for face in faces) == "happy 70% at (0, 0)-(10, 10)"
 
 
 def test_without_probabilities_there_is_no_expression():

@@ -1,7 +1,9 @@
 """Networks that Keras itself builds, saves and runs, against what `import_keras` makes of the files."""
 
+import atexit
 import json
 import os
+import shutil
 import tempfile
 import zipfile
 
@@ -10,8 +12,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-KERAS_HOME = tempfile.TemporaryDirectory(prefix="keras-")  # on import Keras writes a configuration, by default at home
-os.environ.update(KERAS_BACKEND="torch", KERAS_HOME=KERAS_HOME.name)
+KERAS_HOME = tempfile.mkdtemp(prefix="keras-")  # on import Keras writes a configuration, by default at home
+atexit.register(shutil.rmtree, KERAS_HOME, ignore_errors=True)
+os.environ.update(KERAS_BACKEND="torch", KERAS_HOME=KERAS_HOME)
 h5py = pytest.importorskip("h5py")
 keras = pytest.importorskip("keras")
 onnx = pytest.importorskip("onnx")
@@ -80,7 +83,7 @@ def tutorial_cnn():
 def spread(model):
     """Give the last layer weights by which its answers to `CROPS` differ; deep random networks say nearly one thing."""
     last = model.layers[-1]
-    features = keras.ops.convert_to_numpy(keras.Model(model.inputs, last.input)(scaled(), training=False))
+    features = keras.ops.convert_to_numpy(keras.Model(model.inputs[0], last.input)(scaled(), training=False))
     kernel = np.random.default_rng(2).normal(size=last.kernel.shape)
     kernel /= ((features - features.mean(axis=0)) @ kernel).std()
     last.set_weights([kernel, -features.mean(axis=0) @ kernel])
@@ -250,6 +253,20 @@ class TestOldFormats:
         files = self.save(tmp_path, model, self.layers(model, keras_1=False), "2.0.8", keras_version="2.0.8")
         np.testing.assert_allclose(run(tmp_path, *files), oracle(model), **AGREE)
 
+    @pytest.mark.parametrize(("version", "slope"), [("2.2.4", 0.2), ("3.1.0", 1 / 6)])
+    def test_keras_3_redefined_the_hard_sigmoid(self, tmp_path, version, slope):
+        config = [
+            {"class_name": "Flatten", "config": {"name": "f", "batch_input_shape": [None, 48, 48, 1]}},
+            {"class_name": "Dense", "config": {"name": "d", "units": 7, "activation": "hard_sigmoid"}},
+        ]
+        kernel = np.random.default_rng(5).normal(0, 0.05, (2304, 7)).astype(np.float32)
+        files = self.save(
+            tmp_path, None, config, version, [[], [kernel, np.zeros(7, np.float32)]], keras_version=version
+        )
+        expected = np.clip(slope * (scaled().reshape(5, -1) @ kernel) + 0.5, 0, 1)
+        expected /= expected.sum(axis=1, keepdims=True)
+        np.testing.assert_allclose(run(tmp_path, *files, output="sum"), expected, **AGREE)
+
     @pytest.mark.parametrize("attributes", [{"keras_version": "1.2.2", "backend": "tensorflow"}, {}])
     def test_keras_1_on_tensorflow(self, tmp_path, attributes):
         model = small_cnn()
@@ -316,6 +333,20 @@ class TestOldFormats:
         softmax["inbound_nodes"] = [[["inner", 1, 0, {}]]]
         model_path.write_text(json.dumps(value))
         np.testing.assert_allclose(run(tmp_path, model_path, weights_path), oracle(model), **AGREE)
+
+    @pytest.mark.parametrize("frozen", [True, False])
+    def test_names_of_nested_weights_that_say_nothing(self, tmp_path, frozen):
+        """Then only the order counts: what training changes first, which depends on what is frozen."""
+        model = transfer(frozen)
+        model_path, weights_path = save_keras_2_pair(model, tmp_path)
+        with h5py.File(weights_path, "r+") as file:
+            group = file["vgg_like"]
+            names = [f"w{i}:0" for i in range(len(group.attrs["weight_names"]))]
+            for old, new in zip(list(group.attrs["weight_names"]), names, strict=True):
+                group.move(old, new)
+            group.attrs["weight_names"] = [name.encode() for name in names]
+        expected = oracle(model, scaled(channels=3))
+        np.testing.assert_allclose(run(tmp_path, model_path, weights_path), expected, **AGREE)
 
     def test_keras_2_12_layout(self, tmp_path):
         """It wrote `_layer_checkpoint_dependencies`, with gaps in the counting."""
@@ -756,7 +787,8 @@ class TestRefusals:
     def test_archives_with_tricks(self, tmp_path, monkeypatch):
         good, _ = save_archive(small_cnn(), tmp_path)
         with zipfile.ZipFile(good) as archive:
-            config, weights = archive.read("config.json"), archive.read("model.weights.h5")
+            config, weights = ((n, archive.read(n)) for n in ("config.json", "model.weights.h5"))
+            metadata = ("metadata.json", archive.read("metadata.json"))
 
         def packed(*members):
             path = tmp_path / "tricky.keras"
@@ -766,18 +798,18 @@ class TestRefusals:
                     archive.writestr(name, content)
             return path, None
 
-        climbing = packed(("../../evil", b"x"), ("config.json", config), ("model.weights.h5", weights))
+        climbing = packed(("../../evil", b"x"), config, metadata, weights)
         assert run(tmp_path, *climbing).shape == (5, 7)
         assert not (tmp_path.parent.parent / "evil").exists()
         (tmp_path / "imported.onnx").unlink()
-        self.refuse(tmp_path, packed(("config.json", config)), "must hold 'model.weights.h5' once")
-        double = packed(("config.json", config), ("config.json", config), ("model.weights.h5", weights))
+        self.refuse(tmp_path, packed(config, metadata), "must hold 'model.weights.h5' once")
+        double = packed(config, config, metadata, weights)
         self.refuse(tmp_path, double, "must hold 'config.json' once")
-        bomb = packed(("config.json", b" " * (5 << 20)), ("model.weights.h5", weights))
+        bomb = packed(("config.json", b" " * (5 << 20)), metadata, weights)
         assert bomb[0].stat().st_size < 1e6
         self.refuse(tmp_path, bomb, "'config.json' is larger than the 4 MiB allowed")
         monkeypatch.setattr(_keras_files, "MAX_WEIGHT_BYTES", 1000)
-        self.refuse(tmp_path, good and (good, None), "'model.weights.h5' is larger")
+        self.refuse(tmp_path, (good, None), "'model.weights.h5' is larger")
 
     def test_places_that_cannot_be_written(self, tmp_path):
         files = save_archive(small_cnn(), tmp_path)

@@ -2,7 +2,18 @@ import numpy as np
 import pytest
 
 from mien.errors import InputError
-from mien.labels import COLOURS, EMOJI, FER7, FERPLUS8, FIVE, LABEL_SETS, LabelSet, canonical_name, convert_probs, label_set
+from mien.labels import (
+    COLOURS,
+    EMOJI,
+    FER7,
+    FERPLUS8,
+    FIVE,
+    LABEL_SETS,
+    LabelSet,
+    canonical_name,
+    convert_probs,
+    label_set,
+)
 
 
 def test_orders_are_those_of_the_data_sets():

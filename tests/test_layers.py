@@ -22,8 +22,8 @@ ROWS = {  # first path component below src/mien, without .py
 }
 SIDEWAYS = {  # within a row: these build on one another in one direction
     ("faces", "errors"), ("faces", "labels"), ("labels", "errors"), ("hub", "models"),
-    ("landmarks", "detect"), ("sources", "_decode"), ("sources", "_fetch"), ("_fetch", "_decode"), ("robustness", "evaluate"),
-    ("report", "evaluate"), ("report", "robustness"), ("report", "plots"),
+    ("landmarks", "detect"), ("sources", "_decode"), ("sources", "_fetch"), ("_fetch", "_decode"),
+    ("robustness", "evaluate"), ("report", "evaluate"), ("report", "robustness"), ("report", "plots"),
 }  # fmt: skip
 PACKAGE = "__init__"
 

@@ -3,8 +3,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from helpers import public_test
 
+from helpers import public_test
 from mien.errors import DeviceError, InputError, ModelError
 from mien.hub import CATALOGUE, DEFAULT_MODEL, load_model, model_path
 from mien.labels import FER7, FERPLUS8

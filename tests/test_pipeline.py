@@ -20,7 +20,9 @@ def analyzer():
 
 
 def close(one: Faces, other: Faces) -> bool:
-    return len(one) == len(other) and np.allclose(one.xyxy, other.xyxy) and np.allclose(one.probs, other.probs, atol=1e-5)
+    return (
+        len(one) == len(other) and np.allclose(one.xyxy, other.xyxy) and np.allclose(one.probs, other.probs, atol=1e-5)
+    )
 
 
 def test_the_examples_show_what_a_person_sees(analyzer, astronaut, hopper):

@@ -7,6 +7,8 @@
     ├── DeviceError         an execution provider that is not installed here
     ├── OutputError         a result that could not be written
     └── MissingExtraError   an optional dependency that is not installed
+
+Each one is also the built-in error that fits best (`ValueError`, `OSError`…), so plain `except` clauses catch it, too.
 """
 
 import importlib

@@ -162,7 +162,9 @@ class Faces:
         if self.probs is not None and self.labels is not None:
             _check("probs", self.probs, (n, len(self.labels)), np.float32)
             if n and not np.allclose(self.probs.sum(axis=1), 1, atol=1e-3):
-                raise InputError("every row of probs must sum to 1; pass probabilities (0-1), not logits or percentages")
+                raise InputError(
+                    "every row of probs must sum to 1; pass probabilities (0-1), not logits or percentages"
+                )
 
     @classmethod
     def empty(cls, *, frame: Frame | None = None) -> Self:

@@ -67,7 +67,9 @@ def model_path(name_or_path: str | Path) -> Path:
         return path
     if path.suffix or len(path.parts) > 1:
         raise ModelError(f"no model file {path}; check the path, or use one of {', '.join(CATALOGUE)}")
-    raise ModelError(f"unknown model {str(name_or_path)!r}; known: {', '.join(CATALOGUE)}, or the path of an .onnx file")
+    raise ModelError(
+        f"unknown model {str(name_or_path)!r}; known: {', '.join(CATALOGUE)}, or the path of an .onnx file"
+    )
 
 
 def load_model(name_or_path: str | Path = DEFAULT_MODEL, *, runtime: RuntimeSettings | None = None) -> ExpressionModel:

@@ -111,9 +111,7 @@ class LabelSet:
 
 
 FER7 = LabelSet("fer2013", ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"))
-FERPLUS8 = LabelSet(
-    "ferplus", ("neutral", "happy", "surprise", "sad", "angry", "disgust", "fear", "contempt")
-)
+FERPLUS8 = LabelSet("ferplus", ("neutral", "happy", "surprise", "sad", "angry", "disgust", "fear", "contempt"))
 FIVE = LabelSet("five", ("angry", "happy", "sad", "surprise", "neutral"))
 
 LABEL_SETS = {labels.key: labels for labels in (FER7, FERPLUS8, FIVE)}

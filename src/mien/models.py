@@ -250,7 +250,9 @@ class ExpressionModel:
         labels = self.card.label_set(head)
         if not isinstance(crops, np.ndarray) or crops.shape[1:] != (CROP_PX, CROP_PX) or crops.dtype != np.uint8:
             came = f"{crops.shape} {crops.dtype}" if isinstance(crops, np.ndarray) else type(crops).__name__
-            raise InputError(f"crops must be (N, {CROP_PX}, {CROP_PX}) uint8, got {came}; call align.crop_faces() first")
+            raise InputError(
+                f"crops must be (N, {CROP_PX}, {CROP_PX}) uint8, got {came}; call align.crop_faces() first"
+            )
         parts = [self._run(crops[i : i + MAX_BATCH], labels.key) for i in range(0, len(crops), MAX_BATCH)]
         return np.concatenate(parts) if parts else np.zeros((0, len(labels)), np.float32)
 

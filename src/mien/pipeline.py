@@ -109,7 +109,6 @@ class Analyzer:
         while batch := list(islice(iterator, batch_size)):
             yield from zip(batch, self.analyze_frames(batch), strict=True)
 
-
     def map_items(
         self, items: Iterable[Item], *, settings: SourceSettings | None = None, workers: int | None = None
     ) -> Iterator[Result]:

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from importlib import resources
 from typing import Annotated
 
-import cv2
 import numpy as np
 import typer
 from numpy.typing import NDArray
@@ -24,6 +23,7 @@ from mien.faces import Faces
 from mien.hub import CATALOGUE
 from mien.models import RuntimeSettings, available_devices
 from mien.pipeline import Analyzer
+from mien.sources import read_image
 
 PACKAGES = {
     "base": ("numpy", "opencv-python-headless", "onnxruntime", "mtcnn"),
@@ -100,8 +100,7 @@ def _self_test(runtime: RuntimeSettings) -> list[str]:
 
 
 def _picture() -> NDArray[np.uint8]:
-    data = (resources.files("mien") / "assets" / "selftest.jpg").read_bytes()
-    return cv2.cvtColor(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    return read_image((resources.files("mien") / "assets" / "selftest.jpg").read_bytes()).image
 
 
 def _check_answer(faces: Faces) -> list[str]:

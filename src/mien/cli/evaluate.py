@@ -44,7 +44,9 @@ from mien.robustness import RobustnessReport, robustness
 
 ADAPTER_SUFFIXES = (".toml", ".json")
 
-ModelArgument = Annotated[str, typer.Argument(help="A name from `mien models list`, an .onnx file, or an adapter file.")]
+ModelArgument = Annotated[
+    str, typer.Argument(help="A name from `mien models list`, an .onnx file, or an adapter file.")
+]
 DataArgument = Annotated[Path, typer.Argument(help="Data set: fer2013.csv, class folders, a list CSV, .npz, …")]
 VotesOption = Annotated[Path | None, typer.Option("--votes", help="The FER+ file fer2013new.csv.")]
 LabelsOption = Annotated[str | None, typer.Option("--labels", help="Label set to score in: fer2013, ferplus or five.")]
@@ -83,7 +85,7 @@ def evaluate(
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of intervals and corruptions.")] = 0,
 ) -> None:
-    """Measure a model on a split: accuracy with intervals, calibration, robustness, with and without Training copies."""
+    """Measure a model on a split: accuracy with intervals, calibration, robustness, also without Training copies."""
     everything = read_dataset(data, votes_path=votes).data
     candidate = _candidate(model, labels, tta)
     target = label_set(labels) if labels else candidate.labels
@@ -94,7 +96,8 @@ def evaluate(
     with Progress(console=errors, transient=True, disable=not errors.is_terminal) as bars:
         answering, spoiling = bars.add_task("measuring"), bars.add_task("spoiling", visible=with_robustness)
         report = evaluate_model(
-            candidate.predict_proba, images, candidate.labels, target=target, trained_on=_training_crops(everything, split),
+            candidate.predict_proba, images, candidate.labels, target=target,
+            trained_on=_training_crops(everything, split),
             groups=_read_slices(slices, len(images)) if slices else None, seed=seed,
             progress=lambda done, total: bars.update(answering, completed=done, total=total),
         )  # fmt: skip
@@ -120,7 +123,9 @@ def compare(
     votes: VotesOption = None,
     labels: LabelsOption = None,
     split: SplitOption = PUBLIC_TEST,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="A .json or .md file for the comparison.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="A .json or .md file for the comparison.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the intervals.")] = 0,
 ) -> None:
     """Compare models on the same images, in pairs: difference with its interval, and McNemar's exact test."""
@@ -226,14 +231,18 @@ def _print_report(document: ReportDocument, uncertain_below: float | None) -> No
     out.print(table)
     classes = Table("expression", "N", "precision", "recall", "F1")
     for c in report.classes:
-        classes.add_row(expression_text(c.name), f"{c.support:,}", f"{c.precision:.3f}", f"{c.recall:.3f}", f"{c.f1:.3f}")
+        classes.add_row(
+            expression_text(c.name), f"{c.support:,}", f"{c.precision:.3f}", f"{c.recall:.3f}", f"{c.f1:.3f}"
+        )
     out.print(classes)
     out.print(f"expected calibration error {report.calibration.ece:.2%}", highlight=False)
     if report.labels == FERPLUS8 and report.votes:
         out.print(f"{report.n_left_out} images without a clear vote left out", highlight=False)
     if uncertain_below is not None:
         point = operating_point(report.predictions, uncertain_below)
-        out.print(f"answers at {uncertain_below:.0%} or more: {point.coverage:.1%}, of which right: {point.accuracy:.1%}")
+        out.print(
+            f"answers at {uncertain_below:.0%} or more: {point.coverage:.1%}, of which right: {point.accuracy:.1%}"
+        )
     if document.robustness:
         curves = Table("spoilt by", "mean accuracy", "at the worst")
         for curve in document.robustness.curves:

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from mien.cli.console import megabytes, out
 from mien.hub import CATALOGUE, DEFAULT_MODEL, load_model, model_path
+from mien.models import ModelCard
 
 app = typer.Typer(help="List the models and show their cards.", no_args_is_help=True)
 
@@ -20,16 +21,27 @@ def list_models(as_json: JsonOption = False) -> None:
     """List the models that ship with mien."""
     rows = [(entry, load_model(entry.name)) for entry in CATALOGUE.values()]
     if as_json:
-        cards = [{"sha256": model.sha256, "default": e.name == DEFAULT_MODEL, **model.card.to_json()} for e, model in rows]
+        cards = [
+            {"sha256": model.sha256, "default": e.name == DEFAULT_MODEL, **model.card.to_json()} for e, model in rows
+        ]
         typer.echo(json.dumps(cards, ensure_ascii=False, indent=2))
         return
-    table = Table("model", "size", "label sets", "measured on FER2013 PublicTest", "for")
+    table = Table("model", "size", "accuracy on FER2013 PublicTest", "for")
     for entry, model in rows:
-        measured = "\n".join(f"{m.head} {m.accuracy:.1%} (N {m.n:,})" for m in model.card.measured)
+        measured = "\n".join(_headline(model.card, head) for head in model.card.heads)
         size = megabytes(entry.path.stat().st_size)
         name = f"[bold]{entry.name}[/]" + (" (default)" if entry.name == DEFAULT_MODEL else "")
-        table.add_row(name, size, "\n".join(model.card.heads), measured, entry.summary)
+        table.add_row(name, size, measured, entry.summary)
     out.print(table)
+
+
+def _headline(card: ModelCard, head: str) -> str:
+    """Return the accuracy of a head on the largest set of images it was measured on."""
+    known = [m for m in card.measured if m.head == head]
+    if not known:
+        return f"{head}: not measured"
+    best = max(known, key=lambda m: m.n)
+    return f"{head} {best.accuracy:.1%} (N {best.n:,})"
 
 
 @app.command()

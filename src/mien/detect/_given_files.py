@@ -17,7 +17,8 @@ def given_file(path: Path | None, *, setting: str, what: str) -> Path:
         InputError: No path was given, or no file is there.
     """
     if path is None:
-        raise InputError(f"{setting} must name {what}, got nothing; set {setting}")
+        option = f"--detector-{setting.removesuffix('_path')}"
+        raise InputError(f"{setting} must name {what}, got nothing; set it ({option} on the command line)")
     if not Path(path).is_file():
         raise InputError(f"{setting} must name {what}, but there is no file {path}; check the path")
     return Path(path)

@@ -82,7 +82,9 @@ def _sample(image: Image, squares: Floats, size: int, full: tuple[int, int]) -> 
     height, width = image.shape[:2]
     place = (np.arange(size, dtype=np.float32) + 0.5) / size
     side = squares[:, 2:] - squares[:, :2]
-    x = (squares[:, :1] + side[:, :1] * place) * (width / full[0]) - 0.5  # cv2 counts from the centre of the first pixel
+    x = (squares[:, :1] + side[:, :1] * place) * (
+        width / full[0]
+    ) - 0.5  # cv2 counts from the centre of the first pixel
     y = (squares[:, 1:2] + side[:, 1:] * place) * (height / full[1]) - 0.5
     shape = (len(squares), size, size)
     map_x = np.broadcast_to(x[:, None, :], shape).reshape(-1, size)

@@ -310,7 +310,7 @@ class Window:
             max((self.out(length, axis) - 1) * self.strides[axis] + self._reach(axis) - length, 0)
             for axis, length in enumerate((picture.height, picture.width))
         ]
-        return [total // 2 for total in totals] + [total - total // 2 for total in totals]
+        return [total // 2 for total in totals] + [total // 2 for total in totals]
 
     def _reach(self, axis: int) -> int:
         return (self.size[axis] - 1) * self.dilation[axis] + 1
@@ -648,6 +648,7 @@ ACTIVATIONS: dict[str, Apply] = {
     "sigmoid": _apply("Sigmoid", ends="sigmoid"),
     "hard_sigmoid": _hard_sigmoid,
     "softmax": _softmax,
+    "softmax_v2": _softmax,  # what Keras 2 calls tf.nn.softmax
     "softplus": _apply("Softplus"),
     "softsign": _apply("Softsign"),
     "exponential": _apply("Exp"),

@@ -24,6 +24,7 @@ Arrays = dict[str, Array]
 
 FORMAT = "mien-baseline-1"
 HIDDEN = (1024, 512)
+SVM_EPOCHS = 20
 HELD_OUT = 0.1  # share of the training crops that calibrates the SVM and stops the MLP
 ABSENT_LOGIT = -30.0  # of a class without a training crop
 
@@ -220,9 +221,13 @@ def fit_svm(x: Array, y: NDArray[np.int64], classes: int, settings: BaselineSett
 
 
 def _fit_margins(x: Array, y: NDArray[np.int64], classes: int, settings: BaselineSettings) -> DenseLayers:
-    svm = require_extra("train", "sklearn.svm")
+    """Minimise the hinge loss by averaged stochastic descent (Bottou 2010), `SVM_EPOCHS` passes."""
+    linear_model = require_extra("train", "sklearn.linear_model")
     scaling = Scaling.of(x)
-    model = svm.LinearSVC(C=settings.strength, dual=False, tol=1e-3, random_state=settings.seed)
+    penalty = 1 / (settings.strength * len(x))
+    model = linear_model.SGDClassifier(
+        loss="hinge", alpha=penalty, average=True, max_iter=SVM_EPOCHS, tol=None, random_state=settings.seed
+    )
     return DenseLayers(scaling, (_all_classes(model.fit(scaling(x), y), classes),))
 
 
@@ -314,9 +319,20 @@ class Baseline:
         """
         if crops.ndim != 3 or crops.shape[1:] != (48, 48) or crops.dtype != np.uint8:
             raise InputError(f"crops must be (N, 48, 48) uint8, got {crops.shape} {crops.dtype}; call align() first")
-        if not len(crops):
+        return self.predict_proba_of(FEATURES[self.settings.features].compute(crops))
+
+    def predict_proba_of(self, rows: Array) -> NDArray[np.float32]:
+        """Return the probabilities of crops whose features are known already.
+
+        Args:
+            rows: (N, F) as `FEATURES` computes them.
+
+        Returns:
+            (N, len(labels)) float32, rows sum to 1.
+        """
+        if not len(rows):
             return np.zeros((0, len(self.labels)), np.float32)
-        return self.fitted.predict_proba(FEATURES[self.settings.features].compute(crops))
+        return self.fitted.predict_proba(rows)
 
     def save(self, path: Path) -> None:
         """Write the model as an .npz file; it appears whole or not at all.
@@ -368,26 +384,30 @@ def load_baseline(path: Path) -> Baseline:
         raise ModelError(f"{path} is not a model that `mien train-baseline` wrote ({error}); give its .npz") from error
 
 
-def fit_baseline(data: CropDataset, settings: BaselineSettings | None = None) -> Baseline:
+def fit_baseline(data: CropDataset, settings: BaselineSettings | None = None, *, rows: Array | None = None) -> Baseline:
     """Fit a classical model to the labelled crops of a data set.
 
     Args:
         data: Training crops; those without a label are left out.
         settings: Which model on which features.
+        rows: (N, F), the features of the crops where they are known already; None computes them.
 
     Returns:
         The fitted model, with the label set of the data.
 
     Raises:
-        InputError: Fewer than two classes have a crop, or too few crops.
+        InputError: Fewer than two classes have a crop, too few crops, or rows of another number of crops.
         MissingExtraError: scikit-learn, or dlib for distances, is not installed.
     """
     settings = settings or BaselineSettings()
-    data = data.where(data.is_labelled)
+    if rows is None:
+        rows = FEATURES[settings.features].compute(data.crops)
+    if len(rows) != len(data):
+        raise InputError(f"rows must hold the features of the {len(data)} crops, got {len(rows)}; compute them again")
+    rows, data = rows[data.is_labelled], data.where(data.is_labelled)
     if len(set(data.label.tolist())) < 2:
         raise InputError("a classical model needs labelled crops of at least two classes; check the labels of the data")
-    x = FEATURES[settings.features].compute(data.crops)
-    fitted = BASELINES[settings.model](x, data.label.astype(np.int64), len(data.labels), settings)
+    fitted = BASELINES[settings.model](rows, data.label.astype(np.int64), len(data.labels), settings)
     return Baseline(settings, data.labels, fitted)
 
 

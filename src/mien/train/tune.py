@@ -6,7 +6,7 @@ import logging
 import multiprocessing
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from mien.errors import InputError, MissingExtraError, require_extra
 from mien.train.callbacks import EpochMetrics, write_atomically
 from mien.train.fit import Hardware, TrainSettings, fit, with_settings
 from mien.train.settings import settings_to_json
+from mien.train.targets import head_label_sets
 
 if TYPE_CHECKING:
     import optuna
@@ -27,6 +28,7 @@ STUDY, TABLE, PICTURE, RECIPE = "study.db", "trials.csv", "tune.png", "best.json
 STUDY_NAME = "mien"
 HEARTBEAT_S = 30  # a worker that is silent for twice as long is taken for dead, and its trial is run again
 GRACE_S = 2 * HEARTBEAT_S
+STOP_S = 30  # for a worker to end its step
 STARTUP_TRIALS = 8  # drawn at random before the sampler models anything and anything is pruned
 
 logger = logging.getLogger(__name__)
@@ -44,6 +46,10 @@ class Span:
         """Draw a value."""
         return trial.suggest_float(name, self.low, self.high, log=self.log)
 
+    def holds(self, value: Any) -> bool:
+        """Return whether a value is within."""
+        return bool(self.low <= value <= self.high)
+
     def __str__(self) -> str:
         """Say it in words."""
         return f"{self.low:g} to {self.high:g}" + (", logarithmic" if self.log else "")
@@ -58,6 +64,10 @@ class Choice:
     def suggest(self, trial: "optuna.Trial", name: str) -> Any:
         """Draw a value."""
         return trial.suggest_categorical(name, self.values)
+
+    def holds(self, value: Any) -> bool:
+        """Return whether a value is one of them."""
+        return value in self.values
 
     def __str__(self) -> str:
         """Say it in words."""
@@ -170,7 +180,10 @@ def tune(
     """
     require_extra("tune", "optuna")
     _open_folder(out, resume=resume)
-    job = _Job(training, validation, out, settings or TrainSettings(), dict(space), trials, hardware or Hardware())
+    settings = settings or TrainSettings()
+    heads = head_label_sets(training, settings)
+    searched = {name: values for name, values in space.items() if len(heads) > 1 or name != "ferplus_weight"}
+    job = _Job(training, validation, out, settings, searched, trials, hardware or Hardware())
     with _quiet():
         _create_study(job)
         if workers > 1:
@@ -218,14 +231,14 @@ def _quiet() -> Iterator[None]:
 
 
 def _storage(out: Path) -> "optuna.storages.RDBStorage":
-    from optuna.storages import RDBStorage, RetryFailedTrialCallback
+    from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 
     return RDBStorage(
         f"sqlite:///{(out / STUDY).absolute()}",
         engine_kwargs={"connect_args": {"timeout": 60}},
         heartbeat_interval=HEARTBEAT_S,
         grace_period=GRACE_S,
-        failed_trial_callback=RetryFailedTrialCallback(max_retry=2),
+        heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(max_retry=2),
     )
 
 
@@ -237,7 +250,8 @@ def _create_study(job: _Job) -> None:
     )
     if not study.trials:
         here = {name: _current(job.settings, name) for name in job.space}
-        study.enqueue_trial(here, skip_if_exists=True)  # the settings to beat come first
+        known = {name: value for name, value in here.items() if job.space[name].holds(value)}
+        study.enqueue_trial(known)  # the settings to beat come first
 
 
 def _current(settings: TrainSettings, name: str) -> Any:
@@ -257,12 +271,13 @@ def _run_workers(job: _Job, workers: int) -> None:
     finally:
         for process in processes:
             process.terminate()
+            process.join(STOP_S)
     if all(process.exitcode for process in processes):
         raise InputError("every worker failed; run with one worker (--workers 1) to see why")
 
 
 def _work_apart(job: _Job, seed: int) -> None:
-    with _quiet():
+    with _quiet(), suppress(KeyboardInterrupt):
         _work(job, seed, lambda _row, _best: None)
 
 

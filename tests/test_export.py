@@ -1,0 +1,202 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from drawn_faces import drawn_faces, tiny_net, training_and_held_out, without_votes
+from mien.errors import InputError, ModelError, OutputError
+from mien.labels import FER7, LabelSet
+from mien.models import METADATA_KEY, ExpressionModel, ModelCard
+from mien.train.augment import NO_AUGMENTATION
+from mien.train.checkpoints import create_net, net_from_onnx, start_from
+from mien.train.export import (
+    Temperatures,
+    calibrate_and_export,
+    card_markdown,
+    describe_data,
+    export_onnx,
+    torch_probs,
+)
+from mien.train.fit import Hardware, TrainSettings, fit, load_net
+from mien.train.folding import folded, normalised_layers
+from mien.train.nets import NETS, TWO_HEADS
+
+SETTINGS = TrainSettings(
+    net="tiny", epochs=3, batch_size=12, lr=0.2, warmup_epochs=0.5, ema_decay=0.8, augment=NO_AUGMENTATION
+)  # fmt: skip
+CROPS = drawn_faces(40, seed=5).crops
+
+
+@pytest.fixture(autouse=True, scope="module")
+def tiny():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(NETS, "tiny", tiny_net)
+        yield
+
+
+@pytest.fixture(scope="module")
+def faces():
+    return training_and_held_out()
+
+
+@pytest.fixture(scope="module")
+def checkpoint(faces, tmp_path_factory, tiny):
+    out = tmp_path_factory.mktemp("run")
+    hardware = Hardware(accelerator="cpu", threads=1)
+    return fit(*faces, out=out, settings=SETTINGS, hardware=hardware, curves=False, tensorboard=False)
+
+
+@pytest.fixture(scope="module")
+def exported(faces, checkpoint, tmp_path_factory):
+    path = tmp_path_factory.mktemp("models") / "drawn.onnx"
+    card = calibrate_and_export(checkpoint, path, validation=faces[1], training=faces[0], name="drawn", licence="MIT")
+    return path, card
+
+
+def card_of(net):
+    return ModelCard("test", "1", {labels.key: labels.names for labels in net.heads})
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("fp16", 2e-5), ("fp32", 2e-5), ("int8", 0.15)])
+def test_the_file_computes_what_torch_does(checkpoint, tmp_path, precision, tolerance):
+    net = load_net(checkpoint)
+    temperatures = Temperatures((0.7, 1.8))
+    path = tmp_path / "m.onnx"
+    export_onnx(net, path, card=card_of(net), temperatures=temperatures, precision=precision, calibration=CROPS)
+    model = ExpressionModel(path)
+    for head, probs in zip(net.heads, torch_probs(net, CROPS, temperatures, precision=precision), strict=True):
+        found = model.predict_proba(CROPS, head=head.key)
+        np.testing.assert_allclose(found, probs, atol=tolerance)
+        assert (found.argmax(1) == probs.argmax(1)).mean() >= 0.95
+
+
+def test_precisions_store_what_they_promise(checkpoint, tmp_path):
+    net = load_net(checkpoint)
+    kinds = {}
+    for precision in ("fp32", "fp16", "int8"):
+        path = tmp_path / f"{precision}.onnx"
+        export_onnx(net, path, card=card_of(net), precision=precision, calibration=CROPS)
+        kinds[precision] = {t.data_type for t in onnx.load(path).graph.initializer if np.prod(t.dims) > 4096}
+        assert ExpressionModel(path).card == card_of(net)
+    types = onnx.TensorProto
+    assert kinds == {"fp32": {types.FLOAT}, "fp16": {types.FLOAT16}, "int8": {types.INT8}}
+    assert (tmp_path / "fp16.onnx").stat().st_size < 0.7 * (tmp_path / "fp32.onnx").stat().st_size
+    with pytest.raises(InputError, match="fp16, fp32, int8"):
+        export_onnx(net, tmp_path / "x.onnx", card=card_of(net), precision="int4")
+    with pytest.raises(InputError, match="needs real crops"):
+        export_onnx(net, tmp_path / "x.onnx", card=card_of(net), precision="int8")
+    with pytest.raises(OutputError, match="cannot write"):
+        export_onnx(net, tmp_path / "no" / "x.onnx", card=card_of(net))
+
+
+def test_the_card_says_what_was_measured_on_the_file(exported, faces):
+    path, card = exported
+    model = ExpressionModel(path)
+    assert model.card == card
+    by_head = {(m.head, m.split): m for m in card.measured}
+    hits = model.predict_proba(faces[1].crops, head="fer2013").argmax(1) == faces[1].label
+    assert by_head["fer2013", "Validation"].accuracy == pytest.approx(hits.mean(), abs=1e-5)
+    assert by_head["fer2013", "Validation"].n == 90
+    assert by_head["ferplus", "Validation without copies of Training crops"].n == 90
+    assert (card.name, card.licence) == ("drawn", "MIT")
+    assert set(card.temperatures) == {"fer2013", "ferplus"}
+    assert "tiny, 3 epochs, seed 0" in card.trained
+    page = path.with_suffix(".md").read_text(encoding="utf-8")
+    assert page == card_markdown(card)
+    assert "| fer2013 | Validation | 90 |" in page
+    assert "240 crops with 7 classes" in page
+
+
+def test_nothing_of_the_exporting_machine_is_in_the_file(exported):
+    content = exported[0].read_bytes()
+    for trace in (b"/src/mien", b"site-packages", b"stack_trace", b'File "'):
+        assert trace not in content
+    props = {p.key: p.value for p in onnx.load(exported[0]).metadata_props}
+    assert set(props) == {METADATA_KEY}
+    assert json.loads(props[METADATA_KEY])["name"] == "drawn"
+
+
+def test_other_data_than_the_checkpoint_was_trained_on(checkpoint, faces, tmp_path):
+    with pytest.raises(InputError, match="--votes"):
+        calibrate_and_export(
+            checkpoint, tmp_path / "x.onnx", validation=without_votes(faces[1]), training=without_votes(faces[0])
+        )
+    assert not list(tmp_path.iterdir())
+
+
+def test_description_of_the_data(faces):
+    assert describe_data(faces[0], SETTINGS).startswith("240 crops with 7 classes, sha256 ")
+    official = replace(faces[0].where(np.arange(28_709) % 240), usage=np.full(28_709, "Training"))
+    assert "Goodfellow" in describe_data(official, SETTINGS)
+    assert "FER+ votes" in describe_data(official, SETTINGS)
+    assert "FER+ votes" not in describe_data(without_votes(official), SETTINGS)
+
+
+@pytest.mark.parametrize("name", ["mien-b", "mien-s", "tutorial-two-dense"])
+def test_folding_changes_no_answer(name):
+    torch.manual_seed(0)
+    net = NETS[name](TWO_HEADS).eval()
+    for module in net.modules():
+        if isinstance(module, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
+            module.running_mean.uniform_(-0.5, 0.5)
+            module.running_var.uniform_(0.5, 2)
+    views = torch.rand((3, 1, net.view_px, net.view_px))
+    small = folded(net)
+    pairs = normalised_layers(net)
+    assert len(pairs) == sum("running_mean" in key for key in net.state_dict())
+    assert not [key for key in small.state_dict() if "running_mean" in key]
+    assert [key for key in net.state_dict() if "running_mean" in key]
+    for one, other in zip(small(views), net(views), strict=True):
+        torch.testing.assert_close(one, other, atol=2e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("precision", ["fp16", "fp32"])
+def test_a_net_from_onnx_gives_the_logits_of_the_file(checkpoint, tmp_path, precision):
+    path = tmp_path / "m.onnx"
+    trained = load_net(checkpoint)
+    export_onnx(trained, path, card=card_of(trained), precision=precision)
+    net = net_from_onnx(path, name="tiny", crops=CROPS)
+    model = ExpressionModel(path)
+    assert net.heads == TWO_HEADS
+    for head, probs in zip(net.heads, torch_probs(net, CROPS, precision="fp32"), strict=True):
+        np.testing.assert_allclose(model.predict_proba(CROPS, head=head.key), probs, atol=2e-5)
+
+
+def test_a_net_from_onnx_trains_on_with_sound_statistics(checkpoint, tmp_path):
+    path = tmp_path / "m.onnx"
+    trained = load_net(checkpoint)
+    export_onnx(trained, path, card=card_of(trained))
+    net = net_from_onnx(path, name="tiny", crops=CROPS)
+    views = net.normalise(torch.from_numpy(CROPS[:, None, 2:46, 2:46]).float())
+    net.dropout.p = 0.0
+    with torch.no_grad():
+        settled = net.eval()(views)[0].softmax(1)
+        fresh = net.train()(views)[0].softmax(1)  # normalised by the statistics of this very batch
+    torch.testing.assert_close(fresh, settled, atol=0.02, rtol=0)
+
+
+def test_start_from_an_onnx_file_carries_classes_over(exported):
+    net = create_net("tiny", (LabelSet("mine", ("sad", "bored", "happy")),))
+    before = net.classifiers[0].weight.detach().clone()
+    start_from(net, exported[0], name="tiny", crops=CROPS)
+    source = net_from_onnx(exported[0], name="tiny", crops=CROPS)
+    weight, theirs = net.classifiers[0].weight, source.classifiers[0].weight
+    assert torch.equal(weight[0], theirs[FER7.index("sad")])
+    assert torch.equal(weight[2], theirs[FER7.index("happy")])
+    assert torch.equal(weight[1], before[1])
+    assert torch.equal(net.trunk[1][0].weight, source.trunk[1][0].weight)
+
+
+def test_start_from_a_file_of_another_net_or_of_int8(exported, checkpoint, tmp_path):
+    with pytest.raises(InputError, match="does not hold the weights of 'mien-s'"):
+        start_from(create_net("mien-s", TWO_HEADS), exported[0], name="mien-s", crops=CROPS)
+    trained = load_net(checkpoint)
+    export_onnx(trained, tmp_path / "i.onnx", card=card_of(trained), precision="int8", calibration=CROPS)
+    with pytest.raises(InputError, match="no int8 file"):
+        start_from(create_net("tiny", TWO_HEADS), tmp_path / "i.onnx", name="tiny", crops=CROPS)
+    (tmp_path / "bad.onnx").write_bytes(b"nothing")
+    with pytest.raises(ModelError):
+        start_from(create_net("tiny", TWO_HEADS), tmp_path / "bad.onnx", name="tiny", crops=CROPS)
