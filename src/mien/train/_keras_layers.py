@@ -310,7 +310,7 @@ class Window:
             max((self.out(length, axis) - 1) * self.strides[axis] + self._reach(axis) - length, 0)
             for axis, length in enumerate((picture.height, picture.width))
         ]
-        return [total // 2 for total in totals] + [total // 2 for total in totals]
+        return [total // 2 for total in totals] + [total - total // 2 for total in totals]
 
     def _reach(self, axis: int) -> int:
         return (self.size[axis] - 1) * self.dilation[axis] + 1
