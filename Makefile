@@ -8,7 +8,8 @@ CONSTRAINTS := constraints.txt
 .PHONY: demo test lint types check clean
 
 demo: $(DEMO_VENV)/.ready
-	$(DEMO_VENV)/bin/mien analyze examples/*.jpg -o out/demo
+	$(DEMO_VENV)/bin/mien analyze examples/*.jpg -o out/demo/
+	@printf 'annotated picture: %s\n' out/demo/*.jpg
 
 $(DEMO_VENV)/.ready: pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv $(DEMO_VENV)

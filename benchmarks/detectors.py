@@ -3,8 +3,8 @@
     OMP_NUM_THREADS=1 python benchmarks/detectors.py PHOTOS [--only mtcnn haar] [--yunet FILE] [--ssd MODEL CONFIG]
 
 PHOTOS holds pictures and a `faces.json`: a list of {"file": name, "faces": [{"box": [x, y, width, height], "ignore":
-bool}]}, pixels. A face is found where a detection has an IoU of at least 0.4 with it; a detection is false where it finds
-no face and has an IoU below 0.2 with every ignored one. Prints a Markdown table.
+bool}]}, pixels. A face is found where a detection has an IoU of at least 0.4 with it; a detection is false where it
+finds no face and has an IoU below 0.2 with every ignored one. Prints a Markdown table.
 
 The functions named after detectors give (x, y, width, height, score) rows, for other measuring scripts.
 """

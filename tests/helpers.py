@@ -1,12 +1,15 @@
-"""Real data for tests: the held-in splits of FER2013 where the shared folder has them."""
+"""Real data for tests, the splits of FER2013 where the shared folder has them; and the command line as a function."""
 
 import csv
+import sys
 from functools import cache
 from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
 
+from mien.cli import main
 from mien.datasets import PUBLIC_TEST, TRAINING, VOTE_COLUMNS, CropDataset
 
 FILES = {TRAINING: "training", PUBLIC_TEST: "public_test"}
@@ -34,3 +37,17 @@ def fer2013_split(shared: Path, usage: str) -> CropDataset:
 def public_test(shared: Path) -> CropDataset:
     """Return the 3,589 crops of PublicTest."""
     return fer2013_split(shared, PUBLIC_TEST)
+
+
+def run_cli(monkeypatch, capsys):
+    """Return a function that runs the command line in this process: (exit code, standard output, standard error)."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["mien", *map(str, arguments)])
+        with pytest.raises(SystemExit) as exit_:
+            main()
+            sys.exit(0)
+        said = capsys.readouterr()
+        return exit_.value.code or 0, said.out, said.err
+
+    return run

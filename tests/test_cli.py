@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mien.cli import main
+from helpers import run_cli
 from mien.faces import BASE_COLUMNS
 from mien.labels import FER7, FERPLUS8
 
@@ -23,17 +23,7 @@ ASTRONAUT, HOPPER = EXAMPLES / "astronaut.jpg", EXAMPLES / "grace_hopper.jpg"
 
 @pytest.fixture
 def mien(monkeypatch, capsys):
-    """Run the command line in this process; return (exit code, standard output, standard error)."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["mien", *map(str, arguments)])
-        with pytest.raises(SystemExit) as exit_:
-            main()
-            sys.exit(0)
-        said = capsys.readouterr()
-        return exit_.value.code or 0, said.out, said.err
-
-    return run
+    return run_cli(monkeypatch, capsys)
 
 
 def table(path):

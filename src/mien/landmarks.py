@@ -24,8 +24,8 @@ Floats = NDArray[np.float32]
 def find_landmarks(image: NDArray[np.uint8], faces: Faces) -> Floats:
     """Return 68 landmarks of every face. Safe to call from several threads.
 
-    Order and meaning are those of iBUG 300-W: 0-16 jaw, 17-26 brows, 27-35 nose, 36-47 eyes, 48-67 mouth, each from left
-    to right as the viewer sees them. Not for commercial use: see the module's description.
+    Order and meaning are those of iBUG 300-W: 0-16 jaw, 17-26 brows, 27-35 nose, 36-47 eyes, 48-67 mouth, each from
+    left to right as the viewer sees them. Not for commercial use: see the module's description.
 
     Args:
         image: (H, W, 3) uint8 RGB, the picture in which the faces were found.
@@ -56,8 +56,8 @@ def _load_predictor() -> Any:
 def _predictor_boxes(xyxy: Floats) -> NDArray[np.int64]:
     """Return boxes like those of dlib's own detector, on which the predictor was trained.
 
-    These are squares from the brows to the chin. A detector trained on whole faces gives taller boxes; the square of the
-    same area on the same lower edge then comes close, and square boxes stay as they are.
+    These are squares from the brows to the chin. A detector trained on whole faces gives taller boxes; the square of
+    the same area on the same lower edge then comes close, and square boxes stay as they are.
 
     Args:
         xyxy: (N, 4) float32.

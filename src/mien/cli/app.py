@@ -6,7 +6,7 @@ import typer
 from rich.markup import escape
 
 from mien import __version__
-from mien.cli import analyze, data, doctor, evaluate, models, train
+from mien.cli import analyze, data, doctor, evaluate, import_keras, models, nets, train
 from mien.cli.console import errors
 from mien.errors import MienError
 
@@ -20,12 +20,18 @@ app = typer.Typer(
 )
 app.command("analyze")(analyze.analyze)
 app.command("detectors")(analyze.detectors)
+models.app.command("nets")(nets.nets)
+models.app.command("summary")(nets.summary)
+models.app.command("diagram")(nets.diagram)
 app.add_typer(models.app, name="models")
 app.add_typer(data.app, name="data")
 app.command("train")(train.train)
+app.command("tune")(train.tune)
+app.command("baseline")(nets.baseline)
 app.command("export")(train.export)
 app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(evaluate.compare)
+app.command("import-keras")(import_keras.import_keras)
 app.command("doctor")(doctor.doctor)
 
 

@@ -1,11 +1,15 @@
 """The two consoles, and the small pieces that several commands print."""
 
+import sys
+
 from rich.console import Console
 from rich.text import Text
 
 from mien.labels import COLOURS, EMOJI
 
-out = Console()
+PIPED_WIDTH = 140  # characters; rich would take 80 where it cannot ask a terminal
+
+out = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH)
 errors = Console(stderr=True)
 
 BLOCKS = " ▏▎▍▌▋▊▉█"

@@ -18,8 +18,8 @@ from rich.progress import Progress
 from rich.table import Table
 
 from mien import __version__
-from mien.adapters import ForeignModel
 from mien.cli.console import errors, expression_text, out
+from mien.cli.import_keras import is_adapter, open_adapter
 from mien.datasets import PUBLIC_TEST, TRAINING, CropDataset, read_dataset
 from mien.errors import InputError
 from mien.evaluate import (
@@ -41,8 +41,6 @@ from mien.hub import load_model
 from mien.labels import FERPLUS8, LabelSet, label_set
 from mien.report import ReportDocument, comparison_to_json, comparison_to_markdown, to_json, write_report, write_text
 from mien.robustness import RobustnessReport, robustness
-
-ADAPTER_SUFFIXES = (".toml", ".json")
 
 ModelArgument = Annotated[
     str, typer.Argument(help="A name from `mien models list`, an .onnx file, or an adapter file.")
@@ -153,16 +151,16 @@ def compare(
 
 def _candidate(name: str, labels: str | None, tta: str | None) -> _Candidate:
     """Open a model; of a model with several heads, the one of the label set to score in, else the first."""
-    candidate = _foreign(name) if name.endswith(ADAPTER_SUFFIXES) else _own(name, labels)
+    candidate = _foreign(Path(name)) if is_adapter(Path(name)) else _own(name, labels)
     if tta is None:
         return candidate
     augmented = test_time_augment(candidate.predict_proba, cast(TestTimeAugmentation, tta))
     return replace(candidate, name=f"{candidate.name} ({tta})", predict_proba=augmented)
 
 
-def _foreign(name: str) -> _Candidate:
-    model = ForeignModel(name)
-    return _Candidate(Path(name).stem, model.sha256, model.labels, model.predict_proba)
+def _foreign(path: Path) -> _Candidate:
+    model = open_adapter(path)
+    return _Candidate(path.stem, model.sha256, model.labels, model.predict_proba)
 
 
 def _own(name: str, labels: str | None) -> _Candidate:

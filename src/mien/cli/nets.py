@@ -66,14 +66,15 @@ def nets(as_json: JsonOption = False) -> None:
         rows = [{"name": s.name, "parameters": s.parameters, "values": s.values, "macs": s.macs} for s in found]
         typer.echo(json.dumps(rows, indent=2))
         return
-    table = Table("network", "input", "heads", "what it is")
-    for heading in ("trained", "all values", "multiply-adds"):
-        table.add_column(heading, justify="right")
+    table = Table()
+    table.add_column("network", no_wrap=True, style="bold")
+    table.add_column("what it is")
+    for heading in ("classes", "input", "values", "multiply-adds"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for s in found:
-        about = (NETS[s.name].__doc__ or "").strip().splitlines()[0]
-        heads = ", ".join(f"{key} ({count})" for key, count in s.heads.items())
-        cells = (f"{s.parameters:,}", f"{s.values:,}", f"{s.macs:,}")
-        table.add_row(s.name, "×".join(map(str, s.input)), heads, about.partition(":")[0].rstrip("."), *cells)
+        about = (NETS[s.name].__doc__ or "").strip().splitlines()[0].partition(":")[0].rstrip(".")
+        classes = " + ".join(map(str, s.heads.values()))
+        table.add_row(s.name, about, classes, f"{s.input[-1]} px", f"{s.values:,}", f"{s.macs / 1e6:,.1f} M")
     out.print(table)
 
 

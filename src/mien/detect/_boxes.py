@@ -138,7 +138,7 @@ def _survivors(hits: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """
     alive = np.ones(len(hits), dtype=bool)
     while True:
-        update = ~hits[alive].any(axis=0)
+        update: NDArray[np.bool_] = np.logical_not(hits[alive].any(axis=0))
         if np.array_equal(update, alive):
             return alive
         alive = update

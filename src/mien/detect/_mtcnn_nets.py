@@ -1,17 +1,18 @@
 """The three networks of MTCNN as ONNX Runtime sessions, from the weights in the `mtcnn` wheel.
 
-The wheel's own code is not imported: it needs TensorFlow. Its weight files are pickles, so each one's SHA-256 is compared
-with the pinned one before it is read. They are lists of Keras arrays: convolutions as (height, width, in, out), then bias
-and PReLU slopes; the last layers are box, (landmarks,) and a two-way softmax.
+The wheel's own code is not imported: it needs TensorFlow. Its weight files are pickles, so each one's SHA-256 is
+compared with the pinned one before it is read. They are lists of Keras arrays: convolutions as (height, width, in,
+out), then bias and PReLU slopes; the last layers are box, (landmarks,) and a two-way softmax.
 
 Three exact rewritings make the networks fast; each was measured, and tests compare them with plain arithmetic:
 
 - The normalisation (x - 127.5) / 128 is folded into the first convolution, so pictures enter as uint8.
-- PReLU with slope a is written as a·y + (1 - a)·max(y, 0): ONNX Runtime's PRelu is not vectorised and takes more time than
-  all convolutions together, while these operators are merged into its blocked convolutions.
+- PReLU with slope a is written as a·y + (1 - a)·max(y, 0): ONNX Runtime's PRelu is slow, it takes more time than all
+  convolutions together, while these operators are merged into its blocked convolutions.
 - The channels of the first convolution are padded with zeros to full blocks, so that no layout change is needed.
 
-The softmax over (no face, face) is the sigmoid of the difference of its two inputs; the networks return that difference.
+The softmax over (no face, face) is the sigmoid of the difference of its two inputs; the networks return that
+difference.
 """
 
 import functools

@@ -74,8 +74,7 @@ class Octaves:
 def _resize(image: Image, width: int, height: int) -> Image:
     if image.shape[:2] == (height, width):
         return image
-    resized: Image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-    return resized
+    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _sample(image: Image, squares: Floats, size: int, full: tuple[int, int]) -> Image:
@@ -90,5 +89,4 @@ def _sample(image: Image, squares: Floats, size: int, full: tuple[int, int]) -> 
     map_x = np.broadcast_to(x[:, None, :], shape).reshape(-1, size)
     map_y = np.broadcast_to(y[:, :, None], shape).reshape(-1, size)
     sampled = cv2.remap(image, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=GRAY)
-    crops: Image = sampled.reshape(*shape, 3)
-    return crops
+    return np.asarray(sampled, np.uint8).reshape(*shape, 3)

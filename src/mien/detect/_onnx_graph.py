@@ -1,7 +1,8 @@
 """A tiny writer of ONNX files: enough of protocol buffers to describe a small network without the `onnx` package.
 
-An ONNX model is a protocol-buffer message: a sequence of fields, each a tag (`number << 3 | wire type`) and a value that
-is either a base-128 integer or a length and that many bytes. Field numbers are those of `onnx.proto`, IR version 8.
+An ONNX model is a protocol-buffer message: a sequence of fields, each a tag (`number << 3 | wire type`) and a value
+that is either a base-128 integer or a length and that many bytes. Field numbers are those of `onnx.proto`, IR
+version 8.
 """
 
 import struct

@@ -43,7 +43,7 @@ def model_file(name: str) -> Path:
 
 
 class HogDetector:
-    """Finds upright frontal faces of at least 80 pixels, halved by each `upsample`. Each thread has its own detector."""
+    """Finds upright frontal faces of at least 80 pixels, halved by each `upsample`. Each thread has its own."""
 
     def __init__(self, settings: DetectorSettings | None = None) -> None:
         """Create the detector.

@@ -13,6 +13,8 @@ from mien.detect._threads import PerThread
 from mien.errors import ModelError
 from mien.faces import Faces, check_image
 
+WINDOW_SHARE = 0.75  # a cascade's square reaches from the brows to the chin: about this share of a face's height
+
 
 @dataclass(frozen=True)
 class Cascade:
@@ -67,7 +69,7 @@ class HaarDetector:
             InputError: `image` is something else.
         """
         gray = cv2.cvtColor(check_image(image), cv2.COLOR_RGB2GRAY)
-        side = self._settings.min_face_px
+        side = round(WINDOW_SHARE * self._settings.min_face_px)
         boxes, _, weights = self._classifier.get().detectMultiScale3(
             gray,
             scaleFactor=self._cascade.scale_factor,
@@ -76,7 +78,7 @@ class HaarDetector:
             outputRejectLevels=True,
         )
         margins = np.asarray(weights, np.float64).reshape(-1) - self._cascade.final_threshold
-        return _to_faces(boxes, margins, self._settings.threshold or 0.0)
+        return _to_faces(np.asarray(boxes, np.float32).reshape(-1, 4), margins, self._settings.threshold or 0.0)
 
 
 def _load(file: str) -> cv2.CascadeClassifier:
@@ -87,9 +89,8 @@ def _load(file: str) -> cv2.CascadeClassifier:
     return classifier
 
 
-def _to_faces(boxes: NDArray[np.int32], margins: NDArray[np.float64], threshold: float) -> Faces:
-    """Return `Faces` from OpenCV's (x, y, width, height), which is an empty tuple for no face."""
-    xywh = np.asarray(boxes, np.float32).reshape(-1, 4)
+def _to_faces(xywh: NDArray[np.float32], margins: NDArray[np.float64], threshold: float) -> Faces:
+    """Return `Faces`, best first, from (N, 4) boxes (x, y, width, height) and (N,) margins."""
     above = np.maximum(margins, 0)
     score = (above / (1 + above)).astype(np.float32)
     faces = Faces(np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1), score)

@@ -1,8 +1,8 @@
 """MTCNN, the default detector: a cascade of three small networks (Zhang et al. 2016, arXiv 1604.02878).
 
-P-Net slides over a pyramid of the picture and proposes boxes, R-Net rejects most of them, O-Net decides, refines the box
-and finds five landmarks. Stages, thresholds and overlap limits are those of the published cascade. Boxes are kept as
-floating-point edges (no rounding to pixels between the stages), and pictures are reduced by area averaging.
+P-Net slides over a pyramid of the picture and proposes boxes, R-Net rejects most of them, O-Net decides, refines the
+box and finds five landmarks. Stages, thresholds and overlap limits are those of the `mtcnn` wheel, as are the weights.
+Boxes are floating-point edges throughout, without rounding to pixels, and pictures are reduced by area averaging.
 """
 
 from collections.abc import Iterator

@@ -57,7 +57,8 @@ class SsdDetector:
         height, width = check_image(image).shape[:2]
         network = self._network.get()
         network.setInput(to_blob(image))
-        return decode_rows(network.forward().reshape(-1, 7), (width, height), self._threshold)
+        rows = np.asarray(network.forward(), np.float32).reshape(-1, 7)
+        return decode_rows(rows, (width, height), self._threshold)
 
 
 def to_blob(image: NDArray[np.uint8]) -> Floats:
@@ -70,8 +71,7 @@ def to_blob(image: NDArray[np.uint8]) -> Floats:
         (1, 3, 300, 300) float32.
     """
     resized = cv2.resize(image, (INPUT_PX, INPUT_PX))
-    blob: Floats = cv2.dnn.blobFromImage(resized, mean=MEAN_BGR, swapRB=True)
-    return blob
+    return np.asarray(cv2.dnn.blobFromImage(resized, mean=MEAN_BGR, swapRB=True), np.float32)
 
 
 def decode_rows(rows: Floats, size: tuple[int, int], threshold: float) -> Faces:

@@ -55,15 +55,15 @@ class YunetDetector:
         network = self._network.get()
         network.setInputSize((width, height))
         _, rows = network.detect(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-        return decode_rows(rows)
+        return decode_rows(None if rows is None else np.asarray(rows, np.float32))
 
 
 def decode_rows(rows: Floats | None) -> Faces:
     """Return `Faces` from the rows of `cv2.FaceDetectorYN.detect`.
 
     Args:
-        rows: (N, 15) float32: x, y, width, height; five landmarks (x, y), the person's right eye first, which is the left
-            one for the viewer; score. None for no face.
+        rows: (N, 15) float32: x, y, width, height; five landmarks (x, y), the person's right eye first, which is the
+            left one for the viewer; score. None for no face.
     """
     if rows is None or not len(rows):
         return Faces(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros((0, 5, 2), np.float32))

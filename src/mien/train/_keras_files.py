@@ -207,7 +207,7 @@ def _open_h5(h5py: Any, source: Path | io.BytesIO, path: Path) -> Iterator[Any]:
     with file:
         try:
             yield file
-        except (OSError, RuntimeError) as error:  # what h5py raises where a file breaks off further in
+        except (OSError, RuntimeError, KeyError) as error:  # what h5py raises where a file breaks off further in
             raise ModelError(f"{path} is a damaged HDF5 file ({error}); save the weights again") from error
 
 

@@ -357,13 +357,12 @@ def _load_onnx(path: Path) -> Any:
 
 def _stored_values(proto: Any, index: list[dict[str, Any]], path: Path) -> dict[Owner, NDArray[np.float32]]:
     onnx = require_extra("keras", "onnx")
-    tensors = {tensor.name: tensor for tensor in proto.graph.initializer}
+    kind, tensors = onnx.TensorProto.FLOAT, {tensor.name: tensor for tensor in proto.graph.initializer}
     values = {}
     for entry in index:
         at = StoredWeight(entry["name"], tuple(entry["shape"]), tuple(entry["axes"]))
         tensor = tensors.get(at.name)
-        whole = tensor is not None and tensor.data_type == onnx.TensorProto.FLOAT
-        if not whole or math.prod(tensor.dims) != math.prod(at.shape):
+        if tensor is None or tensor.data_type != kind or math.prod(tensor.dims) != math.prod(at.shape):
             raise ModelError(
                 f"{path}: the weights {at.name!r} were changed after the import; give the fp32 file itself"
             )

@@ -1,0 +1,126 @@
+"""`mien evaluate` and `mien compare` on small files that the tests write."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from helpers import public_test, run_cli
+from mien.datasets import CropDataset, write_dataset
+from mien.labels import FER7
+
+
+@pytest.fixture
+def mien(monkeypatch, capsys):
+    return run_cli(monkeypatch, capsys)
+
+
+@pytest.fixture(scope="module")
+def fer2013(tmp_path_factory):
+    """Forty crops of smoothed noise: ten in Training, of which three occur in PublicTest again."""
+    rng = np.random.default_rng(3)
+    crops = np.repeat(np.repeat(rng.integers(0, 256, (40, 12, 12), dtype=np.uint8), 4, axis=1), 4, axis=2)
+    crops[10:13] = crops[:3]
+    usage = np.array(["Training"] * 10 + ["PublicTest"] * 30)
+    path = tmp_path_factory.mktemp("data") / "fer2013.csv"
+    write_dataset(CropDataset(crops, (np.arange(40) % 7).astype(np.int8), usage), path)
+    return path
+
+
+def test_json_has_every_figure_and_the_duplicates_apart(mien, fer2013):
+    code, out, _ = mien("evaluate", "mien-b", fer2013, "--json")
+    assert code == 0
+    report = json.loads(out)
+    found = json.dumps(report)
+    assert report["overall"]["n"] == 30
+    assert report["unseen"]["n"] == 27
+    assert report["n_duplicates"] == 3
+    for word in (
+        "macro_f1",
+        "ece",
+        "log_loss",
+        "top2_accuracy",
+        "confusion",
+        "sha256" if "sha256" in found else "SHA-256",
+    ):
+        assert word in found
+
+
+def test_report_folder(mien, fer2013, tmp_path):
+    pytest.importorskip("matplotlib")
+    code, out, err = mien("evaluate", "mien-b", fer2013, "-o", tmp_path / "report", "--uncertain-below", "0.5")
+    assert code == 0
+    assert sorted(p.name for p in (tmp_path / "report").iterdir()) == ["report.html", "report.json", "report.md"]
+    assert err.count("wrote") == 3
+    assert "answers at 50% or more" in out
+    page = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+    assert "mien-b" in page
+    assert "http" not in page.replace("http://www.w3.org", "")
+
+
+def test_slices_give_a_figure_per_group(mien, fer2013, tmp_path):
+    (tmp_path / "age.csv").write_text("age\n" + "young\nold\n" * 15)
+    _, out, _ = mien("evaluate", "mien-b", fer2013, "--slices", tmp_path / "age.csv", "--json")
+    groups = json.loads(out)["groups"]
+    assert {(g["group"], g["figures"]["n"]) for g in groups} == {("young", 15), ("old", 15)}
+    (tmp_path / "short.csv").write_text("age\nyoung\n")
+    code, _, err = mien("evaluate", "mien-b", fer2013, "--slices", tmp_path / "short.csv")
+    assert code == 2
+    assert "has 1 rows, but the split has 30 images" in err
+
+
+def test_unlabelled_images_give_a_submission(mien, tmp_path):
+    rows = "\n".join('"' + " ".join(["128"] * 2304) + '"' for _ in range(4))
+    (tmp_path / "test.csv").write_text(f"pixels\n{rows}\n")
+    code, _, err = mien("evaluate", "mien-b", tmp_path / "test.csv")
+    assert code == 2
+    assert "--predictions" in err
+    code, _, _ = mien("evaluate", "mien-b", tmp_path / "test.csv", "--predictions", tmp_path / "answers.csv")
+    answers = list(csv.DictReader((tmp_path / "answers.csv").read_text().splitlines()))
+    assert code == 0
+    assert len(answers) == 4
+    assert all(FER7.names[int(a["emotion"])] == a["expression"] for a in answers)
+    assert all(sum(float(a[name]) for name in FER7.names) == pytest.approx(1, abs=1e-3) for a in answers)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--tta", "twenty"), "unknown test-time augmentation 'twenty'; known: flip, ten-crop"),
+        (("--split", "PrivateTest"), "PrivateTest"),
+        (("--labels", "seven"), "unknown label set 'seven'; known: fer2013"),
+    ],
+)
+def test_wrong_use_names_the_fix(mien, fer2013, arguments, message):
+    code, _, err = mien("evaluate", "mien-b", fer2013, *arguments)
+    assert code == 2
+    assert message in err.replace("\n", " ")
+
+
+def test_compare_two_models(mien, fer2013, tmp_path):
+    other = tmp_path / "copy.onnx"
+    from mien.hub import model_path
+
+    other.write_bytes(model_path("mien-b").read_bytes())
+    code, out, _ = mien("compare", "mien-b", other, fer2013, "-o", tmp_path / "pairs.json")
+    assert code == 0
+    (pair,) = json.loads((tmp_path / "pairs.json").read_text())["pairs"]
+    assert (pair["n"], pair["only_a"], pair["only_b"], pair["p_value"]) == (30, 0, 0, 1.0)
+    assert "+0.00" in out
+    code, _, err = mien("compare", "mien-b", fer2013)
+    assert code == 2
+    assert "at least two models" in err
+
+
+def test_flipping_at_test_time_does_not_hurt(mien, shared, tmp_path):
+    data = public_test(shared)
+    write_dataset(data, tmp_path / "public.npz")
+    accuracy = {}
+    for tta in ((), ("--tta", "flip")):
+        _, out, _ = mien("evaluate", "mien-b", tmp_path / "public.npz", "--json", "--labels", "fer2013", *tta)
+        overall = json.loads(out)["overall"]
+        assert overall["n"] == 3589
+        accuracy[tta] = overall["accuracy"]["value"]
+    assert accuracy[()] >= 0.695
+    assert accuracy["--tta", "flip"] >= accuracy[()] - 0.005
