@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.align import crop_faces
-from mien.datasets import CROP_PX, PUBLIC_TEST, TRAINING, read_fer2013
+from mien.datasets import CROP_PX, PUBLIC_TEST, TRAINING, CropDataset, read_fer2013
 from mien.detect import DetectorSettings, create_detector
 from mien.faces import Faces
 from mien.hub import load_model
@@ -52,9 +52,8 @@ def face_in(faces: Faces, corners: NDArray[np.float32]) -> Faces:
     return faces[[best]] if distance[best] < (corners[2] - corners[0]) / 4 else faces[:0]
 
 
-def measure_template(csv_path: str, detector_name: str, count: int) -> dict[str, object]:
+def measure_template(training: CropDataset, detector_name: str, count: int) -> dict[str, object]:
     """Return the median landmarks and box that the detector finds on enlarged Training crops."""
-    training = read_fer2013(csv_path).split(TRAINING)
     chosen = np.random.default_rng(0).choice(len(training), min(count, len(training)), replace=False)
     detector = create_detector(detector_name, DetectorSettings(min_face_px=60))
     points, boxes = [], []
@@ -70,15 +69,14 @@ def measure_template(csv_path: str, detector_name: str, count: int) -> dict[str,
         "detector": detector_name,
         "crops": len(chosen),
         "found": len(points),
-        "landmarks_px": np.median(points, axis=0).round(2).tolist(),
-        "landmarks_spread_px": np.std(points, axis=0).round(2).tolist(),
-        "box_px": np.median(boxes, axis=0).round(2).tolist(),
+        "landmarks_px": np.median(np.float64(points), axis=0).round(2).tolist(),
+        "landmarks_spread_px": np.std(np.float64(points), axis=0).round(2).tolist(),
+        "box_px": np.median(np.float64(boxes), axis=0).round(2).tolist(),
     }
 
 
-def measure_loss(csv_path: str, detector_name: str, model_name: str, *, landmarks: bool) -> dict[str, object]:
+def measure_loss(test: CropDataset, detector_name: str, model_name: str, *, landmarks: bool) -> dict[str, object]:
     """Return both accuracies on the PublicTest crops whose face was found."""
-    test = read_fer2013(csv_path).split(PUBLIC_TEST)
     detector = create_detector(detector_name)
     rng = np.random.default_rng(0)
     found = np.zeros(len(test), bool)
@@ -114,9 +112,12 @@ def main() -> None:
     parser.add_argument("--by-box", action="store_true", help="align by the box even where there are landmarks")
     args = parser.parse_args()
     if args.what == "template":
-        print(json.dumps(measure_template(args.csv_path, args.detector, args.count), indent=2))
+        training = read_fer2013(args.csv_path).split(TRAINING)
+        result = measure_template(training, args.detector, args.count)
     else:
-        print(json.dumps(measure_loss(args.csv_path, args.detector, args.model, landmarks=not args.by_box), indent=2))
+        test = read_fer2013(args.csv_path).split(PUBLIC_TEST)
+        result = measure_loss(test, args.detector, args.model, landmarks=not args.by_box)
+    print(json.dumps(result, indent=2))
 
 
 if __name__ == "__main__":
