@@ -582,13 +582,13 @@ name: "mean_colour"
 input: "data"
 input_shape { dim: 1 dim: 3 dim: 300 dim: 300 }
 layer { name: "mean" type: "Pooling" bottom: "data" top: "mean" pooling_param { pool: AVE global_pooling: true } }
-layer { name: "slice" type: "Slice" bottom: "mean" top: "b" top: "g" top: "r" slice_param { axis: 1 } }
-layer { name: "zero" type: "Power" bottom: "g" top: "zero" power_param { scale: 0 shift: 0 } }
-layer { name: "one" type: "Power" bottom: "g" top: "one" power_param { scale: 0 shift: 1 } }
+layer { name: "slice" type: "Slice" bottom: "mean" top: "bg" top: "r" slice_param { axis: 1 slice_point: 2 } }
+layer { name: "zero" type: "Power" bottom: "r" top: "zero" power_param { scale: 0 shift: 0 } }
+layer { name: "one" type: "Power" bottom: "r" top: "one" power_param { scale: 0 shift: 1 } }
 layer { name: "score" type: "Power" bottom: "r" top: "score" power_param { scale: 0.004 shift: 0.4 } }
-layer { name: "x1" type: "Power" bottom: "g" top: "x1" power_param { scale: 0 shift: 0.25 } }
-layer { name: "y1" type: "Power" bottom: "g" top: "y1" power_param { scale: 0 shift: 0.5 } }
-layer { name: "x2" type: "Power" bottom: "g" top: "x2" power_param { scale: 0 shift: 0.75 } }
+layer { name: "x1" type: "Power" bottom: "r" top: "x1" power_param { scale: 0 shift: 0.25 } }
+layer { name: "y1" type: "Power" bottom: "r" top: "y1" power_param { scale: 0 shift: 0.5 } }
+layer { name: "x2" type: "Power" bottom: "r" top: "x2" power_param { scale: 0 shift: 0.75 } }
 layer { name: "found" type: "Concat" bottom: "zero" bottom: "one" bottom: "score" bottom: "x1" bottom: "y1" bottom: "x2"
   bottom: "one" top: "found" concat_param { axis: 3 } }
 """

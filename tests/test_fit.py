@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from drawn_faces import SHAPES, drawn_faces, tiny_net, training_and_held_out, without_votes
+from drawn_faces import SHAPES, drawn_faces, plain_net, tiny_net, training_and_held_out, without_votes
 from mien.datasets import TRAINING, CropDataset
 from mien.errors import InputError, OutputError
 from mien.labels import FER7, FERPLUS8, FIVE, LabelSet
@@ -33,6 +33,7 @@ TINY = TrainSettings(
     augment=replace(NO_AUGMENTATION, flip=0.5, shift=0.05),
 )  # fmt: skip
 RANDOM = replace(TINY, epochs=3, augment=replace(TINY.augment, mixup=0.2, erase=0.3, noise=0.2, low_resolution=0.2))
+PLAIN = replace(TINY, net="plain", epochs=3, augment=NO_AUGMENTATION)
 ONE_THREAD = Hardware(accelerator="cpu", threads=1)
 TESTS = Path(__file__).parent
 
@@ -41,6 +42,7 @@ TESTS = Path(__file__).parent
 def tiny():
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(NETS, "tiny", tiny_net)
+        patch.setitem(NETS, "plain", plain_net)
         yield
 
 
@@ -509,12 +511,12 @@ SCRIPT = """
     from dataclasses import replace
     from pathlib import Path
     sys.path.insert(0, sys.argv[1])
-    from drawn_faces import tiny_net, training_and_held_out
-    from test_fit import RANDOM, TINY
+    from drawn_faces import plain_net, tiny_net, training_and_held_out
+    from test_fit import PLAIN, RANDOM
     from mien.train.fit import Hardware, fit
     from mien.train.nets import NETS
-    NETS["tiny"] = tiny_net
-    settings = {"random": RANDOM, "tiny": TINY}[sys.argv[3]]
+    NETS |= {"tiny": tiny_net, "plain": plain_net}
+    settings = {"random": RANDOM, "plain": PLAIN}[sys.argv[3]]
     hardware = Hardware(accelerator="cpu", threads=1, devices=int(sys.argv[4]), precision="32-true")
     fit(*training_and_held_out(), out=Path(sys.argv[2]), settings=settings, hardware=hardware, curves=False,
         tensorboard=False, report=lambda m: print(m.epoch, flush=True))
@@ -532,10 +534,9 @@ def start_script(tmp_path, out, settings, devices):
 def test_kill_9_loses_at_most_the_running_epoch(faces, tmp_path):
     hardware = replace(ONE_THREAD, precision="32-true")
     quick(faces, tmp_path / "whole", RANDOM, hardware=hardware)
-    process = start_script(tmp_path, tmp_path / "cut", "random", 1)
-    assert [process.stdout.readline().strip() for _ in range(2)] == ["1", "2"]
-    process.kill()
-    process.wait()
+    with start_script(tmp_path, tmp_path / "cut", "random", 1) as process:
+        assert [process.stdout.readline().strip() for _ in range(2)] == ["1", "2"]
+        process.kill()
     assert weights_of(tmp_path / "cut")["global_step"] >= 40
     quick(faces, tmp_path / "cut", RANDOM, resume=True, hardware=hardware)
     assert_same_run(tmp_path / "whole", tmp_path / "cut")
@@ -543,16 +544,19 @@ def test_kill_9_loses_at_most_the_running_epoch(faces, tmp_path):
 
 @pytest.mark.slow
 def test_two_processes_give_the_metrics_of_one(faces, tmp_path):
-    quick(faces, tmp_path / "one", TINY, hardware=replace(ONE_THREAD, precision="32-true"))
-    process = start_script(tmp_path, tmp_path / "two", "tiny", 2)
-    out, _ = process.communicate(timeout=250)
+    quick(faces, tmp_path / "one", PLAIN, hardware=replace(ONE_THREAD, precision="32-true"))
+    with start_script(tmp_path, tmp_path / "two", "plain", 2) as process:
+        said, _ = process.communicate(timeout=250)
     assert process.returncode == 0
-    assert out.split() == ["1", "2", "3", "4"]
+    assert said.split() == ["1", "2", "3"]
     one, two = rows_of(tmp_path / "one"), rows_of(tmp_path / "two")
-    assert [row["step"] for row in one] == [row["step"] for row in two]
-    assert two[-1]["val_score"] == pytest.approx(one[-1]["val_score"], abs=0.04)
-    assert two[-1]["train_loss"] == pytest.approx(one[-1]["train_loss"], rel=0.15)
-    assert load_net(tmp_path / "two" / "best.ckpt").heads == TWO_HEADS
+    assert len(one) == len(two) == 3
+    assert one[0]["train_loss"] > one[-1]["train_loss"]
+    for row, other in zip(one, two, strict=True):
+        assert other == pytest.approx(row, rel=1e-3, abs=0.012)  # one crop of 90 may tip over
+    a, b = weights_of(tmp_path / "one")["state_dict"], weights_of(tmp_path / "two")["state_dict"]
+    for key, value in a.items():
+        torch.testing.assert_close(b[key], value, atol=1e-3, rtol=1e-2)
 
 
 def test_drawn_faces_are_a_fair_task(faces):

@@ -61,7 +61,7 @@ def test_importance_is_a_share(search):
     importance = search[1].importance
     assert set(importance) == set(TWO)
     assert sum(importance.values()) == pytest.approx(1)
-    assert next(iter(importance)) == "lr"
+    assert list(importance.values()) == sorted(importance.values(), reverse=True)
 
 
 def test_folder_of_a_search(search):

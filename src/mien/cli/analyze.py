@@ -68,8 +68,8 @@ def analyze(
 ) -> None:
     """Find the faces of pictures and say which expression each one shows.
 
-    Exit code 0: all done; 1: some source failed (the rest is done and written); 2: wrong use. A picture without a face is
-    a result.
+    Exit code 0: all done; 1: some source failed (the rest is done and written); 2: wrong use. A picture without a face
+    is a result.
     """
     finder = DetectorSettings(
         min_face_px=min_face,

@@ -135,7 +135,7 @@ def _load_hog() -> Any:
 
 @functools.cache
 def _pickled_hog() -> bytes:
-    """Return dlib's detector as bytes of our own making: building it takes a third of a second, a copy a millisecond."""
+    """Return dlib's detector as our own bytes: building it takes a third of a second, a copy a millisecond."""
     return pickle.dumps(require_extra("dlib", "dlib").get_frontal_face_detector())
 
 

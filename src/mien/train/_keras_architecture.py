@@ -204,7 +204,7 @@ def kind_of(entry: Config) -> str:
 def _with_keras_2_keys(config: Any) -> Config:
     if not isinstance(config, dict):
         return {}
-    renamed = {KERAS_1_KEYS.get(key, key): value for key, value in config.items()}
+    renamed: dict[str, Any] = {KERAS_1_KEYS.get(str(key), str(key)): value for key, value in config.items()}
     if "nb_row" in config:
         renamed["kernel_size"] = [config["nb_row"], config["nb_col"]]
     if "dim_ordering" in config:

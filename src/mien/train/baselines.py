@@ -261,12 +261,16 @@ def fit_mlp(x: Array, y: NDArray[np.int64], classes: int, settings: BaselineSett
     exceptions = require_extra("train", "sklearn.exceptions")
     scaling = Scaling.of(x)
     model = network.MLPClassifier(
-        HIDDEN, batch_size=min(128, len(y)), learning_rate_init=settings.lr, max_iter=settings.epochs,
+        HIDDEN, batch_size=min(128, round((1 - HELD_OUT) * len(y) - 1)), learning_rate_init=settings.lr, max_iter=settings.epochs,
         early_stopping=True, validation_fraction=HELD_OUT, n_iter_no_change=3, random_state=settings.seed,
     )  # fmt: skip
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", exceptions.ConvergenceWarning)  # `epochs` is a wish, not a failure
-        model.fit(scaling(x), y)
+    _held_out(y, settings.seed)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", exceptions.ConvergenceWarning)  # `epochs` is a wish, not a failure
+            model.fit(scaling(x), y)
+    except ValueError as error:
+        raise InputError(f"{len(y)} labelled crops are too few for the perceptron ({error}); give more") from error
     weights = [w.astype(np.float32) for w in model.coefs_]
     biases = [b.astype(np.float32) for b in model.intercepts_]
     head = _LastLayer(model.classes_, weights[-1].T, biases[-1])

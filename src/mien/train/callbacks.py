@@ -120,7 +120,7 @@ class EpochLog(L.Callback):
 
         Args:
             out: Folder of the run.
-            report: Called after every epoch.
+            report: Called by `announce`.
             curves: Whether to draw the curves.
         """
         self.out = out
@@ -142,14 +142,18 @@ class EpochLog(L.Callback):
         self._started = time.monotonic()
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Add a row, write the files and report."""
+        """Add a row and write the files."""
         values = {name: float(value) for name, value in trainer.callback_metrics.items()}
         spent = time.monotonic() - self._started
         row = {"epoch": trainer.current_epoch, "step": trainer.global_step, **values, "seconds": round(spent, 3)}
         self.rows.append(row)
         if trainer.is_global_zero:
             self._write()
-            self.report(_metrics_of(row, trainer.max_epochs or 0))
+
+    def announce(self, trainer: L.Trainer) -> None:
+        """Report the epoch just finished."""
+        if trainer.is_global_zero:
+            self.report(_metrics_of(self.rows[-1], trainer.max_epochs or 0))
 
     def _write(self) -> None:
         text = io.StringIO()
@@ -186,13 +190,15 @@ class BestAndLast(Checkpoint):
     Lightning's own class forgets the best score when the run's folder was moved in between.
     """
 
-    def __init__(self, out: Path) -> None:
+    def __init__(self, out: Path, saved: Callable[[L.Trainer], None]) -> None:
         """Start without a best one.
 
         Args:
             out: Folder of the run.
+            saved: Called when an epoch is safe.
         """
         self.out = out
+        self.saved = saved
         self.best = -1.0
 
     def state_dict(self) -> dict[str, Any]:
@@ -210,6 +216,7 @@ class BestAndLast(Checkpoint):
             self.best = score
             trainer.save_checkpoint(self.out / BEST)
         trainer.save_checkpoint(self.out / LAST)
+        self.saved(trainer)
 
 
 class OrderlyStop(L.Callback):

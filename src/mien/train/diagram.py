@@ -30,8 +30,17 @@ ACCENT = {"input": "#98a2b3", "maps": "#3b76c4", "vectors": "#d98a2b", "head": "
 WEIGHTED = {"Conv2d": "conv", "Conv": "conv", "ConvInteger": "conv", "QLinearConv": "conv", "Linear": "linear",
             "Gemm": "linear", "MatMul": "linear", "MatMulInteger": "linear", "QLinearMatMul": "linear"}  # fmt: skip
 POOLS = {"MaxPool2d": "max pool", "AvgPool2d": "mean pool", "MaxPool": "max pool", "AveragePool": "mean pool"}
-SHORT = {"BatchNorm2d": "BN", "BatchNorm1d": "BN", "BatchNormalization": "BN", "Relu": "ReLU", "Dropout": "dropout",
-         "ZeroPad2d": "pad", "Softmax": "softmax", "Sigmoid": "sigmoid"}  # fmt: skip
+SHORT = {
+    "BatchNorm2d": "BN",
+    "BatchNorm1d": "BN",
+    "BatchNormalization": "BN",
+    "Relu": "ReLU",
+    "Dropout": "dropout",
+    "ZeroPad2d": "pad",
+    "Softmax": "softmax",
+    "Sigmoid": "sigmoid",
+    "GlobalAveragePool": "global mean",
+}
 MEANS = {"ReduceMean", "GlobalAveragePool"}
 UNSEEN = {"Flatten", "Reshape", "Cast", "Identity", "Unsqueeze", "Squeeze"}  # move numbers, compute nothing
 

@@ -141,15 +141,17 @@ def _trace(graph: InferenceGraph, outputs: list[str]) -> onnx.ModelProto:
 @contextmanager
 def _without_chatter() -> Iterator[None]:
     """Silence, within the block, exporters that warn about packages mien does not use and advise on their options."""
-    root = logging.getLogger()
-    level = root.level
+    chatty = [logging.getLogger(name) for name in (None, "torch.onnx")]  # None: onnxruntime's quantization
+    levels = [logger.level for logger in chatty]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        root.setLevel(logging.ERROR)  # onnxruntime's quantization logs to the root logger
+        for logger in chatty:
+            logger.setLevel(logging.ERROR)
         try:
             yield
         finally:
-            root.setLevel(level)
+            for logger, level in zip(chatty, levels, strict=True):
+                logger.setLevel(level)
 
 
 def _store_half(model: onnx.ModelProto) -> None:

@@ -126,7 +126,7 @@ def fit(
         curves: Whether to draw `curves.png` after every epoch.
         tensorboard: Whether to write TensorBoard events.
         callbacks: More Lightning callbacks.
-        report: Called after every epoch.
+        report: Called after every epoch, when its checkpoint is written.
         progress: Called after every step with the number of steps done and the number there will be.
 
     Returns:
@@ -161,7 +161,15 @@ def fit(
     stop = OrderlyStop(out, dealer)
     log = EpochLog(out, report, curves=curves)
     counter = [StepCounter(progress)] if progress else []
-    around = [*_averaging(settings), stop, log, *counter, *callbacks, *_early_stop(settings), BestAndLast(out)]
+    around = [
+        *_averaging(settings),
+        stop,
+        log,
+        *counter,
+        *callbacks,
+        *_early_stop(settings),
+        BestAndLast(out, log.announce),
+    ]
     trainer = _trainer(out, settings, hardware, tensorboard=tensorboard, callbacks=around)
     with _quiet(), stop.listening():
         try:
