@@ -69,6 +69,6 @@ def tiny_net(heads):
 
 
 def plain_net(heads):
-    """Return a network without anything random, and without statistics over a batch."""
+    """Return a network without anything random (not even the place of the view) and without statistics over a batch."""
     layers = [nn.Conv2d(1, 8, 3, stride=3), nn.ReLU(), nn.Conv2d(8, 16, 3, stride=2), nn.ReLU()]
-    return MultiHeadNet(nn.Sequential(*layers), 16, heads=heads, view_px=44, dropout=0.0)
+    return MultiHeadNet(nn.Sequential(*layers), 16, heads=heads, view_px=48, dropout=0.0)

@@ -235,7 +235,8 @@ class TestMtcnnOnPictures:
             excused = (overlap(boxes, ignored) >= 0.2).any(axis=1)
             found += int(hits.any(axis=0).sum())
             missed += int((~hits.any(axis=0)).sum())
-            false += int((~hits.any(axis=1) & ~excused).sum())
+            counting = int((hits.any(axis=1) | ~excused).sum())
+            false += counting - int(hits.any(axis=0).sum())  # a second box on a face is false too
         assert found + missed == 390
         assert found / (found + missed) >= 0.92
         assert found / (found + false) >= 0.965

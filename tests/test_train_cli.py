@@ -252,14 +252,14 @@ SCRIPT = """
 
 @pytest.mark.slow
 def test_ctrl_c_in_a_shell_keeps_everything(official, tmp_path):
-    script, out = tmp_path / "mien.py", tmp_path / "run"
+    script, out = tmp_path / "command.py", tmp_path / "run"
     script.write_text(textwrap.dedent(SCRIPT))
     command = [sys.executable, str(script), str(TESTS), "train", str(official[0]), "-o", str(out), "--epochs", "500",
                "--no-export", *QUICK, *PLAIN]  # fmt: skip
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stdout.readline().startswith("epoch   1/500")
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=120)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline().startswith("epoch   1/500")
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=120)
     assert process.returncode == 130
     assert "--resume goes on" in said
     assert "Traceback" not in said

@@ -13,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.datasets import CropDataset
+from mien.datasets import CROP_PX, CropDataset
 from mien.errors import InputError, ModelError, OutputError, require_extra
 from mien.evaluate import fit_temperature, truth_of
 from mien.labels import LabelSet
@@ -79,12 +79,14 @@ class Features:
     names: tuple[str, ...]
 
 
+PIXEL_NAMES = tuple(f"pixel_{y}_{x}" for y in range(CROP_PX) for x in range(CROP_PX))
+
+
 def pixels(crops: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return the pixels of crops (N, 48, 48) uint8 row by row: (N, 2304) uint8."""
-    return crops.reshape(len(crops), -1)
+    return crops.reshape(len(crops), len(PIXEL_NAMES))
 
 
-PIXEL_NAMES = tuple(f"pixel_{y}_{x}" for y in range(48) for x in range(48))
 FEATURES = {"pixels": Features(pixels, PIXEL_NAMES), "distances": Features(crop_distances, DISTANCE_NAMES)}
 
 
@@ -260,8 +262,9 @@ def fit_mlp(x: Array, y: NDArray[np.int64], classes: int, settings: BaselineSett
     network = require_extra("train", "sklearn.neural_network")
     exceptions = require_extra("train", "sklearn.exceptions")
     scaling = Scaling.of(x)
+    batch = max(1, min(128, round((1 - HELD_OUT) * len(y)) - 1))
     model = network.MLPClassifier(
-        HIDDEN, batch_size=min(128, round((1 - HELD_OUT) * len(y) - 1)), learning_rate_init=settings.lr, max_iter=settings.epochs,
+        HIDDEN, batch_size=batch, learning_rate_init=settings.lr, max_iter=settings.epochs,
         early_stopping=True, validation_fraction=HELD_OUT, n_iter_no_change=3, random_state=settings.seed,
     )  # fmt: skip
     _held_out(y, settings.seed)
@@ -321,7 +324,7 @@ class Baseline:
         Raises:
             InputError: The crops have another shape or dtype.
         """
-        if crops.ndim != 3 or crops.shape[1:] != (48, 48) or crops.dtype != np.uint8:
+        if crops.ndim != 3 or crops.shape[1:] != (CROP_PX, CROP_PX) or crops.dtype != np.uint8:
             raise InputError(f"crops must be (N, 48, 48) uint8, got {crops.shape} {crops.dtype}; call align() first")
         return self.predict_proba_of(FEATURES[self.settings.features].compute(crops))
 

@@ -190,7 +190,7 @@ def tune(
             _run_workers(job, workers)
         else:
             _work(job, job.settings.seed, report)
-        return summarise(out, job.settings)
+    return summarise(out, job.settings)
 
 
 def _open_folder(out: Path, *, resume: bool) -> None:
@@ -351,11 +351,11 @@ def summarise(out: Path, settings: TrainSettings) -> TuneResult:
     """
     import optuna
 
-    study = optuna.load_study(storage=_storage(out), study_name=STUDY_NAME)
-    rows = _rows(study)
+    with _quiet():
+        study = optuna.load_study(storage=_storage(out), study_name=STUDY_NAME)
+        rows, importance = _rows(study), _importance(study)
     if not rows or rows[0].state != "complete":
         raise InputError(f"no trial in {out} was completed; give the search more trials (--trials)")
-    importance = _importance(study)
     recipe = out / RECIPE
     write_atomically(recipe, settings_to_json(with_settings(settings, rows[0].values)).encode())
     write_atomically(out / TABLE, _table(rows).encode())
