@@ -119,10 +119,11 @@ def test_every_setting_of_the_space_can_be_set():
 
 def test_settings_outside_the_space_do_not_stop_the_search(faces, tmp_path):
     settings = replace(SETTINGS, lr=0.9, batch_size=20)
-    space = {"lr": Span(0.01, 0.1), "batch_size": Choice((24, 30)), "ferplus_weight": SPACE["ferplus_weight"]}
+    space = {"lr": Span(0.01, 0.1), "batch_size": Choice((24, 30, 256)), "ferplus_weight": SPACE["ferplus_weight"]}
     data = [replace(d, votes=None) for d in faces]
     result = tune(*data, out=tmp_path / "t", settings=settings, space=space, trials=1, hardware=HERE)
     assert set(result.trials[0].values) == {"lr", "batch_size"}
+    assert result.trials[0].values["batch_size"] in (24, 30)
     assert result.importance == {}
 
 

@@ -314,7 +314,7 @@ class _Watch:
     def step(self, done: int, total: int) -> None:
         """Move the bar."""
         if self.first is None:
-            self.first = done - 1
+            self.first, self.started = done - 1, time.monotonic()
             self.bars.reset(self.task, completed=done - 1, total=total)
         epoch = (done - 1) * self.epochs // max(1, total) + 1
         self.bars.update(self.task, completed=done, description=f"epoch {epoch}/{self.epochs}")
@@ -346,7 +346,10 @@ def _watching(settings: "TrainSettings") -> Iterator[_Watch]:
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("steps"),
         TimeElapsedColumn(), TextColumn("·"), TimeRemainingColumn(), TextColumn("left"),
     )  # fmt: skip
-    with Progress(*columns, console=out, transient=True, disable=not out.is_terminal) as bars:
+    from mien.train.fit import is_first_process
+
+    shown = out.is_terminal and is_first_process()
+    with Progress(*columns, console=out, transient=True, disable=not shown) as bars:
         yield _Watch(bars, settings)
 
 

@@ -11,14 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from mien.datasets import CropDataset
 from mien.errors import InputError, MissingExtraError, require_extra
 from mien.train.callbacks import EpochMetrics, write_atomically
 from mien.train.fit import Hardware, TrainSettings, fit, with_settings
 from mien.train.settings import settings_to_json
-from mien.train.targets import head_label_sets
+from mien.train.targets import head_label_sets, training_crops
 
 if TYPE_CHECKING:
     import optuna
@@ -181,8 +179,7 @@ def tune(
     require_extra("tune", "optuna")
     _open_folder(out, resume=resume)
     settings = settings or TrainSettings()
-    heads = head_label_sets(training, settings)
-    searched = {name: values for name, values in space.items() if len(heads) > 1 or name != "ferplus_weight"}
+    searched = _fitting(space, training, settings)
     job = _Job(training, validation, out, settings, searched, trials, hardware or Hardware())
     with _quiet():
         _create_study(job)
@@ -191,6 +188,16 @@ def tune(
         else:
             _work(job, job.settings.seed, report)
     return summarise(out, job.settings)
+
+
+def _fitting(space: Space, training: CropDataset, settings: TrainSettings) -> dict[str, Span | Choice]:
+    """Leave out what makes no sense for these data: the weight of a second head, batches larger than the data."""
+    heads, size = head_label_sets(training, settings), len(training_crops(training, settings))
+    fitting = {name: values for name, values in space.items() if len(heads) > 1 or name != "ferplus_weight"}
+    sizes = fitting.get("batch_size")
+    if isinstance(sizes, Choice):
+        fitting["batch_size"] = Choice(tuple(n for n in sizes.values if int(n) <= size) or (size,))
+    return fitting
 
 
 def _open_folder(out: Path, *, resume: bool) -> None:
@@ -223,7 +230,7 @@ def _quiet() -> Iterator[None]:
     before = optuna.logging.get_verbosity()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
         try:
             yield
         finally:
@@ -406,6 +413,7 @@ def tune_figure(rows: list[TrialRow], importance: Mapping[str, float]) -> "Figur
         _draw_setting(place, name, rows)
     for place in axes[len(names) + 1 :]:
         place.axis("off")
+    axes[1].legend(fontsize="small")
     return figure
 
 
@@ -423,15 +431,20 @@ def _draw_importance(axes: Any, importance: Mapping[str, float]) -> None:
 
 
 def _draw_setting(axes: Any, name: str, rows: list[TrialRow]) -> None:
-    for state, colour, mark in (("pruned", "#b0b4ba", "x"), ("complete", "#d53e29", "o")):
+    kind = SPACE.get(name)
+    shown = sorted({row.values[name] for row in rows if name in row.values})
+    place = {value: number if isinstance(kind, Choice) else value for number, value in enumerate(shown)}
+    for state, colour, mark, text in (("pruned", "#b0b4ba", "x", "pruned"), ("complete", "#d53e29", "o", "completed")):
         some = [row for row in rows if row.state == state and row.score is not None and name in row.values]
-        values = [row.values[name] for row in some]
-        axes.scatter(values, [row.score for row in some], s=22, c=colour, marker=mark, label=state)
-    shown = [row.values[name] for row in rows if name in row.values]
-    span = SPACE.get(name)
-    if isinstance(span, Span) and span.log and np.min(shown) > 0:
+        values, scores = [place[row.values[name]] for row in some], [row.score for row in some]
+        axes.scatter(values, scores, s=22, c=colour, marker=mark, label=text)
+    if isinstance(kind, Choice):
+        axes.set_xticks(range(len(shown)), [str(value) for value in shown])
+        axes.set_xlim(-0.5, len(shown) - 0.5)
+    elif isinstance(kind, Span) and kind.log and min(shown) > 0:
         axes.set_xscale("log")
     axes.set_title(name, loc="left")
+    axes.set_ylabel("validation score")
     axes.yaxis.set_major_formatter("{x:.0%}")
     axes.grid(axis="y", alpha=0.4)
     axes.spines[["top", "right"]].set_visible(False)
