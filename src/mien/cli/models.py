@@ -1,6 +1,5 @@
 """`mien models`: what ships, and what each model says about itself."""
 
-import hashlib
 import json
 from typing import Annotated
 
@@ -61,7 +60,7 @@ def show(
     table.add_column(overflow="fold")
     table.add_row("model", f"{card.name} {card.version}")
     table.add_row("file", f"{path} ({megabytes(path.stat().st_size)})")
-    table.add_row("sha256", hashlib.sha256(path.read_bytes()).hexdigest())
+    table.add_row("sha256", opened.sha256)
     for head, names in card.heads.items():
         table.add_row(f"labels {head}", f"{', '.join(names)} (temperature {card.temperatures.get(head, 1):.3f})")
     for m in card.measured:
