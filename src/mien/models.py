@@ -224,13 +224,13 @@ class ExpressionModel:
         settings = runtime or RuntimeSettings()
         content = _read_model(Path(path))
         self.sha256 = hashlib.sha256(content).hexdigest()
-        self.device = choose_device(settings)
         try:
             self._session = create_session(content, settings)
         except DeviceError:
             raise
         except Exception as error:  # onnxruntime raises a dozen kinds, none of them public
             raise ModelError(f"{path} is not an ONNX model that onnxruntime can open ({_first_line(error)})") from error
+        self.device = _device_of(self._session)
         self.card = _read_card(self._session, path)
         _check_interface(self._session, self.card, path)
 
@@ -260,6 +260,12 @@ class ExpressionModel:
         (probs,) = self._session.run([head], {INPUT_NAME: np.ascontiguousarray(crops)})
         result: NDArray[np.float32] = probs
         return result
+
+
+def _device_of(session: ort.InferenceSession) -> str:
+    """Return where a session really runs, which `"auto"` may have changed."""
+    provider = session.get_providers()[0]
+    return next(device for device, name in PROVIDERS.items() if name == provider)
 
 
 def _first_line(error: Exception) -> str:
