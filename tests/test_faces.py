@@ -1,10 +1,11 @@
 import dataclasses
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from mien.errors import InputError
-from mien.faces import BASE_COLUMNS, Faces, Frame, check_image
+from mien.faces import BASE_COLUMNS, Faces, Frame, check_image, columns_of
 from mien.labels import FER7
 
 PIXELS = np.zeros((20, 30, 3), np.uint8)
@@ -139,3 +140,19 @@ def test_what_is_no_picture_is_refused_with_the_fix(image, message):
         check_image(image)
     with pytest.raises(InputError, match=message):
         Frame(image)
+
+
+def test_faces_of_a_film_carry_smoothed_probabilities_and_a_steady_expression():
+    probs, smoothed = np.eye(7, dtype=np.float32)[[3, 0]], np.full((2, 7), 1 / 7, np.float32)
+    box = np.array([[0, 0, 9, 9], [5, 5, 8, 8]], np.float32)
+    faces = Faces(box, np.ones(2, np.float32), probs=probs, labels=FER7, smoothed=smoothed, steady=np.array([3, 4]))
+    assert faces[1].to_records()[0]["steady_expression"] == "sad"
+    assert [face.steady_expression for face in faces] == ["happy", "sad"]
+    assert faces.to_records()[0]["smooth_angry"] == round(1 / 7, 4)
+    assert list(faces.to_records()[0]) == list(columns_of(FER7, tracked=True))
+    with pytest.raises(InputError, match="come together"):
+        replace(faces, steady=None)
+    with pytest.raises(InputError, match="from 0"):
+        replace(faces, steady=np.array([3, 7]))
+    with pytest.raises(InputError, match="sum to 1"):
+        replace(faces, smoothed=smoothed * 2)

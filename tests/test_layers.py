@@ -11,7 +11,7 @@ SRC = Path(__file__).resolve().parent.parent / "src" / "mien"
 
 ROWS = {  # first path component below src/mien, without .py
     **dict.fromkeys(("_version", "errors", "labels"), 0),
-    "faces": 0,
+    **dict.fromkeys(("faces", "files"), 0),
     **dict.fromkeys(("sources", "_decode", "_fetch", "detect", "landmarks", "align", "models", "hub"), 1),
     **dict.fromkeys(("track", "draw", "plots", "sinks", "datasets", "weights", "assets"), 1),
     **dict.fromkeys(("pipeline", "adapters", "evaluate", "robustness", "report", "data_report", "batch"), 2),
@@ -21,7 +21,7 @@ ROWS = {  # first path component below src/mien, without .py
     "__init__": 5,
 }
 SIDEWAYS = {  # within a row: these build on one another in one direction
-    ("faces", "errors"), ("faces", "labels"), ("labels", "errors"), ("hub", "models"),
+    ("faces", "errors"), ("faces", "labels"), ("labels", "errors"), ("files", "errors"), ("hub", "models"),
     ("landmarks", "detect"), ("sources", "_decode"), ("sources", "_fetch"), ("_fetch", "_decode"),
     ("robustness", "evaluate"), ("report", "evaluate"), ("report", "robustness"), ("report", "plots"),
 }  # fmt: skip

@@ -21,6 +21,20 @@ BASE_COLUMNS = (
 )  # fmt: skip
 
 
+STEADY, SMOOTHED = "steady_expression", "smooth_"
+
+
+def columns_of(labels: LabelSet | None, *, tracked: bool = False) -> tuple[str, ...]:
+    """Return the columns of `Faces.to_records`.
+
+    Args:
+        labels: The label set of the probabilities; None where there are none.
+        tracked: Whether the faces are those of a film, with smoothed probabilities.
+    """
+    names = labels.names if labels else ()
+    return (*BASE_COLUMNS, *names, *((STEADY, *(SMOOTHED + name for name in names)) if tracked else ()))
+
+
 @dataclass(frozen=True)
 class Frame:
     """One picture, still or from a film.
@@ -89,6 +103,8 @@ class Face:
         probs: (C,) float32 probabilities; None before the expression model has run.
         labels: The label set of `probs`.
         track_id: Identity across frames, or None.
+        smoothed: (C,) float32 probabilities smoothed over the track, or None.
+        steady: Number of the track's steady expression in `labels`, or None.
     """
 
     xyxy: NDArray[np.float32]
@@ -97,6 +113,8 @@ class Face:
     probs: NDArray[np.float32] | None = None
     labels: LabelSet | None = None
     track_id: int | None = None
+    smoothed: NDArray[np.float32] | None = None
+    steady: int | None = None
 
     @property
     def expression(self) -> str | None:
@@ -109,6 +127,11 @@ class Face:
     def confidence(self) -> float | None:
         """The probability of that expression, 0-1, or None."""
         return None if self.probs is None else float(self.probs.max())
+
+    @property
+    def steady_expression(self) -> str | None:
+        """The expression the track has settled on, which does not flicker; None outside a film."""
+        return None if self.steady is None or self.labels is None else self.labels.names[self.steady]
 
     def __str__(self) -> str:
         """Say where the face is and what it shows."""
@@ -129,6 +152,9 @@ class Faces:
         probs: (N, C) float32, rows sum to 1, or None before the expression model has run.
         track_id: (N,) int64 identity across frames, or None.
         labels: The label set of `probs`; given exactly when `probs` is.
+        smoothed: (N, C) float32, `probs` smoothed over each track, rows sum to 1; None outside a film.
+        steady: (N,) int64, the number in `labels` of the expression that each track has settled on; given exactly when
+            `smoothed` is.
         frame_index: Number of the frame within its source, from 0.
         time_s: Time of the frame within its source, seconds.
         source: Where the frame came from.
@@ -140,6 +166,8 @@ class Faces:
     probs: NDArray[np.float32] | None = None
     track_id: NDArray[np.int64] | None = None
     labels: LabelSet | None = None
+    smoothed: NDArray[np.float32] | None = None
+    steady: NDArray[np.int64] | None = None
     frame_index: int = 0
     time_s: float = 0.0
     source: str = ""
@@ -165,6 +193,21 @@ class Faces:
                 raise InputError(
                     "every row of probs must sum to 1; pass probabilities (0-1), not logits or percentages"
                 )
+        self._check_smoothed(n)
+
+    def _check_smoothed(self, n: int) -> None:
+        if (self.smoothed is None) != (self.steady is None):
+            raise InputError("smoothed and steady come together; pass both or neither")
+        if self.smoothed is None or self.steady is None:
+            return
+        if self.labels is None:
+            raise InputError("smoothed probabilities need probs and labels; pass those, too")
+        _check("smoothed", self.smoothed, (n, len(self.labels)), np.float32)
+        _check("steady", self.steady, (n,), np.int64)
+        if n and not np.allclose(self.smoothed.sum(axis=1), 1, atol=1e-3):
+            raise InputError("every row of smoothed must sum to 1; pass probabilities (0-1)")
+        if n and not ((self.steady >= 0) & (self.steady < len(self.labels))).all():
+            raise InputError(f"steady must number the {len(self.labels)} labels from 0, got {self.steady.tolist()}")
 
     @classmethod
     def empty(cls, *, frame: Frame | None = None) -> Self:
@@ -203,6 +246,8 @@ class Faces:
                 None if self.probs is None else self.probs[i],
                 self.labels,
                 None if self.track_id is None else int(self.track_id[i]),
+                None if self.smoothed is None else self.smoothed[i],
+                None if self.steady is None else int(self.steady[i]),
             )
 
     def __getitem__(self, which: int | slice | NDArray[Any] | Sequence[int]) -> Self:
@@ -219,6 +264,8 @@ class Faces:
             landmarks=None if self.landmarks is None else self.landmarks[index],
             probs=None if self.probs is None else self.probs[index],
             track_id=None if self.track_id is None else self.track_id[index],
+            smoothed=None if self.smoothed is None else self.smoothed[index],
+            steady=None if self.steady is None else self.steady[index],
         )
 
     @property
@@ -235,7 +282,11 @@ class Faces:
         return best
 
     def to_records(self) -> list[Record]:
-        """Return one flat row per face: `BASE_COLUMNS`, then one probability column per expression."""
+        """Return one flat row per face: `BASE_COLUMNS`, then one probability column per expression.
+
+        Faces of a film have more: `STEADY`, the expression that the track has settled on, and per expression one column
+        of smoothed probabilities, named after it with `SMOOTHED` before.
+        """
         return [self._record(number, face) for number, face in enumerate(self)]
 
     def _record(self, number: int, face: Face) -> Record:
@@ -250,6 +301,9 @@ class Faces:
         )  # fmt: skip
         if face.probs is not None and face.labels is not None:
             row |= {name: round(float(p), 4) for name, p in zip(face.labels.names, face.probs, strict=True)}
+        if face.smoothed is not None and face.labels is not None:
+            row[STEADY] = face.steady_expression
+            row |= {SMOOTHED + n: round(float(p), 4) for n, p in zip(face.labels.names, face.smoothed, strict=True)}
         return row
 
     def to_pandas(self) -> "pd.DataFrame":
@@ -259,7 +313,7 @@ class Faces:
             MissingExtraError: pandas is not installed.
         """
         pandas = require_extra("data", "pandas")
-        columns = [*BASE_COLUMNS, *(self.labels.names if self.labels else ())]
+        columns = list(columns_of(self.labels, tracked=self.smoothed is not None))
         frame: pd.DataFrame = pandas.DataFrame(self.to_records(), columns=columns)
         return frame
 

@@ -10,16 +10,14 @@ it gets a row with `source`, `frame` and `time_s`, and nothing else, unless `kee
 """
 
 import csv
-import errno
 import json
 import math
 import os
 import re
-import secrets
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -32,6 +30,7 @@ from numpy.typing import NDArray
 
 from mien.errors import InputError, OutputError, require_extra
 from mien.faces import BASE_COLUMNS, Faces, Frame, Record
+from mien.files import PartFile, explained
 from mien.labels import LabelSet
 
 Draw = Callable[[NDArray[np.uint8], Faces], NDArray[np.uint8]]
@@ -181,124 +180,6 @@ def open_sink(path: str | Path, *, labels: LabelSet, draw: Draw | None = None, k
         known = ", ".join(SINKS)
         raise InputError(f"cannot write {target}: unknown extension {extension!r}; known: {known}, or a folder (dir/)")
     return SINKS[extension](target, settings)
-
-
-# Files that appear whole ----------------------------------------------------------------------------------------------
-
-
-class PartFile:
-    """A file that grows under a hidden name and takes its own name at the end, replacing an older one."""
-
-    def __init__(self, path: Path) -> None:
-        """Choose the names; nothing is on the disk yet.
-
-        Args:
-            path: The file's own name. A link is followed.
-        """
-        self.path = Path(os.path.realpath(path))
-        self._part = self.path.with_name(f".mien-{secrets.token_hex(6)}.part")
-        self._file: IO[bytes] | None = None
-
-    def start(self) -> IO[bytes]:
-        """Make missing folders and the file, and return it, open.
-
-        Raises:
-            OutputError: Nothing can be written there.
-        """
-        try:
-            with explained(self.path):
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-                self._check_replaceable()
-                self._file = self._part.open("xb")
-                return self._file
-        except BaseException:
-            self.discard()
-            raise
-
-    def _check_replaceable(self) -> None:
-        if not self.path.exists():
-            return
-        if not self.path.is_file():
-            raise OutputError(f"cannot write {self.path}: it is not a file; give the name of one, or a folder as name/")
-        if not os.access(self.path, os.W_OK):
-            raise PermissionError(errno.EACCES, "write-protected")
-
-    @contextmanager
-    def guarded(self) -> Iterator[IO[bytes]]:
-        """Give the open file; where writing fails, remove it and say why. Ctrl-C in between leaves no half a row.
-
-        Raises:
-            OutputError: The disk is full, or the like.
-        """
-        file = self._file or self.start()
-        whole = file.tell()
-        try:
-            with explained(self.path):
-                yield file
-        except OutputError:
-            self.discard()
-            raise
-        except BaseException:
-            with explained(self.path):
-                file.seek(whole)
-                file.truncate()
-            raise
-
-    def commit(self) -> None:
-        """Give the file its own name.
-
-        Raises:
-            OutputError: The last bytes cannot be written.
-        """
-        try:
-            with explained(self.path):
-                if self._file:
-                    self._file.close()
-                self._part.replace(self.path)
-        except BaseException:
-            self.discard()
-            raise
-
-    def discard(self) -> None:
-        """Remove the unfinished file, if it is there."""
-        with suppress(OSError):  # what is still buffered has no room either
-            if self._file:
-                self._file.close()
-        with suppress(OSError):
-            self._part.unlink(missing_ok=True)
-
-
-ADVICE = {
-    errno.ENOSPC: "the disk is full; free some space or write to another disk",
-    errno.EDQUOT: "the disk quota is used up; free some space or write to another disk",
-    errno.EFBIG: "the file grows larger than this disk or account allows; write to another disk or in parts",
-    errno.EACCES: "no permission; give another folder or change the permissions",
-    errno.EPERM: "no permission; give another folder or change the permissions",
-    errno.EROFS: "the disk is read-only; give a folder on another one",
-    errno.EISDIR: "it is a folder; give the name of a file",
-    errno.ENOTDIR: "part of the path is a file, not a folder; give another path",
-    errno.EEXIST: "part of the path is a file, not a folder; give another path",
-    errno.ENAMETOOLONG: "the name is too long; give a shorter one",
-}
-
-
-@contextmanager
-def explained(where: str | Path) -> Iterator[None]:
-    """Turn the errors of the operating system into an `OutputError` that names the file and what to do.
-
-    Args:
-        where: The file, or a name for it.
-
-    Raises:
-        OutputError: Instead of any `OSError` but a closed pipe.
-    """
-    try:
-        yield
-    except (OutputError, BrokenPipeError):
-        raise
-    except OSError as error:
-        why = ADVICE.get(error.errno or 0) or f"{error.strerror or error}; check the path and the disk"
-        raise OutputError(f"cannot write {where}: {why}") from error
 
 
 # Tables ---------------------------------------------------------------------------------------------------------------

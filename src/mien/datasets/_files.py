@@ -3,44 +3,17 @@
 import hashlib
 import json
 import os
-import shutil
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
 
 from mien.datasets._values import BadRow, CropDataset, ReadResult
-from mien.errors import OutputError
+from mien.files import whole_or_nothing
 from mien.labels import label_set
 
 CACHE_VERSION = 2
-
-
-@contextmanager
-def whole_or_nothing(path: Path) -> Iterator[Path]:
-    """Yield a temporary name beside `path` and move what was written there to `path` when all went well.
-
-    Args:
-        path: A file, replaced if it exists, or a folder, which must not exist yet or be empty.
-
-    Raises:
-        OutputError: The place cannot be written to.
-    """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield part
-        part.replace(path)
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}; choose another place") from error
-    finally:
-        if part.is_dir():
-            shutil.rmtree(part, ignore_errors=True)
-        else:
-            with suppress(OSError):
-                part.unlink()
 
 
 def content_digest(root: Path, paths: Iterable[Path]) -> str:

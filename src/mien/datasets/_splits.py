@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.datasets._duplicates import copies_across
-from mien.datasets._files import whole_or_nothing
 from mien.datasets._tables import Table, with_table
 from mien.datasets._values import LEFT_OUT, TEST, TRAINING, VALIDATION, CropDataset
 from mien.errors import InputError, require_extra
+from mien.files import whole_or_nothing
 
 DEFAULT_SHARES = {TRAINING: 0.8, VALIDATION: 0.1, TEST: 0.1}
 COLUMNS = ("row", "name", "split")

@@ -8,7 +8,6 @@ import cv2
 import numpy as np
 
 from mien.datasets._arrays import write_npz, write_parquet
-from mien.datasets._files import whole_or_nothing
 from mien.datasets._tables import row_name
 from mien.datasets._values import (
     LEFT_OUT,
@@ -23,6 +22,7 @@ from mien.datasets._values import (
 )
 from mien.datasets._votes import FERPLUS_NAME
 from mien.errors import InputError
+from mien.files import whole_or_nothing
 from mien.labels import FERPLUS8
 
 FORMATS = {".csv": "csv", ".npz": "npz", ".parquet": "parquet", ".pq": "parquet", "": "folders"}

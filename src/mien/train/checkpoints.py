@@ -105,7 +105,7 @@ def _heads_of(state: dict[str, Any]) -> tuple[LabelSet, ...]:
 def start_from(net: ExpressionNet, source: str | Path, *, name: str, crops: NDArray[np.uint8]) -> None:
     """Give a network the weights of a trained one of the same kind; heads are carried over class by class.
 
-    A class that the trained network does not know keeps its fresh weights.
+    A class or a layer that the trained network does not know keeps its fresh weights.
 
     Args:
         net: The network to start.
@@ -137,7 +137,9 @@ def _carry_over(trained: ExpressionNet, net: ExpressionNet) -> None:
     heads = set() if same_heads else head_names(net)
     if not same_heads and not heads:
         raise InputError(f"this network's classes cannot change: it has no {HEAD_PREFIX}* weights to replace")
-    net.load_state_dict({key: ours[key] if key in heads else theirs[key] for key in ours})
+    if not theirs.keys() <= ours.keys():
+        raise KeyError("the trained network has layers that this one lacks")
+    net.load_state_dict({key: ours[key] if key in heads else theirs.get(key, ours[key]) for key in ours})
     for number, labels in enumerate(net.heads if heads else ()):
         _carry_classes(trained, net, number, labels)
 

@@ -50,8 +50,10 @@ from mien.train.targets import (
     CropBatches,
     EpochBatches,
     OrderedBatches,
+    blend,
     class_weights,
     head_label_sets,
+    plain_answers,
     training_batches,
     validation_batches,
 )
@@ -145,6 +147,10 @@ def fit(
     dealer = EpochBatches(len(batches), batch_size=settings.batch_size, seed=settings.seed)
     _check_sizes(dealer, settings, hardware)
     taught_by = [_teacher(path, heads) for path in teachers]
+    if settings.teacher_views == "plain" and taught_by:
+        crops, *own = batches.tensors
+        batches = CropBatches(crops, *blend(own, plain_answers(taught_by, crops), settings.teacher_weight))
+        taught_by = []
     record = _record(training, validation, settings, hardware)
     last = _open_folder(out, settings, record, resume=resume, overwrite=overwrite)
     if last is not None and _has_stopped_early(last, settings):

@@ -16,7 +16,7 @@ from mien.train.checkpoints import create_net, head_names
 from mien.train.losses import soft_cross_entropy
 from mien.train.nets import ExpressionNet
 from mien.train.settings import TrainSettings
-from mien.train.targets import epoch_seed
+from mien.train.targets import blend, epoch_seed
 
 
 def _channels_last(net: ExpressionNet) -> ExpressionNet:
@@ -138,10 +138,9 @@ class ExpressionModule(L.LightningModule):
 
     @torch.no_grad()
     def _with_teachers(self, views: Tensor, targets: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        share = self.settings.teacher_weight
         answers = [[z.float().softmax(dim=1) for z in self._logits(teacher, views)] for teacher in self._teachers]
         taught = [torch.stack(head).mean(dim=0) for head in zip(*answers, strict=True)]
-        return tuple((1 - share) * own + share * other for own, other in zip(targets, taught, strict=True))
+        return blend(targets, taught, self.settings.teacher_weight)
 
     def validation_step(self, batch: tuple[Tensor, ...], _index: int) -> None:
         """Note losses and hits of one batch, on plain central views."""

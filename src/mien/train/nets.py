@@ -4,6 +4,7 @@ A network's `normalise` turns gray views (N, 1, v, v) float32 in 0-255 into what
 one logits tensor per head, in the order of `heads`. Any tuple of label sets makes heads: seven classes, five, both.
 """
 
+from collections import OrderedDict
 from collections.abc import Callable
 
 import torch
@@ -96,19 +97,24 @@ class SqueezeExcite(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions with a shortcut (He et al. 2016) and squeeze-and-excite before the sum."""
+    """Two 3x3 convolutions with a shortcut (He et al. 2016), with or without squeeze-and-excite before the sum."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, *, attention: bool = True, starts_idle: bool = False) -> None:
         """Build the block.
 
         Args:
             channels: Channels in and out.
+            attention: Whether to squeeze and excite.
+            starts_idle: Whether fresh weights leave what comes in (if it is not negative) as it is (Goyal et al. 2017),
+                so that the block can be added to a trained network.
         """
         super().__init__()
         self.first = ConvUnit(channels, channels)
         self.second = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
         self.norm = nn.BatchNorm2d(channels)
-        self.attention = SqueezeExcite(channels)
+        self.attention = SqueezeExcite(channels) if attention else nn.Identity()
+        if starts_idle:
+            nn.init.zeros_(self.norm.weight)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C, H, W) to the same shape."""
@@ -231,8 +237,29 @@ def mien_b(heads: tuple[LabelSet, ...] = TWO_HEADS) -> MultiHeadNet:
     return MultiHeadNet(trunk, 256, heads=heads, view_px=44)
 
 
+def mien_b2(heads: tuple[LabelSet, ...] = TWO_HEADS) -> MultiHeadNet:
+    """`mien_b` with one more residual block of 128 channels, about 2.2 M parameters.
+
+    The block starts idle, so that the network can go on from trained weights of `mien_b`.
+
+    Args:
+        heads: One label set per head.
+
+    Returns:
+        The network with fresh weights; run on central 44x44 views.
+    """
+    net = mien_b(heads)
+    layers: dict[str, nn.Module] = {}
+    for name, layer in net.trunk.named_children():
+        layers[name] = layer
+        if isinstance(layer, ResidualBlock) and layer.norm.num_features == 128:
+            layers["deeper"] = ResidualBlock(128, starts_idle=True)
+    net.trunk = nn.Sequential(OrderedDict(layers))
+    return net
+
+
 def mien_s(heads: tuple[LabelSet, ...] = TWO_HEADS) -> MultiHeadNet:
-    """A small network for live video: a strided stem and 32-64-128 channels, about 0.3 M parameters.
+    """A small network for live video: a strided stem and residual 32-64-128 channels, about 0.5 M parameters.
 
     Args:
         heads: One label set per head.
@@ -245,10 +272,10 @@ def mien_s(heads: tuple[LabelSet, ...] = TWO_HEADS) -> MultiHeadNet:
         ConvUnit(32, 32),
         nn.MaxPool2d(2),
         ConvUnit(32, 64),
-        ConvUnit(64, 64),
+        ResidualBlock(64, attention=False),
         nn.MaxPool2d(2),
         ConvUnit(64, 128),
-        ConvUnit(128, 128),
+        ResidualBlock(128, attention=False),
     )
     return MultiHeadNet(trunk, 128, heads=heads, view_px=44, dropout=0.1)
 
@@ -496,6 +523,7 @@ def vgg16(heads: tuple[LabelSet, ...] = ONE_HEAD) -> VggNet:
 
 NETS: dict[str, Callable[..., ExpressionNet]] = {
     "mien-b": mien_b,
+    "mien-b2": mien_b2,
     "mien-s": mien_s,
     "tutorial-two-dense": tutorial_two_dense,
     "tutorial-one-dense": tutorial_one_dense,

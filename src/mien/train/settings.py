@@ -13,6 +13,7 @@ TARGETS = ("auto", "both", "labels", "votes")
 OPTIMIZERS = ("sgd", "adam", "adamw")
 SCHEDULES = ("cosine", "plateau", "constant")
 CLASS_WEIGHTS = ("none", "balanced", "sqrt")
+TEACHER_VIEWS = ("same", "plain")
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
 MIX_BOTH = 1.0  # the shares of mixed batches add up to this at most
 
@@ -45,7 +46,9 @@ class TrainSettings:
         class_weights: `"none"`, `"balanced"` (inverse frequency) or `"sqrt"` (its square root).
         focal_gamma: Exponent of the focal loss (Lin et al. 2017); 0 is plain cross-entropy.
         teacher_weight: Share of the targets that comes from the teachers' probabilities, where there are teachers
-            (Hinton et al. 2015); teacher and student see the same augmented view.
+            (Hinton et al. 2015).
+        teacher_views: What the teachers see: `"same"`, the augmented view of the student in every step, or `"plain"`,
+            the crop and its mirror image, once before the run, which costs no time per step.
         freeze_trunk: Train the heads alone; the rest keeps the weights it started from.
         ema_decay: Decay of the moving average of the weights, per step; 0 keeps none.
         clip_norm: Gradients are clipped to this norm; 0 does not clip.
@@ -74,6 +77,7 @@ class TrainSettings:
     class_weights: str = "none"
     focal_gamma: float = 0.0
     teacher_weight: float = 0.7
+    teacher_views: str = "same"
     freeze_trunk: bool = False
     ema_decay: float = 0.999
     clip_norm: float = 5.0
@@ -85,6 +89,7 @@ class TrainSettings:
         _one_of("optimizer", self.optimizer, OPTIMIZERS)
         _one_of("schedule", self.schedule, SCHEDULES)
         _one_of("targets", self.targets, TARGETS)
+        _one_of("teacher_views", self.teacher_views, TEACHER_VIEWS)
         _one_of("class_weights", self.class_weights, CLASS_WEIGHTS)
         for name in ("epochs", "batch_size", "plateau_patience"):
             _within(name, getattr(self, name), 1, None)

@@ -1,6 +1,6 @@
 """What the heads learn: labels or votes, all classes or some, merged or not; and the batches of it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,8 @@ from torch.utils.data import Dataset, Sampler
 from mien.datasets import CropDataset, ferplus_distribution, ferplus_majority, is_face
 from mien.errors import InputError
 from mien.labels import FERPLUS8, LabelSet, canonical_name
+from mien.train.augment import central_views
+from mien.train.nets import ExpressionNet
 from mien.train.settings import TrainSettings
 
 LABELS, VOTES = "labels", "votes"
@@ -213,6 +215,41 @@ def training_batches(data: CropDataset, settings: TrainSettings) -> CropBatches:
     kept = training_crops(data, settings)
     targets = head_targets(kept, settings)
     return CropBatches(torch.from_numpy(kept.crops), *(torch.from_numpy(head.soft) for head in targets))
+
+
+def blend(own: Sequence[Tensor], taught: Sequence[Tensor], share: float) -> tuple[Tensor, ...]:
+    """Return a share of the teachers' probabilities and the rest of the crops' own targets.
+
+    Args:
+        own: (N, C) targets of each head.
+        taught: (N, C) probabilities of the same classes.
+        share: The teachers' share, 0 to 1.
+    """
+    return tuple((1 - share) * mine + share * other for mine, other in zip(own, taught, strict=True))
+
+
+@torch.no_grad()
+def plain_answers(teachers: Sequence[ExpressionNet], crops: Tensor) -> tuple[Tensor, ...]:
+    """Return the teachers' mean probabilities for plain crops and their mirror images.
+
+    Args:
+        teachers: Trained networks with the same heads, in evaluation mode.
+        crops: (N, H, W) uint8.
+
+    Returns:
+        (N, C) float32 for each head.
+    """
+    parts = [_mean_answer(teachers, crops[start : start + 512]) for start in range(0, len(crops), 512)]
+    return tuple(torch.cat(head) for head in zip(*parts, strict=True))
+
+
+def _mean_answer(teachers: Sequence[ExpressionNet], crops: Tensor) -> list[Tensor]:
+    answers = [
+        [z.softmax(dim=1) for z in net(net.normalise(central_views(shown, net.view_px)))]
+        for net in teachers
+        for shown in (crops, crops.flip(2))
+    ]
+    return [torch.stack(head).mean(dim=0) for head in zip(*answers, strict=True)]
 
 
 def validation_batches(data: CropDataset, settings: TrainSettings) -> CropBatches:

@@ -1,0 +1,171 @@
+"""Files that appear whole or not at all, and errors of the disk that say what to do."""
+
+import errno
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+from mien.errors import OutputError
+
+
+def write_whole(path: str | Path, content: bytes | str) -> Path:
+    """Write a file so that other programs see the old content or all of the new, never a part.
+
+    Args:
+        path: The file; missing folders are made.
+        content: Bytes, or text that is written as UTF-8.
+
+    Returns:
+        The path.
+
+    Raises:
+        OutputError: Nothing can be written there.
+    """
+    part = PartFile(Path(path))
+    with part.guarded() as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+    part.commit()
+    return Path(path)
+
+
+@contextmanager
+def whole_or_nothing(path: Path) -> Iterator[Path]:
+    """Yield a temporary name beside `path` and move what was written there to `path` when all went well.
+
+    Args:
+        path: A file, replaced if it exists, or a folder, which must not exist yet or be empty.
+
+    Raises:
+        OutputError: The place cannot be written to.
+    """
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with explained(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield part
+            part.replace(path)
+    finally:
+        if part.is_dir():
+            shutil.rmtree(part, ignore_errors=True)
+        else:
+            with suppress(OSError):
+                part.unlink()
+
+
+class PartFile:
+    """A file that grows under a hidden name and takes its own name at the end, replacing an older one."""
+
+    def __init__(self, path: Path) -> None:
+        """Choose the names; nothing is on the disk yet.
+
+        Args:
+            path: The file's own name. A link is followed.
+        """
+        self.path = Path(os.path.realpath(path))
+        self._part = self.path.with_name(f".mien-{secrets.token_hex(6)}.part")
+        self._file: IO[bytes] | None = None
+
+    def start(self) -> IO[bytes]:
+        """Make missing folders and the file, and return it, open.
+
+        Raises:
+            OutputError: Nothing can be written there.
+        """
+        try:
+            with explained(self.path):
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                self._check_replaceable()
+                self._file = self._part.open("xb")
+                return self._file
+        except BaseException:
+            self.discard()
+            raise
+
+    def _check_replaceable(self) -> None:
+        if not self.path.exists():
+            return
+        if not self.path.is_file():
+            raise OutputError(f"cannot write {self.path}: it is not a file; give the name of one, or a folder as name/")
+        if not os.access(self.path, os.W_OK):
+            raise PermissionError(errno.EACCES, "write-protected")
+
+    @contextmanager
+    def guarded(self) -> Iterator[IO[bytes]]:
+        """Give the open file; where writing fails, remove it and say why. Ctrl-C in between leaves no half a row.
+
+        Raises:
+            OutputError: The disk is full, or the like.
+        """
+        file = self._file or self.start()
+        whole = file.tell()
+        try:
+            with explained(self.path):
+                yield file
+        except OutputError:
+            self.discard()
+            raise
+        except BaseException:
+            with explained(self.path):
+                file.seek(whole)
+                file.truncate()
+            raise
+
+    def commit(self) -> None:
+        """Give the file its own name.
+
+        Raises:
+            OutputError: The last bytes cannot be written.
+        """
+        try:
+            with explained(self.path):
+                if self._file:
+                    self._file.close()
+                self._part.replace(self.path)
+        except BaseException:
+            self.discard()
+            raise
+
+    def discard(self) -> None:
+        """Remove the unfinished file, if it is there."""
+        with suppress(OSError):  # what is still buffered has no room either
+            if self._file:
+                self._file.close()
+        with suppress(OSError):
+            self._part.unlink(missing_ok=True)
+
+
+ADVICE = {
+    errno.ENOSPC: "the disk is full; free some space or write to another disk",
+    errno.EDQUOT: "the disk quota is used up; free some space or write to another disk",
+    errno.EFBIG: "the file grows larger than this disk or account allows; write to another disk or in parts",
+    errno.EACCES: "no permission; give another folder or change the permissions",
+    errno.EPERM: "no permission; give another folder or change the permissions",
+    errno.EROFS: "the disk is read-only; give a folder on another one",
+    errno.EISDIR: "it is a folder; give the name of a file",
+    errno.ENOTDIR: "part of the path is a file, not a folder; give another path",
+    errno.EEXIST: "part of the path is a file, not a folder; give another path",
+    errno.ENAMETOOLONG: "the name is too long; give a shorter one",
+}
+
+
+@contextmanager
+def explained(where: str | Path) -> Iterator[None]:
+    """Turn the errors of the operating system into an `OutputError` that names the file and what to do.
+
+    Args:
+        where: The file, or a name for it.
+
+    Raises:
+        OutputError: Instead of any `OSError` but a closed pipe.
+    """
+    try:
+        yield
+    except (OutputError, BrokenPipeError):
+        raise
+    except OSError as error:
+        why = ADVICE.get(error.errno or 0) or f"{error.strerror or error}; check the path and the disk"
+        raise OutputError(f"cannot write {where}: {why}") from error
