@@ -280,6 +280,28 @@ def mien_s(heads: tuple[LabelSet, ...] = TWO_HEADS) -> MultiHeadNet:
     return MultiHeadNet(trunk, 128, heads=heads, view_px=44, dropout=0.1)
 
 
+def mien_s2(heads: tuple[LabelSet, ...] = TWO_HEADS) -> MultiHeadNet:
+    """`mien_s` with 32-96-192 channels, about 1.0 M parameters: as fast in eight bits as `mien_s` is in single precision.
+
+    Args:
+        heads: One label set per head.
+
+    Returns:
+        The network with fresh weights; run on central 44x44 views.
+    """
+    trunk = nn.Sequential(
+        ConvUnit(1, 32, stride=2),
+        ConvUnit(32, 32),
+        nn.MaxPool2d(2),
+        ConvUnit(32, 96),
+        ResidualBlock(96, attention=False),
+        nn.MaxPool2d(2),
+        ConvUnit(96, 192),
+        ResidualBlock(192, attention=False),
+    )
+    return MultiHeadNet(trunk, 192, heads=heads, view_px=44, dropout=0.1)
+
+
 class TutorialNet(ExpressionNet):
     """A trunk that flattens, and one linear head per label set; starts and normalises as Keras does.
 
@@ -525,6 +547,7 @@ NETS: dict[str, Callable[..., ExpressionNet]] = {
     "mien-b": mien_b,
     "mien-b2": mien_b2,
     "mien-s": mien_s,
+    "mien-s2": mien_s2,
     "tutorial-two-dense": tutorial_two_dense,
     "tutorial-one-dense": tutorial_one_dense,
     "wide-5000": wide_cnn,
