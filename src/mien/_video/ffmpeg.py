@@ -1,0 +1,519 @@
+"""Films through FFmpeg (PyAV): time, order and number of frames, rotation, damage."""
+
+import heapq
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mien._video.shots import Problems, Shot, VideoInfo, broken_off
+from mien.errors import SourceError, require_extra
+
+if TYPE_CHECKING:
+    from av import Packet, VideoFrame, VideoStream
+    from av.container import InputContainer
+
+MAX_THREADS = 8  # of a decoder; each holds a frame
+MAX_DEMUX_ERRORS = 100  # in a row
+DAMAGE_TOLERANCE_S, DAMAGE_TOLERANCE = 0.5, 0.01  # how much of the promised length may be missing
+SEEK_EARLY_S = (0, 2, 10)  # a container without an index leads only near the place asked for
+NO_FILMS = ("tty", "bin", "xbin", "adf", "idf")  # FFmpeg paints text files as pictures of a terminal
+TURNS = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where FFmpeg finds a film.
+
+    Attributes:
+        url: What FFmpeg opens.
+        name: What people read; holds no password.
+        format: FFmpeg's name of the format, or None to find out.
+        options: Options of format and protocol.
+        timeout_s: Seconds to wait for opening and for each packet, or None for as long as it takes.
+        threads: Decoder threads; None takes one more than there are cores, at most `MAX_THREADS`.
+        low_delay: Whether each frame must come out at once, which leaves out decoding several at a time.
+    """
+
+    url: str
+    name: str
+    format: str | None = None
+    options: tuple[tuple[str, str], ...] = ()
+    timeout_s: float | None = None
+    threads: int | None = None
+    low_delay: bool = False
+
+
+# Opening --------------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def opened(address: Address) -> Iterator[tuple["InputContainer", "VideoStream"]]:
+    """Open a film and its video stream.
+
+    Args:
+        address: Where it is.
+
+    Raises:
+        SourceError: There is no video.
+        MissingExtraError: PyAV is not installed.
+    """
+    av = require_extra("video", "av")
+    try:
+        container = av.open(
+            address.url,
+            format=address.format,
+            options=dict(address.options),
+            timeout=address.timeout_s,
+            metadata_errors="replace",
+        )
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise _no_film(address.name, error) from None  # FFmpeg's own message holds the URL with its password
+    with container:
+        stream = _video_stream(container, address.name)
+        stream.codec_context.thread_type = "SLICE" if address.low_delay else "AUTO"
+        stream.codec_context.thread_count = address.threads or min((os.cpu_count() or 1) + 1, MAX_THREADS)
+        yield container, stream
+
+
+def _no_film(name: str, error: Exception) -> SourceError:
+    av = require_extra("video", "av")
+    if isinstance(error, av.error.EOFError):
+        return SourceError(f"{name} holds no frame; copy or record it again")
+    if isinstance(error, av.error.InvalidDataError):
+        return SourceError(f"{name} is not a film that FFmpeg can read, or is cut off before its index; check the file")
+    if isinstance(error, av.error.ExitError):
+        return SourceError(f"{name} does not answer in time; check the address and that it is switched on")
+    return SourceError(f"{name} cannot be opened: {reason(error)}; check the name and its permissions")
+
+
+def reason(error: Exception) -> str:
+    """Return what FFmpeg says, without the address, which may hold a password.
+
+    Args:
+        error: From PyAV.
+    """
+    said = getattr(error, "strerror", None) or type(error).__name__
+    return f"{said[:1].lower()}{said[1:]}"
+
+
+def _video_stream(container: "InputContainer", name: str) -> "VideoStream":
+    kind = container.format.name
+    if kind.endswith("_pipe") or kind == "image2":
+        raise SourceError(f"{name} is a picture, not a film; read it with read_image()")
+    if kind in NO_FILMS:
+        raise SourceError(f"{name} is a text file, not a film; name another")
+    cover = require_extra("video", "av.stream").Disposition.attached_pic
+    films = [stream for stream in container.streams.video if not stream.disposition & cover]
+    if not films:
+        raise SourceError(f"{name} holds {_contents(container)} but no film; name a file with pictures")
+    playable = [stream for stream in films if stream.codec_context is not None]
+    if not playable:
+        raise SourceError(f"{name} has a video codec that this FFmpeg cannot decode; convert it to H.264")
+    best = container.streams.best("video")
+    return best if best in playable else playable[0]
+
+
+def _contents(container: "InputContainer") -> str:
+    return "sound" if container.streams.audio else "data"
+
+
+# Reading --------------------------------------------------------------------------------------------------------------
+
+
+class FFmpegReader:
+    """Any container and codec that FFmpeg knows."""
+
+    def __init__(self, address: Address, problems: Problems) -> None:
+        """Open the film, decode its first frame and close it again.
+
+        Args:
+            address: Where it is.
+            problems: Takes the warnings.
+
+        Raises:
+            SourceError: There is no video, or no frame in it.
+        """
+        self._address = address
+        self._problems = problems
+        self.info = self._probe()
+
+    def _probe(self) -> VideoInfo:
+        with opened(self._address) as (container, stream):
+            frame = next(_Pass(container, stream, self._address.name, Problems()).decoded(), None)
+            if frame is None:
+                raise SourceError(f"{self._address.name} holds no frame that can be decoded; check the file")
+            return describe(container, stream, frame, self._address.name)
+
+    def shots(self, start_s: float) -> Iterator[Shot]:
+        """Yield the frames in the order of their time, from the last key frame before `start_s` on.
+
+        Args:
+            start_s: Frames before this time are of no interest, but for the last one of them.
+
+        Raises:
+            SourceError: The film breaks off; all that it holds came before.
+        """
+        with self._pass_from(start_s, self._address) as film:
+            yield from film.shots()
+            missing, last = film.missing(), film.last_before_gap()
+        if last is not None:
+            with self._pass_from(last.since_start_s, replace(self._address, threads=1)) as film:
+                yield from film.shots(after=last.pts)
+        if missing:
+            raise broken_off(self._address.name, film.last_s, missing)
+
+    @contextmanager
+    def _pass_from(self, start_s: float, address: Address) -> Iterator["_Pass"]:
+        key = self._key_frame_before(start_s) if start_s > 0 else None
+        if key is not None:
+            with opened(address) as (container, stream):
+                film = _Pass(container, stream, address.name, self._problems)
+                if film.jump(key):
+                    yield film
+                    return
+        with opened(address) as (container, stream):
+            yield _Pass(container, stream, address.name, self._problems)
+
+    def _key_frame_before(self, start_s: float) -> "_KeyFrame | None":
+        """Read, but do not decode, the film up to a time; return None where its packets carry no times."""
+        with opened(self._address) as (container, stream):
+            key, number, skipped, origin = None, 0, 0, _origin(container, stream)
+            for packet in _Pass(container, stream, self._address.name, Problems()).packets():
+                if packet.stream is not stream or not packet.size:
+                    continue
+                if packet.is_discard:
+                    skipped += 1
+                    continue
+                if packet.pts is None:
+                    return None
+                origin = origin if origin is not None else packet.pts
+                limit = origin + start_s / float(stream.time_base or 1)
+                if packet.dts is not None and packet.dts >= limit:  # Matroska's first packets may have none
+                    break
+                if packet.is_keyframe and packet.pts < limit:
+                    key = _KeyFrame(number, number + skipped, packet.pts, origin)
+                number += 1
+            return key if key and key.number else None
+
+
+def describe(container: "InputContainer", stream: "VideoStream", frame: "VideoFrame", name: str) -> VideoInfo:
+    """Return what is known of an open film.
+
+    Args:
+        container: The open film.
+        stream: Its video stream.
+        frame: Its first frame.
+        name: Its name for people.
+    """
+    turn = _turn(frame)
+    width, height = (frame.height, frame.width) if turn in (90, 270) else (frame.width, frame.height)
+    duration_s, fps = _duration_s(container, stream), _fps(stream)
+    frames = _shown(stream) or (round(duration_s * fps) if duration_s and fps else None)
+    if container.format.name == "gif" and frames == 1:
+        raise SourceError(f"{name} is a picture, not a film; read it with read_image()")
+    codec = stream.codec_context.name
+    return VideoInfo(name, width, height, duration_s, frames, fps, codec, turn, bool(container.streams.audio))
+
+
+def _shown(stream: "VideoStream") -> int:
+    """Return how many frames the index lists, less those that the edit list of an MP4 leaves out; 0 if unknown."""
+    if stream.frames and len(stream.index_entries) == stream.frames:
+        return sum(not entry.is_discard for entry in stream.index_entries)
+    return stream.frames
+
+
+def _fps(stream: "VideoStream") -> float | None:
+    rate = stream.average_rate or stream.guessed_rate
+    return float(rate) if rate else None
+
+
+def _duration_s(container: "InputContainer", stream: "VideoStream") -> float | None:
+    if container.duration is None or container.duration <= 0:
+        return None
+    seconds = container.duration / 1e6
+    if container.format.name.startswith("matroska"):  # counts from time 0, not from the first frame
+        seconds -= (container.start_time or 0) / 1e6
+    return seconds if seconds > 0 else None
+
+
+def _origin(container: "InputContainer", stream: "VideoStream") -> int | None:
+    """Return the start of the film in the stream's units; None where only the first frame tells."""
+    if container.start_time is None or not stream.time_base:
+        return None
+    return round(Fraction(container.start_time, 1_000_000) / stream.time_base)
+
+
+def _turn(frame: "VideoFrame") -> int:
+    return round(-frame.rotation / 90) * 90 % 360
+
+
+@dataclass(frozen=True)
+class _KeyFrame:
+    number: int  # frames before it
+    packets: int  # packets before it, those that the edit list leaves out as well
+    pts: int
+    origin: int
+
+
+@dataclass(frozen=True)
+class _Last:
+    pts: int
+    since_start_s: float
+
+
+class _Pass:
+    """One reading of an open film."""
+
+    def __init__(self, container: "InputContainer", stream: "VideoStream", name: str, problems: Problems) -> None:
+        self._container, self._stream, self._name, self._problems = container, stream, name, problems
+        self._count = _Count()
+        self._clock = _Clock(stream, _origin(container, stream))
+        self._to_rgb = RgbConverter()
+        self._promised = len(stream.index_entries) if container.format.name.startswith("mov") else 0
+        self.last_s: float | None = None
+        self._last_pts: int | None = None
+        self._after: int | None = None
+        self._seen = 0
+        self._end_s = 0.0
+        self._cut = False
+        self._queue: list[Packet[Any]] = []
+        self._input: Iterator[Packet[Any]] | None = None
+
+    def jump(self, key: _KeyFrame) -> bool:
+        """Go to a key frame; return False where the container does not lead there."""
+        av = require_extra("video", "av")
+        for early_s in SEEK_EARLY_S:
+            try:
+                self._container.seek(key.pts - round(early_s / (self._stream.time_base or 1)), stream=self._stream)
+                if self._comes_to(key):
+                    self._count, self._clock.origin, self._seen = _Count(key.number), key.origin, key.packets
+                    return True
+            except av.FFmpegError:
+                return False
+        return False
+
+    def _comes_to(self, key: _KeyFrame) -> bool:
+        """Pass over packets until the one of the key frame is next; return False if it was before."""
+        self._input = self.packets()
+        for packet in self._input:
+            if packet.stream is self._stream and packet.pts == key.pts:
+                self._queue = [packet]
+                return True
+            if packet.stream is self._stream and (packet.dts is None or packet.dts > key.pts):
+                return False
+        return False
+
+    def shots(self, after: int | None = None) -> Iterator[Shot]:
+        """Yield all frames, or those after a time in the stream's units."""
+        self._after = after
+        for frame in self.decoded():
+            self._last_pts = frame.pts
+            index, self.last_s = self._count.number_of(frame.pts), self._clock.time_of(frame.pts)
+            if after is None or frame.pts is None or frame.pts > after:
+                yield Shot(index, self.last_s, self._to_rgb.later(frame))
+
+    def last_before_gap(self) -> _Last | None:
+        """Return the last frame, if the packets after it gave none.
+
+        Decoder threads give up at the end of a film when the last frames they work on hold a damaged one.
+        """
+        if self._stream.codec_context.thread_count == 1 or self._clock.shifted or self._last_pts is None:
+            return None
+        if not self._count.has_more_after(self._last_pts):
+            return None
+        return _Last(self._last_pts, self._seconds(self._last_pts))
+
+    def decoded(self) -> Iterator["VideoFrame"]:
+        """Yield the frames of all packets; a packet that cannot be decoded is a problem, not the end."""
+        av = require_extra("video", "av")
+        packets = self._input or self.packets()
+        while True:
+            packet = self._queue.pop(0) if self._queue else next(packets, None)
+            if packet is None:
+                return
+            self._watch(packet)
+            if packet.stream is not self._stream:
+                continue
+            try:
+                frames = self._stream.decode(packet if packet.size else None)
+            except av.FFmpegError as error:
+                self._note(packet, reason(error))
+                continue
+            for frame in frames:
+                if frame.is_corrupt:
+                    self._problems.note(f"{self._name}: the picture is damaged at {self._seconds(frame.pts):.2f} s")
+                yield frame
+
+    def packets(self) -> Iterator["Packet[Any]"]:
+        """Yield the packets of all streams; damage between them is a problem, not the end."""
+        av = require_extra("video", "av")
+        for _ in range(MAX_DEMUX_ERRORS):
+            try:
+                yield from self._container.demux()
+                return
+            except av.error.InvalidDataError as error:
+                self._problems.note(f"{self._name}: damaged after {self._end_s:.2f} s ({reason(error)})")
+            except (av.FFmpegError, OSError) as error:
+                self._cut = True
+                self._problems.note(f"{self._name}: cannot be read after {self._end_s:.2f} s ({reason(error)})")
+                return
+        self._cut = True
+
+    def _watch(self, packet: "Packet[Any]") -> None:
+        """Keep count of what came, to know at the end whether the film is whole."""
+        if not packet.size:
+            return
+        if packet.pts is not None and packet.time_base:
+            self._end_s = max(self._end_s, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+        self._cut = packet.is_corrupt
+        if packet.stream is self._stream:
+            self._seen += 1
+            if not packet.is_discard:
+                self._count.expect(packet.pts)
+
+    def missing(self) -> str | None:
+        """Return what is missing at the end of a film that is cut off, or None."""
+        if self._promised > self._seen:
+            return f"{self._promised - self._seen} of {self._promised} frames are missing"
+        promised_s = (self._container.duration or 0) / 1e6
+        if self._end_s + DAMAGE_TOLERANCE_S + DAMAGE_TOLERANCE * promised_s < promised_s:
+            return f"it should be {promised_s:.2f} s long"
+        return "its last part is cut" if self._cut else None
+
+    def _note(self, packet: "Packet[Any]", why: str) -> None:
+        if self._after is not None and packet.pts is not None and packet.pts <= self._after:
+            return
+        where = "near the end" if packet.pts is None else f"near {self._seconds(packet.pts):.2f} s"
+        self._problems.note(f"{self._name}: a frame {where} cannot be decoded ({why})")
+
+    def _seconds(self, pts: int | None) -> float:
+        return 0.0 if pts is None else float((pts - (self._clock.origin or 0)) * (self._stream.time_base or 1))
+
+
+class _Count:
+    """Numbers frames by how many packets come before them in time, so that a lost frame leaves a gap.
+
+    Whether reading starts at the beginning or at a key frame, and whether frames come out late or in another order than
+    their packets, a frame gets the same number.
+    """
+
+    def __init__(self, first: int = 0) -> None:
+        self._waiting: list[int] = []
+        self._passed = self._next = first
+
+    def expect(self, pts: int | None) -> None:
+        """Count a packet."""
+        if pts is not None:
+            heapq.heappush(self._waiting, pts)
+
+    def number_of(self, pts: int | None) -> int:
+        """Return the number of a decoded frame; numbers only grow."""
+        if pts is not None:
+            self._pass_before(pts)
+        number = max(self._next, self._passed)
+        if self._waiting and self._waiting[0] == pts:
+            heapq.heappop(self._waiting)
+            self._passed += 1
+        self._next = number + 1
+        return number
+
+    def has_more_after(self, pts: int) -> bool:
+        """Whether packets after a frame have given none."""
+        self._pass_before(pts)
+        return bool(self._waiting)
+
+    def _pass_before(self, pts: int) -> None:
+        while self._waiting and self._waiting[0] < pts:
+            heapq.heappop(self._waiting)
+            self._passed += 1
+
+
+class _Clock:
+    """Seconds since the start of the film; never runs backwards."""
+
+    def __init__(self, stream: "VideoStream", origin: int | None) -> None:
+        self.origin = origin
+        self._unit_s = float(stream.time_base or 1)
+        self._usual_s = 1 / (_fps(stream) or 25.0)
+        self._last_s: float | None = None
+        self._shift_s = 0.0
+
+    @property
+    def shifted(self) -> bool:
+        """Whether the timestamps started again in the middle."""
+        return self._shift_s != 0
+
+    def time_of(self, pts: int | None) -> float:
+        """Return the time of a frame; one without a timestamp follows the last at the usual distance."""
+        expected = 0.0 if self._last_s is None else self._last_s + self._usual_s
+        if pts is None:
+            self._last_s = expected
+            return expected
+        if self.origin is None:
+            self.origin = pts
+        time_s = (pts - self.origin) * self._unit_s + self._shift_s
+        if self._last_s is not None and time_s < self._last_s:  # recordings that were joined start again at 0
+            self._shift_s += expected - time_s
+            time_s = expected
+        self._last_s = time_s
+        return time_s
+
+
+# Pictures -------------------------------------------------------------------------------------------------------------
+
+
+class RgbConverter:
+    """Turns decoded frames into upright RGB pictures. For one thread at a time."""
+
+    def __init__(self) -> None:
+        """Keep one converter for the whole film: making one, with its threads, takes longer than using it."""
+        self._convert: Any = require_extra("video", "av.video.reformatter").VideoReformatter()
+
+    def later(self, frame: "VideoFrame") -> Callable[[], NDArray[np.uint8]]:
+        """Return a function that gives the picture of a frame.
+
+        Args:
+            frame: From the decoder.
+        """
+        return lambda: self.rgb(frame)
+
+    def rgb(self, frame: "VideoFrame") -> NDArray[np.uint8]:
+        """Return the upright picture, (H, W, 3) uint8 RGB; what is transparent shows white.
+
+        Args:
+            frame: From the decoder.
+        """
+        image = over_white(self._array(frame, "rgba")) if _has_alpha(frame) else self._array(frame, "rgb24")
+        turn = _turn(frame)
+        return np.ascontiguousarray(cv2.rotate(image, TURNS[turn]) if turn else image, dtype=np.uint8)
+
+    def _array(self, frame: "VideoFrame", kind: str) -> NDArray[np.uint8]:
+        array: NDArray[np.uint8] = self._convert.reformat(frame, format=kind, threads=1).to_ndarray()
+        return array
+
+
+def _has_alpha(frame: "VideoFrame") -> bool:
+    return frame.format.name in ("rgba", "bgra", "argb", "abgr", "yuva420p", "yuva444p", "ya8", "pal8", "gbrap")
+
+
+def over_white(rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Lay a picture with transparency on white.
+
+    Args:
+        rgba: (H, W, 4) uint8.
+
+    Returns:
+        (H, W, 3) uint8.
+    """
+    alpha = rgba[..., 3:].astype(np.uint16)
+    if alpha.min() == 255:
+        return np.ascontiguousarray(rgba[..., :3])
+    mixed = (rgba[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255
+    return mixed.astype(np.uint8)

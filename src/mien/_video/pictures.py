@@ -1,0 +1,224 @@
+"""Films made of pictures: files in a row, animated WebP."""
+
+import re
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mien._decode import decode_image
+from mien._video.ffmpeg import over_white
+from mien._video.shots import Problems, Shot, VideoInfo, broken_off
+from mien.errors import InputError, SourceError
+
+UNSAID_DURATION_S = 0.1  # of a WebP frame that gives none; browsers take the same
+NUMBER = re.compile(r"%0?(\d*)d")
+
+
+# Files in a row -------------------------------------------------------------------------------------------------------
+
+
+def numbered_files(pattern: Path) -> list[Path]:
+    """Return the files that a pattern like `frame%04d.png` stands for, by their number.
+
+    Args:
+        pattern: A path with one `%d` or `%04d` in its last part.
+
+    Raises:
+        SourceError: There is none.
+    """
+    before, after = NUMBER.split(pattern.name)[0], NUMBER.split(pattern.name)[-1]
+    wanted = re.compile(re.escape(before) + r"(\d+)" + re.escape(after))
+    try:
+        found = [(wanted.fullmatch(path.name), path) for path in pattern.parent.iterdir()]
+    except OSError:
+        found = []
+    files = sorted((int(match[1]), path) for match, path in found if match)
+    if not files:
+        raise SourceError(f"{pattern} matches no file; check the folder and the name before the number")
+    return [path for _, path in files]
+
+
+class PicturesReader:
+    """Picture files as the frames of a film with a constant rate."""
+
+    def __init__(self, files: list[Path], name: str, fps: float, problems: Problems) -> None:
+        """Read the first picture.
+
+        Args:
+            files: In their order; at least one.
+            name: Of the film, for people.
+            fps: Frames per second.
+            problems: Takes a warning for each picture that cannot be read.
+
+        Raises:
+            SourceError: None of the pictures can be read.
+        """
+        self._files, self._fps, self._problems = files, fps, problems
+        image = next(self._readable(files), None)
+        if image is None:
+            raise SourceError(f"{name}: none of its {len(files)} pictures can be read; check the files")
+        codec = files[0].suffix.lower().lstrip(".") or "pictures"
+        self.info = VideoInfo(name, image.shape[1], image.shape[0], len(files) / fps, len(files), fps, codec)
+
+    @staticmethod
+    def _readable(files: list[Path]) -> Iterator[NDArray[np.uint8]]:
+        for path in files:
+            try:
+                yield _read_picture(path)
+            except InputError:
+                continue
+
+    def shots(self, start_s: float) -> Iterator[Shot]:
+        """Yield the pictures.
+
+        Args:
+            start_s: Pictures before this time are not read, but for the last one of them.
+        """
+        first = max(0, int(start_s * self._fps) - 1)
+        for index, path in enumerate(self._files[first:], first):
+            try:
+                image = _read_picture(path)
+            except InputError as error:
+                self._problems.note(str(error))
+                continue
+            yield Shot(index, index / self._fps, partial(_same, image))
+
+
+def _read_picture(path: Path) -> NDArray[np.uint8]:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise SourceError(f"{path} cannot be read: {error.strerror}; check its permissions") from error
+    return decode_image(data, name=str(path))
+
+
+def _same(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return image
+
+
+# Animated WebP --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One frame of an animated WebP: a picture that covers part of the canvas."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+    duration_s: float
+    blends: bool
+    clears: bool
+    chunks: bytes
+
+
+class WebPReader:
+    """Animated WebP, which FFmpeg does not decode: each frame is unpacked into a WebP picture of its own."""
+
+    def __init__(self, data: bytes, name: str, problems: Problems) -> None:
+        """Read the table of contents.
+
+        Args:
+            data: The file.
+            name: Of the film, for people.
+            problems: Takes a warning for each frame that cannot be decoded.
+
+        Raises:
+            SourceError: It is damaged or a still picture.
+        """
+        if not is_animated_webp(data):
+            raise SourceError(f"{name} is a picture, not a film; read it with read_image()")
+        self._name, self._problems = name, problems
+        self._width, self._height = (int.from_bytes(data[at : at + 3], "little") + 1 for at in (24, 27))
+        self._parts = list(_parts(data))
+        self._whole = len(data) >= int.from_bytes(data[4:8], "little") + 8
+        if not self._parts:
+            raise SourceError(f"{name} holds no frame that can be decoded; check the file")
+        count, length_s = len(self._parts), sum(part.duration_s for part in self._parts)
+        self.info = VideoInfo(name, self._width, self._height, length_s, count, count / length_s, "webp")
+
+    def shots(self, start_s: float) -> Iterator[Shot]:
+        """Yield all frames; `start_s` saves nothing, because each frame is drawn over the last.
+
+        Args:
+            start_s: Frames before this time are of no interest.
+
+        Raises:
+            SourceError: The file is cut off; all that it holds came before.
+        """
+        canvas = np.full((self._height, self._width, 3), 255, np.uint8)
+        time_s = 0.0
+        for index, part in enumerate(self._parts):
+            if self._draw(canvas, part, time_s):
+                yield Shot(index, time_s, partial(_same, canvas.copy()))
+            if part.clears:
+                canvas[part.y : part.y + part.height, part.x : part.x + part.width] = 255
+            time_s += part.duration_s
+        if not self._whole:
+            raise broken_off(self._name, time_s, "its last part is cut")
+
+    def _draw(self, canvas: NDArray[np.uint8], part: _Part, time_s: float) -> bool:
+        place = canvas[part.y : part.y + part.height, part.x : part.x + part.width]
+        image = cv2.imdecode(np.frombuffer(_as_still(part), np.uint8), cv2.IMREAD_UNCHANGED)
+        if image is None or image.shape[:2] != place.shape[:2]:
+            self._problems.note(f"{self._name}: a frame at {time_s:.2f} s cannot be decoded")
+            return False
+        if image.shape[2] == 3:
+            place[:] = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+            return True
+        rgba = cv2.cvtColor(image, cv2.COLOR_BGRA2RGBA).astype(np.uint8)
+        place[:] = _over(rgba, place) if part.blends else over_white(rgba)
+        return True
+
+
+def is_animated_webp(head: bytes) -> bool:
+    """Whether a file starts as an animated WebP does.
+
+    Args:
+        head: At least its first 30 bytes.
+    """
+    return len(head) >= 30 and head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8X" and bool(head[20] & 2)
+
+
+def _parts(data: bytes) -> Iterator[_Part]:
+    """Yield the complete frames (https://developers.google.com/speed/webp/docs/riff_container)."""
+    for kind, body in _chunks(data, 12):
+        if kind == b"ANMF" and len(body) > 16:
+            x, y, width, height, milliseconds = (int.from_bytes(body[at : at + 3], "little") for at in range(0, 15, 3))
+            seconds = milliseconds / 1000 or UNSAID_DURATION_S
+            blends, clears = not body[15] & 2, bool(body[15] & 1)
+            yield _Part(2 * x, 2 * y, width + 1, height + 1, seconds, blends, clears, body[16:])
+
+
+def _chunks(data: bytes, at: int) -> Iterator[tuple[bytes, bytes]]:
+    """Yield kind and content of each complete RIFF chunk."""
+    while at + 8 <= len(data):
+        kind, size = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")
+        if at + 8 + size > len(data):
+            return
+        yield kind, data[at + 8 : at + 8 + size]
+        at += 8 + size + size % 2
+
+
+def _as_still(part: _Part) -> bytes:
+    """Return a frame as a WebP file; one with an alpha channel beside its picture needs the extended header."""
+    kinds = [kind for kind, _ in _chunks(part.chunks, 0)]
+    size = chain.from_iterable((v - 1).to_bytes(3, "little") for v in (part.width, part.height))
+    head = b"VP8X" + struct.pack("<IB3x", 10, 0x10) + bytes(size) if b"ALPH" in kinds else b""
+    body = b"WEBP" + head + part.chunks
+    return b"RIFF" + len(body).to_bytes(4, "little") + body
+
+
+def _over(rgba: NDArray[np.uint8], below: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return (H, W, 3) uint8: a picture with transparency on another."""
+    alpha = rgba[..., 3:].astype(np.uint16)
+    mixed = (rgba[..., :3] * alpha + below * (255 - alpha) + 127) // 255
+    return mixed.astype(np.uint8)

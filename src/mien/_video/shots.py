@@ -1,0 +1,106 @@
+"""What every reader of films gives: `VideoInfo` at once, then one `Shot` after another."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.errors import SourceError
+
+MAX_PROBLEMS = 100
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What is known of a film before its frames are read.
+
+    Attributes:
+        source: Its name for people, as in `Frame.source`.
+        width: Width of the upright frames, pixels.
+        height: Height of the upright frames, pixels.
+        duration_s: Length in seconds, or None where the container does not say.
+        frames: About how many frames there will be, or None.
+        fps: Frames per second on average, or None.
+        codec: FFmpeg's name of the video codec.
+        rotation_deg: Clockwise turn that the metadata ask for, and that the frames have had: 0, 90, 180 or 270.
+        has_audio: Whether there is sound, too.
+    """
+
+    source: str
+    width: int
+    height: int
+    duration_s: float | None
+    frames: int | None
+    fps: float | None
+    codec: str
+    rotation_deg: int = 0
+    has_audio: bool = False
+
+
+@dataclass(frozen=True)
+class Shot:
+    """A frame that has not been turned into RGB yet, so that skipping it costs little.
+
+    Attributes:
+        index: Number of the frame within its film, from 0.
+        time_s: Time since the start of the film, seconds.
+        rgb: Gives the upright picture, (H, W, 3) uint8 RGB.
+    """
+
+    index: int
+    time_s: float
+    rgb: Callable[[], NDArray[np.uint8]]
+
+
+class FilmReader(Protocol):
+    """Reads one film, any number of times."""
+
+    info: VideoInfo
+
+    def shots(self, start_s: float) -> Iterator[Shot]:
+        """Yield the frames in the order of their time.
+
+        Args:
+            start_s: Frames before this time are of no interest, but for the last one of them.
+
+        Raises:
+            SourceError: The film breaks off; all that it holds came before.
+        """
+        ...
+
+
+class Problems:
+    """Warnings about a film, in a list that stays short however broken the film is."""
+
+    def __init__(self) -> None:
+        """Start with none."""
+        self.messages: list[str] = []
+        self.count = 0
+
+    def note(self, message: str) -> None:
+        """Add a warning; beyond `MAX_PROBLEMS` they are only counted.
+
+        Args:
+            message: One sentence for people.
+        """
+        self.count += 1
+        if self.count <= MAX_PROBLEMS:
+            self.messages.append(message)
+        elif self.count == MAX_PROBLEMS + 1:
+            self.messages.append("further problems are not listed")
+
+
+def broken_off(name: str, time_s: float | None, why: str) -> SourceError:
+    """Return the error for a film that ends before its end.
+
+    Args:
+        name: The film.
+        time_s: Time of the last frame, or None where there was none.
+        why: What is missing.
+    """
+    at = "before its first frame" if time_s is None else f"after {time_s:.2f} s"
+    return SourceError(
+        f"{name} breaks off {at}: {why}; the frames until there are good, copy the file again for the rest"
+    )

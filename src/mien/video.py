@@ -1,0 +1,303 @@
+"""A film → its frames in time order, upright, each with the time that the container gives it.
+
+    with Video("clip.mp4", VideoSettings(fps=10, start_s=60)) as video:
+        for frame in video:
+            ...
+    video.problems  # what was damaged
+
+Any container and codec of FFmpeg (PyAV) is read, and so are animated GIF and WebP and pictures in a row.
+"""
+
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mien._video.ffmpeg import Address, FFmpegReader
+from mien._video.pictures import NUMBER, PicturesReader, WebPReader, is_animated_webp, numbered_files
+from mien._video.shots import FilmReader, Problems, Shot, VideoInfo
+from mien.errors import InputError, SourceError
+from mien.faces import Frame
+from mien.sources import PICTURE_SUFFIXES
+
+__all__ = ["VIDEO_SUFFIXES", "Video", "VideoInfo", "VideoSettings", "is_video", "open_reader", "public_name", "scaled"]
+
+VIDEO_SUFFIXES = (
+    ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".m2v", ".ts", ".mts", ".m2ts", ".wmv", ".asf",
+    ".flv", ".f4v", ".3gp", ".3g2", ".ogv", ".mxf", ".vob", ".mjpg", ".mjpeg", ".y4m", ".apng", ".nut", ".dv", ".h264",
+    ".hevc", ".ivf", ".rm", ".rmvb", ".divx",
+)  # fmt: skip
+ANIMATED_SUFFIXES = (".gif", ".webp")  # of pictures that may move
+URL_TIMEOUT_S = 20.0
+SAME_TIME_S = 1e-6
+HEAD_BYTES = 64
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+
+
+@dataclass(frozen=True)
+class VideoSettings:
+    """Which frames of a film are wanted.
+
+    Attributes:
+        every: Take each n-th frame of the film: numbers 0, n, 2n…
+        fps: Take at most this many frames per second of film, chosen by their time; None for all.
+        start_s: Leave out what comes before this time, seconds.
+        end_s: Leave out what comes at this time or later; None for the end.
+        max_frames: Stop after so many frames; None for no limit.
+        threads: Decoder threads, each of which holds a frame; None takes one more than there are cores, at most 8.
+        picture_fps: Frames per second of pictures in a row, which carry no times.
+        name: What results call the film; None takes its path or address.
+    """
+
+    every: int = 1
+    fps: float | None = None
+    start_s: float = 0.0
+    end_s: float | None = None
+    max_frames: int | None = None
+    threads: int | None = None
+    picture_fps: float = 25.0
+    name: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        for name in ("every", "max_frames", "threads"):
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, int) or value < 1):
+                raise InputError(f"{name} must be a whole number of at least 1, got {value!r}")
+        for name in ("fps", "picture_fps", "start_s", "end_s"):
+            value = getattr(self, name)
+            if value is not None and not math.isfinite(value):
+                raise InputError(f"{name} must be a finite number, got {value}")
+        for name in ("fps", "picture_fps"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise InputError(f"{name} must be more than 0, got {value}")
+        if self.every > 1 and self.fps is not None:
+            raise InputError(f"give every or fps, not both; got every={self.every} and fps={self.fps}")
+        if self.start_s < 0:
+            raise InputError(f"start_s must be at least 0, got {self.start_s}")
+        if self.end_s is not None and self.end_s <= self.start_s:
+            raise InputError(f"end_s must be after start_s = {self.start_s}, got {self.end_s}")
+
+
+DEFAULTS = VideoSettings()
+
+
+def is_video(path: str | Path) -> bool:
+    """Whether a path names a film: by its suffix, and by its content where the suffix does not say.
+
+    An animated GIF or WebP is a film, a still one is not. A pattern like `frame%04d.png` is a film; `*.png` is not.
+
+    Args:
+        path: A path; one with a film's suffix counts whether it exists or not.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix in VIDEO_SUFFIXES:
+        return not path.is_dir()
+    if _is_pattern(path):
+        return True
+    if not path.is_file() or (suffix in PICTURE_SUFFIXES and suffix not in ANIMATED_SUFFIXES):
+        return False
+    try:
+        _open_file(path, DEFAULTS, Problems())
+    except InputError:
+        return False
+    return True
+
+
+class Video:
+    """The frames of a film. Iterating again starts again, until it is closed; memory stays flat for any length."""
+
+    def __init__(self, source: str | Path, settings: VideoSettings | None = None) -> None:
+        """Open a film and decode its first frame.
+
+        Args:
+            source: The path of a film; a pattern like `frame%04d.png` for pictures in a row; or a URL. Whoever takes
+                URLs from strangers must check them first: FFmpeg connects to any host.
+            settings: Which frames are wanted.
+
+        Raises:
+            SourceError: It is no film; the message names the file and what to do.
+            MissingExtraError: PyAV is not installed.
+        """
+        self.settings = settings or DEFAULTS
+        self._problems = Problems()
+        self._reader = open_reader(source, self._problems, self.settings)
+        self._closed = False
+        info = self._reader.info
+        self._size = (info.width, info.height)
+        self.info = replace(info, frames=_estimate(info, self.settings), source=self.settings.name or info.source)
+
+    def __enter__(self) -> Self:
+        """Return the film itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close it."""
+        self.close()
+
+    def close(self) -> None:
+        """End a running iteration at its next frame, and give no more; may be called from another thread."""
+        self._closed = True
+
+    @property
+    def problems(self) -> list[str]:
+        """Warnings about damage, at most a hundred, in the order they came up."""
+        return list(self._problems.messages)
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Yield the wanted frames in the order of their time.
+
+        `Frame.index` is the number of the frame in the whole film, `Frame.time_s` the time since the film's start, both
+        the same whatever the settings leave out. Frames that change their size are scaled to the size of the first.
+
+        Raises:
+            SourceError: The film breaks off; all frames that it holds came before.
+        """
+        for shot in _wanted(self._reader.shots(self.settings.start_s), self.settings):
+            if self._closed:
+                return
+            yield Frame(self._fitted(shot), self.info.source, shot.index, shot.time_s)
+
+    def _fitted(self, shot: Shot) -> NDArray[np.uint8]:
+        image = shot.rgb()
+        height, width = image.shape[:2]
+        if (width, height) == self._size:
+            return image
+        wanted = "x".join(map(str, self._size))
+        self._problems.note(f"{self.info.source}: scaled from {width}x{height} to {wanted} at {shot.time_s:.2f} s")
+        return scaled(image, self._size)
+
+
+def scaled(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Return a picture in another size, or itself if that is its size.
+
+    Args:
+        image: (H, W, 3) uint8.
+        size: (width, height), pixels.
+    """
+    if image.shape[1::-1] == size:
+        return image
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+# Which frames ---------------------------------------------------------------------------------------------------------
+
+
+def _wanted(shots: Iterator[Shot], settings: VideoSettings) -> Iterator[Shot]:
+    end_s = math.inf if settings.end_s is None else settings.end_s
+    left = math.inf if settings.max_frames is None else settings.max_frames
+    last_slot = -1
+    for shot in shots:
+        slot = _slot(shot, settings)
+        chosen, last_slot = slot > last_slot, max(slot, last_slot)
+        if shot.time_s >= end_s - SAME_TIME_S:
+            return
+        if shot.time_s < settings.start_s - SAME_TIME_S or not chosen:
+            continue
+        yield shot
+        left -= 1
+        if left <= 0:
+            return
+
+
+def _slot(shot: Shot, settings: VideoSettings) -> int:
+    """Return the number of the interval that a frame falls in; the first frame of each is taken."""
+    if settings.fps is not None:
+        return math.floor((shot.time_s + SAME_TIME_S) * settings.fps)
+    return shot.index if shot.index % settings.every == 0 else -1
+
+
+def _estimate(info: VideoInfo, settings: VideoSettings) -> int | None:
+    """Return about how many frames the settings leave."""
+    frames: float | None = info.frames
+    if frames is not None and info.duration_s:
+        end_s = min(settings.end_s or info.duration_s, info.duration_s)
+        share = max(0.0, end_s - settings.start_s) / info.duration_s
+        frames = math.ceil(frames * share / settings.every)
+        if settings.fps is not None:
+            frames = min(frames, math.ceil(info.duration_s * share * settings.fps))
+    if settings.max_frames is not None:
+        frames = settings.max_frames if frames is None else min(frames, settings.max_frames)
+    return None if frames is None else int(frames)
+
+
+# Opening --------------------------------------------------------------------------------------------------------------
+
+
+def public_name(source: str | Path) -> str:
+    """Return what results and messages may call a source: a URL loses its user, password and query.
+
+    Args:
+        source: A path or URL.
+    """
+    text = str(source)
+    if not _URL.match(text):
+        return text
+    scheme, rest = text.split("://", 1)
+    place, mark, _ = re.match(r"([^?#]*)([?#]?)(.*)", rest, re.DOTALL).groups()  # type: ignore[union-attr]
+    authority = re.split(r"[/\\]", place, maxsplit=1)[0]
+    return f"{scheme}://{authority.rpartition('@')[2]}{place[len(authority) :]}{mark and mark + '…'}"
+
+
+def open_reader(source: str | Path, problems: Problems, settings: VideoSettings = DEFAULTS) -> FilmReader:
+    """Return what reads a source, all of it.
+
+    Args:
+        source: As for `Video`.
+        problems: Takes the warnings.
+        settings: For threads and the rate of pictures in a row.
+
+    Raises:
+        SourceError: It is no film.
+    """
+    if isinstance(source, str) and _URL.match(source):
+        address = Address(source, public_name(source), timeout_s=URL_TIMEOUT_S, threads=settings.threads)
+        return FFmpegReader(address, problems)
+    path = Path(source).expanduser()
+    if _is_pattern(path):
+        return PicturesReader(numbered_files(path), str(source), settings.picture_fps, problems)
+    return _open_file(path, settings, problems)
+
+
+def _is_pattern(path: Path) -> bool:
+    return len(NUMBER.findall(path.name)) == 1 and not path.exists()
+
+
+def _open_file(path: Path, settings: VideoSettings, problems: Problems) -> FilmReader:
+    head = _head(path)
+    if is_animated_webp(head):
+        return WebPReader(path.read_bytes(), str(path), problems)
+    files_only = (("protocol_whitelist", "file,crypto,data"),)  # a play list must not reach into the network
+    address = Address(f"file:{path}", str(path), options=files_only, threads=settings.threads)
+    return FFmpegReader(address, problems)
+
+
+def _head(path: Path) -> bytes:
+    """Return the first bytes of a file, or say why there are none."""
+    if path.is_dir():
+        raise SourceError(f"{path} is a folder, not a film; name a file, or pictures in a row as {path}/%d.png")
+    try:
+        if path.exists() and not path.is_file():
+            raise SourceError(f"{path} is not a file; use LiveSource for cameras and streams")
+        with path.open("rb") as file:
+            head = file.read(HEAD_BYTES)
+    except FileNotFoundError:
+        raise SourceError(f"{path} does not exist; check the spelling and the folder you are in") from None
+    except (OSError, ValueError) as error:
+        said = getattr(error, "strerror", None) or str(error)
+        raise SourceError(f"{path} cannot be opened: {said}; check the name and its permissions") from error
+    if not head:
+        raise SourceError(f"{path} is empty; copy or record it again")
+    return head
