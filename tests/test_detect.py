@@ -637,3 +637,17 @@ class TestSsd:
         assert len(detector.detect(dark)) == 0
         with ThreadPoolExecutor(4) as pool:
             assert [len(found) for found in pool.map(detector.detect, [red, dark] * 6)] == [1, 0] * 6
+
+
+@pytest.mark.parametrize("shape", [(80, 63_558), (44_880, 70), (300, 12_000)])
+def test_haar_survives_pictures_of_any_length_and_finds_the_face_in_them(shape, astronaut):
+    """OpenCV's cascades ask for gigabytes, or write beyond their memory, where a side is very long."""
+    image = np.full((*shape, 3), 128, np.uint8)
+    if shape == (300, 12_000):
+        image[:, 11_500:11_800] = astronaut[:300, 90:390]
+    faces = create_detector("haar").detect(image)
+    if shape != (300, 12_000):
+        assert len(faces) == 0
+    else:
+        near = create_detector("haar").detect(astronaut[:300, 90:390])
+        np.testing.assert_allclose(faces.xyxy[0] - [11_500, 0, 11_500, 0], near.xyxy[0], atol=20)

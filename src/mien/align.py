@@ -4,15 +4,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.faces import Faces, check_image
-
-CROP_PX = 48
+from mien.faces import CROP_PX, Faces, check_image
 
 TEMPLATE_PX = np.array(  # median landmarks that `mtcnn` finds on FER2013's Training crops: docs/benchmarks.md
     [[14.65, 18.34], [32.90, 17.94], [23.81, 28.48], [16.26, 37.40], [31.42, 37.29]], np.float32
 )
 BOX_PX = np.array([3.61, -1.70, 42.28, 49.14], np.float32)  # median box of `mtcnn` on the same crops
 MAX_OVERSAMPLING = 8
+REACH_PX = 32_000  # OpenCV's warp addresses pixels with 15 bits
 
 
 def crop_faces(
@@ -113,7 +112,8 @@ def _warp(image: NDArray[np.uint8], matrix: NDArray[np.float32]) -> NDArray[np.u
     """Warp at a multiple of the crop's size and average down, so that large faces do not alias."""
     shrink = 1.0 / max(float(np.hypot(matrix[0, 0], matrix[1, 0])), 1e-6)
     k = int(np.clip(round(shrink), 1, MAX_OVERSAMPLING))
-    scaled = k * matrix.astype(np.float64)
+    image, scaled = _within_reach(image, matrix.astype(np.float64))
+    scaled *= k
     scaled[:, 2] += (k - 1) / 2  # pixel centres
     patch = cv2.warpAffine(
         image, scaled, (k * CROP_PX, k * CROP_PX), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
@@ -121,3 +121,18 @@ def _warp(image: NDArray[np.uint8], matrix: NDArray[np.float32]) -> NDArray[np.u
     gray = cv2.cvtColor(patch, cv2.COLOR_RGB2GRAY)
     crop = gray if k == 1 else cv2.resize(gray, (CROP_PX, CROP_PX), interpolation=cv2.INTER_AREA)
     return np.asarray(crop, np.uint8)
+
+
+def _within_reach(
+    image: NDArray[np.uint8], matrix: NDArray[np.float64]
+) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    """Cut out what lies around the crop, with the map that fits, where a picture is too wide or high for OpenCV."""
+    height, width = image.shape[:2]
+    if max(height, width) <= REACH_PX:
+        return image, matrix
+    middle = cv2.invertAffineTransform(matrix) @ (CROP_PX / 2, CROP_PX / 2, 1.0)
+    x, y = (
+        int(np.clip(m - REACH_PX // 2, 0, max(0, n - REACH_PX))) for m, n in zip(middle, (width, height), strict=True)
+    )
+    moved = matrix[:, 2] + matrix[:, :2] @ (x, y)
+    return image[y : y + REACH_PX, x : x + REACH_PX], np.column_stack([matrix[:, :2], moved])

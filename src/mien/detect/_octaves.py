@@ -71,6 +71,37 @@ class Octaves:
         return np.clip(octave, lowest, max(lowest, highest))
 
 
+def sample_near(image: Image, squares: Floats, size: int) -> Image:
+    """Do what `Octaves(image).sample` does while reducing only what lies around each box, never the whole picture.
+
+    For a few boxes in a large picture this is many times faster; the results differ by rounding.
+
+    Args:
+        image: (H, W, 3) uint8.
+        squares: (N, 4) float32 boxes, pixels of the picture.
+        size: Side of the result, pixels.
+
+    Returns:
+        (N, size, size, 3) uint8.
+    """
+    crops = np.empty((len(squares), size, size, 3), np.uint8)
+    for number, square in enumerate(squares):
+        left, top, part = _surroundings(image, square, size)
+        inside = square - np.array([left, top] * 2, np.float32)
+        crops[number] = Octaves(part).sample(inside[None], size)[0]
+    return crops
+
+
+def _surroundings(image: Image, square: Floats, size: int) -> tuple[int, int, Image]:
+    """Return left, top and the part of the picture that samples of a square may touch, on the grid of its octave."""
+    height, width = image.shape[:2]
+    grid = 2 ** int(np.log2(max(1.0, float(square[2] - square[0]) / size)))
+    low, high = square[:2] // grid * grid - 2 * grid, square[2:] // grid * grid + 3 * grid
+    left, top = int(np.clip(low[0], 0, width - 1)), int(np.clip(low[1], 0, height - 1))
+    right, bottom = int(np.clip(high[0], left + 1, width)), int(np.clip(high[1], top + 1, height))
+    return left, top, image[top:bottom, left:right]
+
+
 def _resize(image: Image, width: int, height: int) -> Image:
     if image.shape[:2] == (height, width):
         return image

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -33,6 +34,7 @@ class Cascade:
     final_threshold: float
 
 
+LONGEST_SIDE_PX = 8000
 FRONTALFACE_DEFAULT = Cascade("haarcascade_frontalface_default.xml", 1.3, 5, -2.9928279)  # the setting of the tutorials
 FRONTALFACE_ALT2 = Cascade("haarcascade_frontalface_alt2.xml", 1.1, 5, 53.7555695)
 
@@ -68,8 +70,8 @@ class HaarDetector:
         Raises:
             InputError: `image` is something else.
         """
-        gray = cv2.cvtColor(check_image(image), cv2.COLOR_RGB2GRAY)
-        side = round(WINDOW_SHARE * self._settings.min_face_px)
+        gray, shrink = _within_reach(cv2.cvtColor(check_image(image), cv2.COLOR_RGB2GRAY))
+        side = max(1, round(WINDOW_SHARE * self._settings.min_face_px / shrink))
         boxes, _, weights = self._classifier.get().detectMultiScale3(
             gray,
             scaleFactor=self._cascade.scale_factor,
@@ -78,7 +80,9 @@ class HaarDetector:
             outputRejectLevels=True,
         )
         margins = np.asarray(weights, np.float64).reshape(-1) - self._cascade.final_threshold
-        return _to_faces(np.asarray(boxes, np.float32).reshape(-1, 4), margins, self._settings.threshold or 0.0)
+        return _to_faces(
+            np.asarray(boxes, np.float32).reshape(-1, 4) * np.float32(shrink), margins, self._settings.threshold or 0.0
+        )
 
 
 def _load(file: str) -> cv2.CascadeClassifier:
@@ -87,6 +91,19 @@ def _load(file: str) -> cv2.CascadeClassifier:
     if not path.is_file() or not classifier.load(str(path)):
         raise ModelError(f"OpenCV {cv2.__version__} has no usable {path}; run: pip install 'opencv-python-headless<5'")
     return classifier
+
+
+def _within_reach(gray: NDArray[Any]) -> tuple[NDArray[Any], float]:
+    """Return a picture that OpenCV's cascades survive, and by how much it was reduced.
+
+    A side of some ten thousand pixels makes them ask for gigabytes, or write where they must not.
+    """
+    longest = max(gray.shape)
+    if longest <= LONGEST_SIDE_PX:
+        return gray, 1.0
+    shrink = longest / LONGEST_SIDE_PX
+    height, width = (max(1, round(side / shrink)) for side in gray.shape)
+    return cv2.resize(gray, (width, height), interpolation=cv2.INTER_AREA), shrink
 
 
 def _to_faces(xywh: NDArray[np.float32], margins: NDArray[np.float64], threshold: float) -> Faces:

@@ -5,7 +5,8 @@ box and finds five landmarks. Stages, thresholds and overlap limits are those of
 Boxes are floating-point edges throughout, without rounding to pixels, and pictures are reduced by area averaging.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from mien.detect import DetectorSettings
 from mien.detect._boxes import logit, move_sides, sigmoid, squared, suppress
 from mien.detect._mtcnn_nets import ONET_PX, PNET_CELL_PX, RNET_PX, load_networks, run
-from mien.detect._octaves import Octaves
+from mien.detect._octaves import Octaves, sample_near
 from mien.errors import InputError
 from mien.faces import Faces, check_image
 
@@ -24,6 +25,7 @@ STRIPE_PX = 65536  # pixels that P-Net sees in one run: bounds its memory on lar
 RNET_BATCH, ONET_BATCH = 64, 16  # likewise for pictures of crowds
 
 Floats = NDArray[np.float32]
+Sample = Callable[[Floats, int], NDArray[np.uint8]]
 
 
 class MtcnnDetector:
@@ -56,7 +58,7 @@ class MtcnnDetector:
         octaves = Octaves(check_image(image))
         candidates = self._propose(octaves)
         candidates = self._reject(octaves, candidates)
-        faces = self._look_closely(octaves, squared(candidates))
+        faces = self._look_closely(octaves.sample, squared(candidates))
         threshold = DEFAULT_THRESHOLD if self._settings.threshold is None else self._settings.threshold
         faces = faces[faces.score >= threshold]
         return faces[suppress(faces.xyxy, faces.score, FINAL_OVERLAP, of="smaller")]
@@ -64,7 +66,8 @@ class MtcnnDetector:
     def refine(self, image: NDArray[np.uint8], xyxy: Floats) -> Faces:
         """Look again at faces whose place is roughly known, with the cascade's last stage only.
 
-        Much cheaper than `detect`: for following faces from one frame of a film to the next.
+        Much cheaper than `detect`, and its time does not grow with the picture: for following faces from one frame of a
+        film to the next.
 
         Args:
             image: (H, W, 3) uint8 RGB.
@@ -81,7 +84,7 @@ class MtcnnDetector:
         boxes = np.asarray(xyxy)
         if boxes.ndim != 2 or boxes.shape[1] != 4 or not np.isfinite(boxes).all():
             raise InputError(f"xyxy must be (N, 4) finite numbers, got {boxes.shape} {boxes.dtype}; pass faces.xyxy")
-        return self._look_closely(Octaves(image), squared(boxes.astype(np.float32)))
+        return self._look_closely(partial(sample_near, image), squared(boxes.astype(np.float32)))
 
     def _propose(self, octaves: Octaves) -> Floats:
         """Return (N, 4) boxes that P-Net takes for faces, over all levels of the pyramid."""
@@ -126,12 +129,12 @@ class MtcnnDetector:
         boxes = move_sides(squares[kept], values[kept, :4])
         return boxes[suppress(boxes, values[kept, 4], REFINED_OVERLAP)]
 
-    def _look_closely(self, octaves: Octaves, squares: Floats) -> Faces:
+    def _look_closely(self, sample: Sample, squares: Floats) -> Faces:
         """Return what O-Net says of each square, in order."""
         onet = load_networks(self._settings.threads).onet
         found = [np.zeros((0, 15), np.float32)]
         for start in range(0, len(squares), ONET_BATCH):
-            found.append(run(onet, octaves.sample(squares[start : start + ONET_BATCH], ONET_PX)))
+            found.append(run(onet, sample(squares[start : start + ONET_BATCH], ONET_PX)))
         values = np.concatenate(found)
         places = values[:, 4:14].reshape(-1, 2, 5).transpose(0, 2, 1)
         side = squares[:, None, 2:] - squares[:, None, :2]

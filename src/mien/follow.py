@@ -1,0 +1,318 @@
+"""Faces of films and live streams: found, followed, numbered, and their expressions smoothed over time."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien._stages import in_stages
+from mien.align import crop_faces, crop_whole
+from mien.errors import InputError
+from mien.faces import Faces, Frame
+from mien.locate import LocateSettings, Locator, Memory
+from mien.pipeline import Analyzer
+from mien.smooth import RunningExpression, SmoothSettings
+
+STATE_VERSION = 1
+BATCH_SIZE, AHEAD = 8, 4
+BATCH_BYTES = 32 << 20  # frames of a batch together: bounds the memory of large films
+
+Crops = NDArray[np.uint8]
+Floats = NDArray[np.float32]
+Predict = Callable[[Crops], Floats]
+
+
+@dataclass(frozen=True)
+class FollowSettings:
+    """How the faces of a film are followed and their expressions smoothed. All times are seconds of the film.
+
+    Attributes:
+        detect_every_s: Longest time between two searches of the whole frame; 0 searches every frame.
+        change_every_s: Shortest time from one search to the next that is due to changes all over the picture; changes
+            in a part of it are searched sooner in proportion.
+        max_age_s: How long a face out of sight keeps its number.
+        keep_score: Score of the detector, 0-1, from which a known face is still one.
+        half_life_s: Time after which a frame counts half in the smoothed probabilities; 0 for no smoothing.
+        steady_margin: Lead in smoothed probability with which another expression becomes the steady one at once.
+        steady_after_s: Time after which it does with any lead.
+        reid: Whether somebody who comes back gets the old number, at once or within a second, where the looks are
+            surely the same.
+        detect_max_side_px: Longer frames are searched in a copy reduced to this side, pixels.
+    """
+
+    detect_every_s: float = 0.5
+    change_every_s: float = 0.2
+    max_age_s: float = 1.0
+    keep_score: float = 0.5
+    half_life_s: float = 0.3
+    steady_margin: float = 0.15
+    steady_after_s: float = 0.5
+    reid: bool = False
+    detect_max_side_px: int = 1920
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        for name in ("detect_every_s", "change_every_s", "max_age_s", "half_life_s", "steady_after_s"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise InputError(f"{name} must be 0 or more seconds, got {getattr(self, name)}")
+        for name in ("keep_score", "steady_margin"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"{name} must be 0 to 1, got {getattr(self, name)}")
+        if self.detect_max_side_px < 64:
+            raise InputError(f"detect_max_side_px must be at least 64, got {self.detect_max_side_px}; 1920 is usual")
+
+    @property
+    def locating(self) -> LocateSettings:
+        """What concerns places."""
+        return LocateSettings(
+            detect_every_s=self.detect_every_s,
+            change_every_s=self.change_every_s,
+            max_age_s=self.max_age_s,
+            keep_score=self.keep_score,
+            reid=self.reid,
+            detect_max_side_px=self.detect_max_side_px,
+        )
+
+    @property
+    def smoothing(self) -> SmoothSettings:
+        """What concerns expressions."""
+        return SmoothSettings(self.half_life_s, self.steady_margin, self.steady_after_s)
+
+
+@dataclass(frozen=True)
+class _Stand:
+    """Where a film stands after a frame."""
+
+    memory: Memory
+    running: Mapping[int, RunningExpression]
+    frame_index: int | None = None
+
+
+@dataclass(frozen=True)
+class _Located:
+    """A batch between the two halves of the work: frames, their faces, and the memory after each."""
+
+    frames: Sequence[Frame]
+    faces: Sequence[Faces]
+    memories: Sequence[Memory]
+
+
+class Follower:
+    """Follows the faces of one film or stream. Frames come in order; one thread at a time.
+
+    Results do not depend on how the frames are cut into batches.
+
+    Attributes:
+        analyzer: Detector and expression model.
+        settings: How faces are followed and expressions smoothed.
+        labels: The label set of the answers.
+    """
+
+    def __init__(
+        self, analyzer: Analyzer, settings: FollowSettings | None = None, *, predict: Predict | None = None
+    ) -> None:
+        """Start before the first frame.
+
+        Args:
+            analyzer: Detector, expression model and label set; may be shared by any number of followers.
+            settings: None takes the defaults.
+            predict: What gives the probabilities of crops, (N, 48, 48) uint8 to (N, C) float32 with the analyzer's
+                labels; for a server that batches the crops of many streams. None asks the analyzer's model.
+        """
+        self.analyzer = analyzer
+        self.settings = settings or FollowSettings()
+        self.labels = analyzer.labels
+        self._predict = predict or partial(analyzer.model.predict_proba, head=analyzer.labels.key)
+        self._locator = Locator(analyzer.detector, self.settings.locating)
+        self._framed = bool(getattr(analyzer.detector, "framed", False))
+        self._memory = Memory()
+        self._running: Mapping[int, RunningExpression] = {}
+        self._stand = _Stand(self._memory, self._running)
+
+    @property
+    def cuts(self) -> int:
+        """How many cuts were found so far."""
+        return self._stand.memory.cuts
+
+    @property
+    def searches(self) -> int:
+        """In how many frames so far the whole frame was searched."""
+        return self._stand.memory.searches
+
+    def follow(self, frames: Sequence[Frame]) -> list[Faces]:
+        """Return the faces of the next frames; all of them go through the expression model in one batch.
+
+        Args:
+            frames: Any number of frames, in order.
+
+        Returns:
+            One `Faces` per frame with `track_id`, `probs` (of this frame), `smoothed` (over the track) and `steady`, in
+            the order of the track's numbers; empty where there is no face.
+        """
+        stands, results = self._express(self._locate(frames))
+        if stands:
+            self._stand = stands[-1]
+        return results
+
+    def _locate(self, frames: Sequence[Frame]) -> _Located:
+        """Do the first half: where the faces are and whose they are."""
+        faces, memories = [], []
+        for frame in frames:
+            self._memory, found = self._locator.step(self._memory, frame)
+            faces.append(found)
+            memories.append(self._memory)
+        return _Located(frames, faces, memories)
+
+    def _express(self, located: _Located) -> tuple[list[_Stand], list[Faces]]:
+        """Do the second half: expressions, smoothed."""
+        crops = [self._crop(frame.image, faces) for frame, faces in zip(located.frames, located.faces, strict=True)]
+        if not crops:
+            return [], []
+        together = np.concatenate(crops)
+        probs = self._predict(together) if len(together) else np.zeros((0, len(self.labels)), np.float32)
+        parts = np.split(probs, np.cumsum([len(part) for part in crops])[:-1])
+        stands, results = [], []
+        for frame, faces, memory, part in zip(located.frames, located.faces, located.memories, parts, strict=True):
+            results.append(self._smoothed(faces.with_probs(part, self.labels)))
+            stands.append(_Stand(memory, self._running, frame.index))
+        return stands, results
+
+    def _crop(self, image: NDArray[np.uint8], faces: Faces) -> Crops:
+        return crop_whole(image) if self._framed else crop_faces(image, faces)
+
+    def _smoothed(self, faces: Faces) -> Faces:
+        """Return the faces with smoothed probabilities and steady expressions, and remember them."""
+        kept = {i: m for i, m in self._running.items() if 0 <= faces.time_s - m.time_s <= self.settings.max_age_s}
+        now = {}
+        for face in faces:
+            if face.track_id is None or face.probs is None:
+                continue
+            before = kept.get(face.track_id)
+            now[face.track_id] = (
+                RunningExpression.first(face.probs, faces.time_s)
+                if before is None
+                else before.after(face.probs, faces.time_s, self.settings.smoothing)
+            )
+        self._running = kept | now
+        smoothed = np.array([one.smoothed for one in now.values()], np.float32).reshape(-1, len(self.labels))
+        return replace(faces, smoothed=smoothed, steady=np.array([m.steady for m in now.values()], np.int64))
+
+    def state(self) -> dict[str, Any]:
+        """Return where the film stands, after the last frame that `follow` or `follow_film` gave, as plain JSON values.
+
+        `restore` goes on from there with the same numbers and the same smoothing. `frame` is the number of that frame,
+        None before the first.
+        """
+        return {
+            "version": STATE_VERSION,
+            "labels": list(self.labels.names),
+            "frame": self._stand.frame_index,
+            "memory": self._stand.memory.to_json(),
+            "running": [[track_id, one.to_json()] for track_id, one in self._stand.running.items()],
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on where `state` was taken.
+
+        Args:
+            state: What `state` returned, perhaps by way of a JSON file.
+
+        Raises:
+            InputError: It is something else, or comes from another label set or version.
+        """
+        try:
+            if state["version"] != STATE_VERSION or state["labels"] != list(self.labels.names):
+                raise InputError(
+                    f"the state must be of version {STATE_VERSION} with the labels {', '.join(self.labels.names)}, got "
+                    f"version {state['version']} with {', '.join(state['labels'])}; start the film from the beginning"
+                )
+            running = {int(track_id): RunningExpression.from_json(one) for track_id, one in state["running"]}
+            self._go_to(_Stand(Memory.from_json(state["memory"]), running, state["frame"]))
+        except InputError:
+            raise
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(
+                f"the state is damaged ({type(error).__name__}: {error}); start the film from the beginning"
+            ) from error
+
+    def _go_to(self, stand: _Stand) -> None:
+        self._stand, self._memory, self._running = stand, stand.memory, stand.running
+
+
+def follow_film(
+    frames: Iterable[Frame], follower: Follower, *, batch_size: int = BATCH_SIZE, ahead: int = AHEAD
+) -> Iterator[tuple[Frame, Faces]]:
+    """Yield every frame of a film with its faces; reading, following, expressions and the consumer overlap.
+
+    Each of the four runs in its own thread. After every frame `follower.state()` is that after this frame, whatever is
+    under way. Stopping early (closing the iterator) stops the threads as soon as the frame being read is there, and
+    leaves the follower after the last frame it gave.
+
+    Args:
+        frames: The film, read in another thread as it is needed.
+        follower: Starts where it stands.
+        batch_size: Frames whose faces go through the expression model together; large frames fewer, so that a batch
+            stays below 32 MiB.
+        ahead: Batches that may be under way at once; bounds the memory.
+
+    Raises:
+        Exception: What reading raised, after all frames before it.
+        InputError: `batch_size` or `ahead` is less than 1.
+    """
+    for name, value in (("batch_size", batch_size), ("ahead", ahead)):
+        if value < 1:
+            raise InputError(f"{name} must be at least 1, got {value}")
+    return _follow_film(_batches(frames, batch_size), follower, ahead)
+
+
+def _follow_film(batches: Iterable["_Batch"], follower: Follower, ahead: int) -> Iterator[tuple[Frame, Faces]]:
+    steps: list[Callable[[Any], Any]] = [partial(_locate, follower), partial(_express, follower)]
+    lines = in_stages(batches, steps, ahead=ahead)
+    try:
+        for batch, stands, results in lines:
+            for frame, stand, faces in zip(batch.frames, stands, results, strict=True):
+                follower._stand = stand
+                yield frame, faces
+            if batch.error is not None:
+                raise batch.error
+    finally:
+        lines.close()
+        follower._go_to(follower._stand)
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Frames that go together, and what reading raised after them."""
+
+    frames: Sequence[Frame]
+    error: BaseException | None = None
+
+
+def _batches(frames: Iterable[Frame], size: int) -> Iterator[_Batch]:
+    """Yield the frames in batches; an error of the source rides behind the frames read before it."""
+    batch: list[Frame] = []
+    held = 0
+    try:
+        for frame in frames:
+            batch.append(frame)
+            held += frame.image.nbytes
+            if len(batch) >= size or held + frame.image.nbytes > BATCH_BYTES:
+                yield _Batch(batch)
+                batch, held = [], 0
+    except Exception as error:
+        yield _Batch(batch, error)
+        return
+    if batch:
+        yield _Batch(batch)
+
+
+def _locate(follower: Follower, batch: _Batch) -> tuple[_Batch, _Located]:
+    return batch, follower._locate(batch.frames)
+
+
+def _express(follower: Follower, item: tuple[_Batch, _Located]) -> tuple[_Batch, list[_Stand], list[Faces]]:
+    batch, located = item
+    return batch, *follower._express(located)
