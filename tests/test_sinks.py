@@ -12,6 +12,7 @@ import unicodedata
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -31,6 +32,7 @@ from mien.sinks import (
     Sink,
     columns_of,
     encode_picture,
+    open_interval_sink,
     open_sink,
     picture_name,
     rows_of,
@@ -73,9 +75,9 @@ def read_rows(path: Path) -> list[Record]:
 def _typed(column: str, value: str) -> str | int | float | None:
     if value == "":
         return None
-    if column in ("source", "expression", "error"):
+    if column in ("source", "expression", "steady_expression", "error"):
         return value
-    return int(value) if column in ("frame", "face", "track_id") else float(value)
+    return int(value) if column in ("frame", "face", "track_id", "interval", "frames") else float(value)
 
 
 def read_rgb(path: Path) -> NDArray[np.uint8]:
@@ -217,6 +219,106 @@ def test_parquet_without_pyarrow_names_the_extra(tmp_path: Path, monkeypatch: py
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'mien\[data\]'"):
         open_sink(tmp_path / "t.parquet", labels=FER7)
+    assert list(tmp_path.iterdir()) == []
+
+
+# Films
+
+
+def make_tracked(count: int = 2) -> Faces:
+    smoothed = np.full((count, 7), 0.1, np.float32)
+    smoothed[:, 4] = 0.4
+    track, steady = np.arange(5, 5 + count), np.full(count, 4)
+    return replace(make_faces(count), track_id=track, smoothed=smoothed, steady=steady)
+
+
+TRACKED_COLUMNS = [*BASE_COLUMNS, *FER7.names, "steady_expression", *(f"smooth_{n}" for n in FER7.names), "error"]
+
+
+@pytest.mark.parametrize("suffix", TABLES)
+def test_tables_of_films_hold_what_was_smoothed(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"t{suffix}"
+    with open_sink(path, labels=FER7, tracked=True) as sink:
+        sink.write(make_frame("a.mp4", index=2, time_s=0.08), make_tracked(2))
+        sink.write(make_frame("a.mp4", index=3, time_s=0.12), Faces.empty())
+        sink.fail("a.mp4", "it breaks off")
+    rows = read_rows(path)
+    assert [list(row) for row in rows] == [TRACKED_COLUMNS] * 4
+    assert (rows[1]["track_id"], rows[1]["expression"], rows[1]["steady_expression"]) == (6, "happy", "sad")
+    assert (rows[1]["happy"], rows[1]["smooth_happy"], rows[1]["smooth_sad"]) == (0.7, 0.1, 0.4)
+    assert rows[2]["steady_expression"] is None and rows[2]["frame"] == 3
+    assert rows[3]["error"] == "it breaks off"
+
+
+def test_columns_of_films_come_between_the_classes_and_the_error() -> None:
+    assert columns_of(FER7, tracked=True) == TRACKED_COLUMNS
+    assert columns_of(FER7) == COLUMNS
+    with pytest.raises(InputError, match="another column: steady_expression"):
+        columns_of(LabelSet("own", ("happy", "steady_expression")), tracked=True)
+
+
+def test_a_table_that_is_not_of_a_film_leaves_smoothed_values_out(tmp_path: Path) -> None:
+    with open_sink(tmp_path / "t.csv", labels=FER7) as sink:
+        sink.write(make_frame(), make_tracked(1))
+    assert list(read_rows(tmp_path / "t.csv")[0]) == COLUMNS
+
+
+def test_parquet_columns_of_films_are_typed(tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    with open_sink(tmp_path / "t.parquet", labels=FER7, tracked=True) as sink:
+        sink.write(make_frame(), make_tracked(1))
+    types = {field.name: str(field.type) for field in parquet.read_schema(tmp_path / "t.parquet")}
+    assert types["steady_expression"] == "string" and types["smooth_sad"] == "double"
+
+
+def test_rows_that_are_made_already_can_be_added(tmp_path: Path) -> None:
+    for suffix in TABLES:
+        with open_sink(tmp_path / f"first{suffix}", labels=FER7, tracked=True) as sink:
+            for index in range(3):
+                sink.write(make_frame("a.mp4", index=index, time_s=index / 25), make_tracked(index))
+        with open_sink(tmp_path / f"again{suffix}", labels=FER7, tracked=True) as sink:
+            assert isinstance(sink, FileTableSink)
+            sink.add_rows(read_rows(tmp_path / f"first{suffix}"))
+        assert (tmp_path / f"first{suffix}").read_bytes() == (tmp_path / f"again{suffix}").read_bytes()
+
+
+@pytest.mark.parametrize("suffix", TABLES)
+def test_intervals_are_streamed_to_tables(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"t{suffix}"
+    with open_interval_sink(path, labels=FER7, interval_s=0.5) as sink:
+        for index in range(30):
+            sink.write(make_frame("a.mp4", index=index, time_s=index / 25), make_tracked(2))
+        sink.fail("a.mp4", "it breaks off")
+    rows = read_rows(path)
+    assert [(r["interval"], r["track_id"], r["frames"], r["seconds"]) for r in rows[:-1]] == [
+        (0, 5, 13, 0.5), (0, 6, 13, 0.5), (1, 5, 12, 0.5), (1, 6, 12, 0.5), (2, 5, 5, 0.2), (2, 6, 5, 0.2),
+    ]  # fmt: skip
+    assert (rows[0]["start_s"], rows[0]["end_s"], rows[0]["expression"]) == (0.0, 0.5, "sad")
+    assert (rows[0]["confidence"], rows[0]["sad"], rows[0]["happy"]) == (0.4, 0.4, 0.1)
+    assert rows[-1]["error"] == "it breaks off" and rows[-1]["interval"] is None
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_ctrl_c_keeps_the_intervals_and_an_error_none(tmp_path: Path) -> None:
+    for error, expected in ((KeyboardInterrupt, [5, None]), (ZeroDivisionError, None)):
+        path = tmp_path / f"{error.__name__}.jsonl"
+        with pytest.raises(error), open_interval_sink(path, labels=FER7, interval_s=60) as sink:
+            sink.write(make_frame("a.mp4"), make_tracked(1))
+            sink.write(make_frame("a.mp4", index=1, time_s=1.0), make_tracked(1))
+            raise error
+        assert path.exists() == (expected is not None)
+        if expected:
+            rows = read_rows(path)
+            assert [row["track_id"] for row in rows] == expected and rows[-1]["error"] == INTERRUPTED
+            assert rows[0]["seconds"] == 2.0
+
+
+def test_intervals_need_a_table_and_a_length(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"a table of intervals ends in \.jsonl, \.csv, \.parquet"):
+        open_interval_sink(tmp_path / "t.png", labels=FER7, interval_s=1)
+    for length in (0, -1, float("nan")):
+        with pytest.raises(InputError, match=r"interval_s must be at least 0\.001"):
+            open_interval_sink(tmp_path / "t.csv", labels=FER7, interval_s=length)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -704,10 +806,13 @@ def test_picture_names_are_not_too_long() -> None:
 
 
 def test_sinks_know_every_extension_that_is_documented() -> None:
-    assert list(SINKS) == [".jsonl", ".csv", ".parquet", ".jpg", ".jpeg", ".png", ".webp"]
+    assert list(SINKS) == [
+        ".jsonl", ".csv", ".parquet", ".jpg", ".jpeg", ".png", ".webp", ".mp4", ".mkv", ".mov", ".webm",
+    ]  # fmt: skip
 
 
 def test_every_writer_is_a_sink(tmp_path: Path) -> None:
+    film = SimpleNamespace(source="camera", has_audio=False)
     for extension in SINKS:
-        with open_sink(tmp_path / f"t{extension}", labels=FER7, draw=paint) as sink:
+        with open_sink(tmp_path / f"t{extension}", labels=FER7, draw=paint, film=film) as sink:
             assert isinstance(sink, Sink)

@@ -28,6 +28,7 @@ Pixel = TypeVar("Pixel", np.uint8, np.float32)
 FACE_COLOUR: Colour = (38, 166, 154)  # a face whose expression is not known
 DARK: Colour = (24, 26, 30)
 WHITE: Colour = (255, 255, 255)
+TRUTH_COLOUR: Colour = (206, 209, 213)  # lighter than neutral, so that the two are not taken for each other
 
 MIN_TEXT_PX = 11  # below this the letters of a tag cannot be told apart
 MIN_BARS_PX = 8
@@ -86,35 +87,61 @@ class Rect(NamedTuple):
     h: int
 
 
-def draw_faces(image: NDArray[np.uint8], faces: Faces, *, style: DrawStyle = PLAIN) -> NDArray[np.uint8]:
+def draw_faces(
+    image: NDArray[np.uint8], faces: Faces, *, style: DrawStyle = PLAIN, truth: Sequence[str | None] = ()
+) -> NDArray[np.uint8]:
     """Draw faces and their expressions on a copy of a picture.
 
-    Sizes follow the picture and the face. Tags stay inside the picture and out of one another's way where there is
-    room, and lose first their percentage, then their words, where there is not. Letters are Latin; others become `?`.
+    Faces of a film show their steady expression and the smoothed probabilities, which do not flicker; others those of
+    the picture itself. Sizes follow the picture and the face. Tags stay inside the picture and out of one another's
+    way where there is room, and lose first their percentage, then their words, where there is not. Letters are Latin;
+    others become `?`.
 
     Args:
         image: (H, W, 3) uint8 RGB; not changed.
         faces: The faces, pixels of `image`; those wholly outside it are left out.
         style: What to draw.
+        truth: The actual expression of each face, None where it is not known: a gray tag beside the other. Empty where
+            nothing is known at all.
 
     Returns:
         (H, W, 3) uint8 RGB, a new array; equal to `image` where there is no face.
 
     Raises:
-        InputError: `image` is not (H, W, 3) uint8.
+        InputError: `image` is not (H, W, 3) uint8, or `truth` has another length than `faces`.
     """
     canvas = np.array(check_image(image), order="C")
-    marks = list(_marks(canvas, faces, style))
+    marks = list(_marks(canvas, faces, style, _truth_of(faces, truth)))
     if style.blur:
         for mark in marks:
             _blur(canvas, image, mark.box)
     for mark in marks:
         _draw_outline(canvas, mark, style)
     layout = Layout([mark.box for mark in marks], canvas.shape[1], canvas.shape[0])
-    for part, wanted in ((_draw_tag, style.tag), (_draw_bars, style.bars)):
+    for part, wanted in ((_draw_tag, style.tag), (_draw_truth, any(truth)), (_draw_bars, style.bars)):
         for number, mark in enumerate(marks if wanted else ()):
             part(canvas, mark, style, layout, number)
     return canvas
+
+
+def _truth_of(faces: Faces, truth: Sequence[str | None]) -> Sequence[str | None]:
+    if truth and len(truth) != len(faces):
+        raise InputError(f"truth must name one expression (or None) per face: {len(faces)}, got {len(truth)}")
+    return truth or [None] * len(faces)
+
+
+def shown_expression(face: Face) -> tuple[str | None, float | None]:
+    """Return the expression to show and its probability: the steady one of a film, else that of the picture.
+
+    Args:
+        face: The face.
+
+    Returns:
+        Both None before the expression model has run.
+    """
+    if face.steady is not None and face.smoothed is not None:
+        return face.steady_expression, float(face.smoothed[face.steady])
+    return face.expression, face.confidence
 
 
 def expression_colour(name: str) -> Colour:
@@ -159,20 +186,23 @@ def _luminance(colour: Colour) -> float:
 
 
 class Mark(NamedTuple):
-    """One face, ready to draw: its visible box, its colour and the sizes that suit it."""
+    """One face, ready to draw: what it shows, its visible box, its colour and the sizes that suit it."""
 
     face: Face
+    expression: str | None
+    confidence: float | None
+    truth: str | None
     box: Rect
     colour: Colour
     text_px: int
     line_px: int
 
 
-def _marks(canvas: NDArray[np.uint8], faces: Faces, style: DrawStyle) -> Iterator[Mark]:
+def _marks(canvas: NDArray[np.uint8], faces: Faces, style: DrawStyle, truth: Sequence[str | None]) -> Iterator[Mark]:
     """Yield the faces that show in the picture."""
     height, width = canvas.shape[:2]
     picture = float(np.sqrt(height * width))
-    for face in faces:
+    for face, actual in zip(faces, truth, strict=True):
         box = _visible(face.xyxy, width, height)
         if box is None:
             continue
@@ -181,8 +211,9 @@ def _marks(canvas: NDArray[np.uint8], faces: Faces, style: DrawStyle) -> Iterato
         text_px = max(MIN_TEXT_PX, float(np.clip(TEXT_PER_FACE * side, low, high))) * style.scale
         low, high = (share * picture for share in LINE_PER_PICTURE)
         line_px = max(1.5, float(np.clip(LINE_PER_FACE * side, low, high))) * style.scale
-        colour = FACE_COLOUR if face.expression is None else expression_colour(face.expression)
-        yield Mark(face, box, colour, round(text_px), max(1, round(line_px)))
+        expression, confidence = shown_expression(face)
+        colour = FACE_COLOUR if expression is None else expression_colour(expression)
+        yield Mark(face, expression, confidence, actual, box, colour, round(text_px), max(1, round(line_px)))
 
 
 def _visible(xyxy: NDArray[np.float32], width: int, height: int) -> Rect | None:
@@ -208,7 +239,7 @@ class Layout:
         """
         self.width, self.height = width, height
         self._faces = self._used = len(boxes)
-        self._rects = np.zeros((3 * len(boxes), 4))  # a face has at most a box, a tag and a panel
+        self._rects = np.zeros((4 * len(boxes), 4))  # a face has at most a box, a tag, its truth and a panel
         self._rects[: len(boxes)] = np.array(boxes, dtype=np.float64).reshape(-1, 4)
 
     def add(self, rect: Rect) -> None:
@@ -312,8 +343,9 @@ def _blur(canvas: NDArray[np.uint8], image: NDArray[np.uint8], box: Rect) -> Non
 def _draw_tag(canvas: NDArray[np.uint8], mark: Mark, style: DrawStyle, layout: Layout, number: int) -> None:
     """Draw the longest tag that has room; none where even the shortest is larger than the picture."""
     choices: list[tuple[float, Rect, str]] = []
-    for words in _wordings(mark.face, style):
-        w, h = _tag_size(words, mark, style)
+    sprite = _sprite_name(mark.expression, style)
+    for words in _wordings(mark, style):
+        w, h = _tag_size(words, mark.text_px, sprite)
         if w > layout.width or h > layout.height:
             continue
         spot, hidden, _ = layout.best(_tag_spots(mark, w, h, layout), number)
@@ -322,16 +354,28 @@ def _draw_tag(canvas: NDArray[np.uint8], mark: Mark, style: DrawStyle, layout: L
             break
     if choices:
         _, spot, words = min(choices, key=lambda choice: choice[0])
-        _paint_tag(canvas, spot, mark, words, _sprite_name(mark.face.expression, style))
+        _paint_tag(canvas, spot, mark.colour, mark.text_px, words, sprite)
         layout.add(spot)
 
 
-def _wordings(face: Face, style: DrawStyle) -> list[str]:
+def _draw_truth(canvas: NDArray[np.uint8], mark: Mark, style: DrawStyle, layout: Layout, number: int) -> None:
+    """Draw the actual expression as a gray tag, where there is room for it."""
+    if mark.truth is None:
+        return
+    words, sprite = f"truth: {_short(mark.truth, 24)}", _sprite_name(mark.truth, style)
+    w, h = _tag_size(words, mark.text_px, sprite)
+    if w <= layout.width and h <= layout.height:
+        spot, _, _ = layout.best(_tag_spots(mark, w, h, layout, stacked=1), number)
+        _paint_tag(canvas, spot, TRUTH_COLOUR, mark.text_px, words, sprite)
+        layout.add(spot)
+
+
+def _wordings(mark: Mark, style: DrawStyle) -> list[str]:
     """Return what a tag may say, the fullest first; an empty text leaves the emoji alone."""
-    prefix = f"#{face.track_id} " if style.ids and face.track_id is not None else ""
-    name, confidence = face.expression, face.confidence
+    number, name, confidence = mark.face.track_id, mark.expression, mark.confidence
+    prefix = f"#{number} " if style.ids and number is not None else ""
     if name is None or confidence is None:
-        score = f"{face.score:.2f}"
+        score = f"{mark.face.score:.2f}"
         return [f"{prefix}face {score}", f"{prefix}{score}", score]
     short = _short(name, 24)
     words = [prefix + short, short]
@@ -349,39 +393,41 @@ def _sprite_name(expression: str | None, style: DrawStyle) -> str | None:
     return name if name in EMOJI else None
 
 
-def _tag_size(words: str, mark: Mark, style: DrawStyle) -> tuple[int, int]:
+def _tag_size(words: str, px: int, sprite: str | None) -> tuple[int, int]:
     """Return width and height."""
-    px = mark.text_px
-    sprite = _sprite_name(mark.face.expression, style) is not None
     if not words:
         return round(1.7 * px), round(1.7 * px)
     text = text_width(words, px)
     return round((0.25 + 1.3 + 0.3) * px + text + 0.5 * px) if sprite else round(text + 1.1 * px), round(1.7 * px)
 
 
-def _tag_spots(mark: Mark, w: int, h: int, layout: Layout) -> list[Rect]:
-    """Return places for a tag: above and below the box where there is room, inside it, beside it."""
+def _tag_spots(mark: Mark, w: int, h: int, layout: Layout, *, stacked: int = 0) -> list[Rect]:
+    """Return places for a tag: above and below the box where there is room, inside it, beside it.
+
+    With `stacked`, there are more above and below those, so that a second tag lies beside the first.
+    """
     x, y, box_w, box_h = mark.box
     gap = max(1, round(0.2 * mark.text_px))
     edge = mark.line_px + gap
-    right, above, below = x + box_w - w, y - h - gap, y + box_h + gap
-    outside = [(x, above), (right, above), (x, below), (right, below)]
+    right, above, below, step = x + box_w - w, y - h - gap, y + box_h + gap, h + gap
+    outside = [(left, above - n * step) for n in range(stacked + 1) for left in (x, right)]
+    outside += [(left, below + n * step) for n in range(stacked + 1) for left in (x, right)]
     places = [(left, top) for left, top in outside if 0 <= top <= layout.height - h]
     places += [(x + edge, y + edge), (x + edge, y + box_h - h - edge), (x - w - gap, y), (x + box_w + gap, y)]
+    places += [(x + edge, y + edge + n * step) for n in range(1, stacked + 1)]
     return [layout.inside(Rect(left, top, w, h)) for left, top in places]
 
 
-def _paint_tag(canvas: NDArray[np.uint8], spot: Rect, mark: Mark, words: str, sprite: str | None) -> None:
-    px = mark.text_px
-    _paint_panel(canvas, spot, mark.colour, 0.94, radius=0.3 * spot.h)
+def _paint_tag(canvas: NDArray[np.uint8], spot: Rect, colour: Colour, px: int, words: str, sprite: str | None) -> None:
+    _paint_panel(canvas, spot, colour, 0.94, radius=0.3 * spot.h)
     x = spot.x + round(0.5 * px)
     if sprite:
         side = round(1.3 * px)
         x = spot.x + (round(0.25 * px) if words else (spot.w - side) // 2)
-        _paint_sprite(canvas, sprite, x, spot.y + (spot.h - side) // 2, side)
+        paint_emoji(canvas, sprite, x, spot.y + (spot.h - side) // 2, side)
         x += side + round(0.3 * px)
     if words:
-        _paint_text(canvas, words, x, spot.y + spot.h / 2, px, ink_on(mark.colour))
+        paint_text(canvas, words, x, spot.y + spot.h / 2, px, ink_on(colour))
 
 
 # Bars -----------------------------------------------------------------------------------------------------------------
@@ -407,7 +453,8 @@ class Panel(NamedTuple):
 
 def _draw_bars(canvas: NDArray[np.uint8], mark: Mark, style: DrawStyle, layout: Layout, number: int) -> None:
     """Draw a bar for every expression beside the face, as large as hides nothing if possible."""
-    if mark.face.probs is None or mark.face.labels is None:
+    probs = mark.face.probs if mark.face.smoothed is None else mark.face.smoothed
+    if probs is None or mark.face.labels is None:
         return
     names = mark.face.labels.names
     choices: list[tuple[float, Rect, Panel]] = []
@@ -419,7 +466,7 @@ def _draw_bars(canvas: NDArray[np.uint8], mark: Mark, style: DrawStyle, layout: 
     if choices:
         _, spot, panel = min(choices, key=lambda choice: choice[0])
         _paint_panel(canvas, spot, DARK, PANEL_OPACITY, radius=0.5 * panel.px)
-        for row, (name, p) in enumerate(zip(names, mark.face.probs, strict=True)):
+        for row, (name, p) in enumerate(zip(names, probs, strict=True)):
             _paint_row(canvas, panel, spot.x + panel.pad, spot.y + panel.pad + row * panel.row, name, float(p), style)
         layout.add(spot)
 
@@ -456,14 +503,14 @@ def _paint_row(canvas: NDArray[np.uint8], panel: Panel, x: int, y: int, name: st
     if panel.icon:
         sprite = _sprite_name(name, style)
         if sprite:
-            _paint_sprite(canvas, sprite, x, round(middle - panel.icon / 2), panel.icon)
+            paint_emoji(canvas, sprite, x, round(middle - panel.icon / 2), panel.icon)
         else:
             side = round(0.6 * panel.icon)
             dot = Rect(x + (panel.icon - side) // 2, round(middle - side / 2), side, side)
             _paint_panel(canvas, dot, expression_colour(name), 1.0, radius=side / 2)
         x += panel.icon + gap
     if panel.name:
-        _paint_text(canvas, _short(name, 16), x, middle, panel.px, WHITE)
+        paint_text(canvas, _short(name, 16), x, middle, panel.px, WHITE)
         x += panel.name + gap
     thick = max(3, round(0.5 * panel.px))
     track = Rect(x, round(middle - thick / 2), panel.bar, thick)
@@ -475,7 +522,7 @@ def _paint_row(canvas: NDArray[np.uint8], panel: Panel, x: int, y: int, name: st
         return
     percent = f"{p:.0%}"
     end = x + panel.bar + gap + panel.number
-    _paint_text(canvas, percent, end - text_width(percent, panel.px), middle, panel.px, WHITE)
+    paint_text(canvas, percent, end - text_width(percent, panel.px), middle, panel.px, WHITE)
 
 
 # Paint ----------------------------------------------------------------------------------------------------------------
@@ -490,7 +537,17 @@ def _paint_panel(canvas: NDArray[np.uint8], rect: Rect, colour: Colour, opacity:
     _paint_mask(canvas, mask, rect.x, rect.y, colour)
 
 
-def _paint_text(canvas: NDArray[np.uint8], text: str, x: int, middle: float, px: int, colour: Colour) -> None:
+def paint_text(canvas: NDArray[np.uint8], text: str, x: int, middle: float, px: int, colour: Colour) -> None:
+    """Write one line of text on a picture.
+
+    Args:
+        canvas: (H, W, 3) uint8 RGB; changed.
+        text: The text; characters that are not on the sheet become `?`.
+        x: Where it starts, pixels.
+        middle: Where the middle of the line is, pixels from the top.
+        px: Size, pixels to the em.
+        colour: RGB, 0-255.
+    """
     mask = text_mask(text, px)
     bearing = _letters().bearing * px / _letters().em_px
     _paint_mask(canvas, mask, round(x - bearing), round(middle - mask.shape[0] / 2), colour)
@@ -505,7 +562,16 @@ def _paint_mask(canvas: NDArray[np.uint8], mask: NDArray[np.uint8], x: int, y: i
         area[:] = cv2.add(paint, cv2.multiply(area, 255 - opacity, scale=1 / 255))
 
 
-def _paint_sprite(canvas: NDArray[np.uint8], name: str, x: int, y: int, side: int) -> None:
+def paint_emoji(canvas: NDArray[np.uint8], name: str, x: int, y: int, side: int) -> None:
+    """Lay the emoji of an expression on a picture.
+
+    Args:
+        canvas: (H, W, 3) uint8 RGB; changed.
+        name: A key of `mien.labels.EMOJI`.
+        x: Left edge, pixels.
+        y: Upper edge, pixels.
+        side: Width and height, pixels.
+    """
     area, sprite = _crop(canvas, _sprite(name, side), x, y)
     area[:] = np.rint(area * (1 - sprite[..., 3:]) + sprite[..., :3]).clip(0, 255).astype(np.uint8)
 
@@ -513,7 +579,8 @@ def _paint_sprite(canvas: NDArray[np.uint8], name: str, x: int, y: int, side: in
 def _crop(canvas: NDArray[np.uint8], patch: NDArray[Pixel], x: int, y: int) -> tuple[NDArray[np.uint8], NDArray[Pixel]]:
     """Return the pixels of the picture under a patch, and the part of the patch that lies on the picture."""
     height, width = canvas.shape[:2]
-    x1, y1, x2, y2 = max(0, x), max(0, y), min(width, x + patch.shape[1]), min(height, y + patch.shape[0])
+    x1, y1 = max(0, x), max(0, y)
+    x2, y2 = max(x1, min(width, x + patch.shape[1])), max(y1, min(height, y + patch.shape[0]))
     return canvas[y1:y2, x1:x2], patch[max(0, y1 - y) : max(0, y2 - y), max(0, x1 - x) : max(0, x2 - x)]
 
 

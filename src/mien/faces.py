@@ -19,8 +19,7 @@ Record = dict[str, str | int | float | None]
 BASE_COLUMNS = (
     "source", "frame", "time_s", "face", "track_id", "x1", "y1", "x2", "y2", "score", "expression", "confidence",
 )  # fmt: skip
-
-
+CROP_PX = 48  # width and height of the gray crops that expression models take: those of FER2013
 STEADY, SMOOTHED = "steady_expression", "smooth_"
 
 

@@ -69,6 +69,11 @@ class PartFile:
         self._part = self.path.with_name(f".mien-{secrets.token_hex(6)}.part")
         self._file: IO[bytes] | None = None
 
+    @property
+    def growing(self) -> Path:
+        """The hidden name, for libraries that open files themselves."""
+        return self._part
+
     def start(self) -> IO[bytes]:
         """Make missing folders and the file, and return it, open.
 
@@ -123,6 +128,8 @@ class PartFile:
         try:
             with explained(self.path):
                 if self._file:
+                    self._file.flush()
+                    os.fsync(self._file.fileno())  # else a power cut may leave the new name without its content
                     self._file.close()
                 self._part.replace(self.path)
         except BaseException:

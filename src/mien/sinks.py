@@ -1,4 +1,4 @@
-"""Writers of results, chosen by extension: tables (`.jsonl`, `.csv`, `.parquet`), one picture, a folder of pictures.
+"""Writers of results, chosen by extension: tables (`.jsonl`, `.csv`, `.parquet`), pictures, annotated films.
 
 Every writer is a context manager, and a file appears complete or not at all: it grows under a hidden name in the same
 folder and takes its own name when the `with` block ends. An error in the block removes it. Ctrl-C does not: what was
@@ -6,7 +6,8 @@ done by then is kept, as a valid file; a table then ends with a row whose `error
 
 A table has one row per face with the columns of `columns_of`. The last one, `error`, is empty but for sources that gave
 no result, which get a row of their own with nothing else in it but the `source`. A picture without a face is a result:
-it gets a row with `source`, `frame` and `time_s`, and nothing else, unless `keep_empty` is off.
+it gets a row with `source`, `frame` and `time_s`, and nothing else, unless `keep_empty` is off. Tables of films
+(`tracked`) have further columns: the steady expression of the track and its smoothed probabilities.
 """
 
 import csv
@@ -21,17 +22,23 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self, TextIO
+from typing import IO, TYPE_CHECKING, Any, Self, TextIO
 from urllib.parse import unquote, urlsplit
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mien import faces as _faces
 from mien.errors import InputError, OutputError, require_extra
-from mien.faces import BASE_COLUMNS, Faces, Frame, Record
+from mien.faces import STEADY, Faces, Frame, Record
 from mien.files import PartFile, explained
+from mien.film_sink import FILM_EXTENSIONS, FilmWriter, time_base_of
+from mien.film_summary import IntervalTable
 from mien.labels import LabelSet
+
+if TYPE_CHECKING:
+    from mien.video import VideoInfo
 
 Draw = Callable[[NDArray[np.uint8], Faces], NDArray[np.uint8]]
 
@@ -49,13 +56,19 @@ class SinkSettings:
 
     Attributes:
         labels: The label set of the results, for the columns of a table.
-        draw: Draws faces on a copy of a picture; `mien.draw.draw_faces` does. Needed for pictures only.
+        draw: Draws faces on a copy of a picture; `mien.draw.draw_faces` does. Needed for pictures and films only.
         keep_empty: Whether a frame without a face gets a row in tables.
+        tracked: Whether tables have the columns of films.
+        film: The film that is annotated, where the result is one.
+        interval_s: Length of the intervals of a table that has a row for each, seconds; None where rows are faces.
     """
 
     labels: LabelSet
     draw: Draw | None = None
     keep_empty: bool = True
+    tracked: bool = False
+    film: "VideoInfo | None" = None
+    interval_s: float | None = None
 
 
 class Sink(ABC):
@@ -151,7 +164,15 @@ class Sink(ABC):
 Factory = Callable[[Path, SinkSettings], Sink]
 
 
-def open_sink(path: str | Path, *, labels: LabelSet, draw: Draw | None = None, keep_empty: bool = True) -> Sink:
+def open_sink(
+    path: str | Path,
+    *,
+    labels: LabelSet,
+    draw: Draw | None = None,
+    keep_empty: bool = True,
+    tracked: bool = False,
+    film: "VideoInfo | None" = None,
+) -> Sink:
     """Open the writer that fits a path: a known extension, or else a folder for annotated pictures.
 
     A path is taken for a folder when it ends with a slash, has no extension, or is one and has no extension of a file
@@ -160,18 +181,21 @@ def open_sink(path: str | Path, *, labels: LabelSet, draw: Draw | None = None, k
     Args:
         path: Where the result goes.
         labels: The label set of the results.
-        draw: Draws faces on a copy of a picture, `mien.draw.draw_faces` say; needed for pictures only.
+        draw: Draws faces on a copy of a picture, `mien.draw.draw_faces` say; needed for pictures and films only.
         keep_empty: Whether a frame without a face gets a row in tables.
+        tracked: Whether tables have the columns of films: steady expression and smoothed probabilities.
+        film: The film that is analysed; needed for annotated films, which take times and sound from it.
 
     Returns:
         An open writer, for use in a `with` statement.
 
     Raises:
-        InputError: Unknown extension (the message lists the known ones), or a picture is asked for without `draw`.
+        InputError: Unknown extension (the message lists the known ones), a picture is asked for without `draw`, or a
+            film without `film`.
         OutputError: Nothing can be written there.
         MissingExtraError: The format needs an extra.
     """
-    settings = SinkSettings(labels, draw, keep_empty)
+    settings = SinkSettings(labels, draw, keep_empty, tracked, film)
     target = Path(path)
     extension = target.suffix.lower()
     if str(path).endswith(("/", os.sep)) or not extension or (extension not in SINKS and target.is_dir()):
@@ -182,33 +206,57 @@ def open_sink(path: str | Path, *, labels: LabelSet, draw: Draw | None = None, k
     return SINKS[extension](target, settings)
 
 
+def open_interval_sink(path: str | Path, *, labels: LabelSet, interval_s: float) -> Sink:
+    """Open a table with one row per track and interval of time; see `mien.film_summary.IntervalTable`.
+
+    Args:
+        path: Ends in `.jsonl`, `.csv` or `.parquet`.
+        labels: The label set of the results.
+        interval_s: Length of an interval, seconds.
+
+    Raises:
+        InputError: Another extension, or the length is not positive.
+        OutputError: Nothing can be written there.
+        MissingExtraError: The format needs an extra.
+    """
+    target = Path(path)
+    if target.suffix.lower() not in TABLES:
+        raise InputError(f"cannot write {target}: a table of intervals ends in {', '.join(TABLES)}; rename it")
+    return IntervalSink(target, SinkSettings(labels, interval_s=interval_s))
+
+
 # Tables ---------------------------------------------------------------------------------------------------------------
 
 
-def columns_of(labels: LabelSet) -> list[str]:
-    """Return the columns of a table: `BASE_COLUMNS`, one per expression, `error`.
+def columns_of(labels: LabelSet, *, tracked: bool = False) -> list[str]:
+    """Return the columns of a table: those of `mien.faces.columns_of`, then `error`.
 
     Args:
         labels: The label set of the results.
+        tracked: Whether it is the table of a film.
 
     Raises:
         InputError: An expression has the name of another column.
     """
-    taken = set(labels.names) & {*BASE_COLUMNS, ERROR}
+    columns = [*_faces.columns_of(labels, tracked=tracked), ERROR]
+    taken = sorted({name for name in labels.names if columns.count(name) > 1})
     if taken:
-        clash = ", ".join(sorted(taken))
+        clash = ", ".join(taken)
         raise InputError(f"label set {labels.key!r} has the name of another column: {clash}; rename the expression")
-    return [*BASE_COLUMNS, *labels.names, ERROR]
+    return columns
 
 
-def rows_of(frame: Frame, faces: Faces, labels: LabelSet, *, keep_empty: bool = True) -> list[Record]:
-    """Return the rows of one frame, every one with all the columns of `columns_of(labels)`.
+def rows_of(
+    frame: Frame, faces: Faces, labels: LabelSet, *, keep_empty: bool = True, tracked: bool = False
+) -> list[Record]:
+    """Return the rows of one frame, every one with all the columns of `columns_of(labels, tracked=tracked)`.
 
     Args:
         frame: The frame; gives source, number and time.
         faces: Its faces.
         labels: The label set of the table.
         keep_empty: Whether a frame without a face gets a row with its source, number and time alone.
+        tracked: Whether it is the table of a film.
 
     Raises:
         InputError: The faces carry another label set.
@@ -221,7 +269,7 @@ def rows_of(frame: Frame, faces: Faces, labels: LabelSet, *, keep_empty: bool = 
     records = faces.at(frame).to_records()
     if not records and keep_empty:
         records = [{"source": frame.source, "frame": frame.index, "time_s": round(frame.time_s, 6)}]
-    columns = columns_of(labels)
+    columns = columns_of(labels, tracked=tracked)
     return [_complete(record, columns) for record in records]
 
 
@@ -234,6 +282,12 @@ def _storable(value: str | int | float | None) -> str | int | float | None:
     if isinstance(value, str):
         return value.encode("utf-8", "backslashreplace").decode("utf-8")
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _table_columns(settings: SinkSettings) -> list[str]:
+    if settings.interval_s is None:
+        return columns_of(settings.labels, tracked=settings.tracked)
+    return [*IntervalTable(settings.labels, settings.interval_s).columns, ERROR]
 
 
 class TableSink(Sink):
@@ -249,8 +303,21 @@ class TableSink(Sink):
             InputError: An expression has the name of another column.
         """
         super().__init__()
-        self.columns = columns_of(settings.labels)
+        self.columns = _table_columns(settings)
         self._settings = settings
+
+    def add_rows(self, rows: Sequence[Record]) -> None:
+        """Add rows that are made already, those of an earlier run or of another table, say.
+
+        Args:
+            rows: Columns that are missing stay empty, others are left out.
+
+        Raises:
+            InputError: The writer is closed.
+            OutputError: They cannot be written; the unfinished file is removed.
+        """
+        self._check_open()
+        self._add([_complete(row, self.columns) for row in rows])
 
     def interrupt(self) -> None:
         """Complete the table, with a last row whose `error` says that the run was interrupted.
@@ -263,7 +330,8 @@ class TableSink(Sink):
         self.close()
 
     def _write(self, frame: Frame, faces: Faces) -> None:
-        self._add(rows_of(frame, faces, self._settings.labels, keep_empty=self._settings.keep_empty))
+        what = self._settings
+        self._add(rows_of(frame, faces, what.labels, keep_empty=what.keep_empty, tracked=what.tracked))
 
     def _fail(self, source: str, message: str) -> None:
         self._add([_complete({"source": source, ERROR: message}, self.columns)])
@@ -285,15 +353,16 @@ class JsonLinesStream(TableSink):
     Each frame's rows go out at once. A reader that goes away raises BrokenPipeError, as everywhere in Python.
     """
 
-    def __init__(self, stream: TextIO, *, labels: LabelSet, keep_empty: bool = True) -> None:
+    def __init__(self, stream: TextIO, *, labels: LabelSet, keep_empty: bool = True, tracked: bool = False) -> None:
         """Use an open stream.
 
         Args:
             stream: The stream; one that is not UTF-8 gets other letters than ASCII as JSON escapes.
             labels: The label set of the results.
             keep_empty: Whether a frame without a face gets a row.
+            tracked: Whether there are the columns of films.
         """
-        super().__init__(SinkSettings(labels, keep_empty=keep_empty))
+        super().__init__(SinkSettings(labels, keep_empty=keep_empty, tracked=tracked))
         self._stream = stream
         self._name = str(getattr(stream, "name", "the stream"))
         self._ascii = not (stream.encoding or "utf-8").lower().startswith("utf")
@@ -409,9 +478,10 @@ class ParquetSink(FileTableSink):
             self._writer = parquet.ParquetWriter(file, self._schema)
 
     def _type_of(self, column: str) -> Any:
-        if column in ("source", "expression", ERROR):
+        if column in ("source", "expression", STEADY, ERROR):
             return self._arrow.string()
-        return self._arrow.int64() if column in ("frame", "face", "track_id") else self._arrow.float64()
+        whole = column in ("frame", "face", "track_id", "interval", "frames")
+        return self._arrow.int64() if whole else self._arrow.float64()
 
     def _put(self, rows: list[Record]) -> None:
         self._rows += rows
@@ -447,6 +517,111 @@ class ParquetSink(FileTableSink):
         with suppress(OSError, ValueError):  # the disk may be full, the file closed already
             self._writer.close()
         super()._drop()
+
+
+class IntervalSink(Sink):
+    """A table with one row per track and interval of time."""
+
+    def __init__(self, path: Path, settings: SinkSettings) -> None:
+        """Start the file.
+
+        Args:
+            path: The file.
+            settings: Label set and length of the intervals.
+
+        Raises:
+            InputError: The length is missing or not positive, or an expression has the name of another column.
+            OutputError: Nothing can be written there.
+            MissingExtraError: The format needs an extra.
+        """
+        super().__init__()
+        if settings.interval_s is None:
+            raise InputError("a table of intervals needs their length; pass interval_s, 1.0 for a second")
+        self._intervals, self._source = IntervalTable(settings.labels, settings.interval_s), ""
+        self._table = TABLES[path.suffix.lower()](path, settings)
+
+    def _write(self, frame: Frame, faces: Faces) -> None:
+        if frame.source != self._source:  # the next film
+            self._table.add_rows(self._intervals.finish())
+            self._source = frame.source
+        self._table.add_rows(self._intervals.add(frame, faces))
+
+    def _fail(self, source: str, message: str) -> None:
+        self._table.add_rows(self._intervals.finish())
+        self._table.fail(source, message)
+
+    def _commit(self) -> None:
+        self._table.add_rows(self._intervals.finish())
+        self._table.close()
+
+    def interrupt(self) -> None:
+        """Complete the table, with a last row whose `error` says that the run was interrupted.
+
+        Raises:
+            OutputError: The table cannot be completed; the unfinished file is removed.
+        """
+        if not self._closed:
+            self._table.add_rows(self._intervals.finish())
+            self._table.interrupt()
+            self._closed = True
+
+    def _drop(self) -> None:
+        self._table.discard()
+
+
+# Films ----------------------------------------------------------------------------------------------------------------
+
+
+class FilmSink(Sink):
+    """An annotated film: the pictures with faces drawn on them, at their own times, and the sound of the source.
+
+    After Ctrl-C the film holds what was done by then.
+    """
+
+    def __init__(self, path: Path, settings: SinkSettings) -> None:
+        """Start the file.
+
+        Args:
+            path: Ends in one of `mien.film_sink.FILM_EXTENSIONS`.
+            settings: Its `draw` draws the faces, its `film` is the source.
+
+        Raises:
+            InputError: One of those is missing, or the film would replace its source.
+            OutputError: Nothing can be written there.
+            MissingExtraError: PyAV is not installed.
+        """
+        super().__init__()
+        self._draw, film = _draw_or_explain(settings), settings.film
+        if film is None:
+            raise InputError(f"{path} is a film, but what is analysed is not; give a folder for annotated pictures")
+        if _same_file(path, str(Path(str(film.source)).expanduser())):
+            raise InputError(f"{path} is the film that is analysed; write to another file")
+        source = Path(str(film.source)).expanduser()
+        known = source.is_file()  # a camera or a stream is none
+        sound = source if known and film.has_audio else None
+        self._writer = FilmWriter(path, sound=sound, time_base=time_base_of(source) if known else None)
+
+    @property
+    def problems(self) -> list[str]:
+        """What could not be kept without harm to the picture."""
+        return self._writer.problems
+
+    def _write(self, frame: Frame, faces: Faces) -> None:
+        drawn = self._draw(frame.image, faces.at(frame))
+        try:
+            self._writer.add(drawn, frame.time_s, start_s=frame.time_s if frame.index else 0.0)
+        except OutputError:
+            self.discard()
+            raise
+
+    def _fail(self, source: str, message: str) -> None:
+        """A film has no place for it."""
+
+    def _commit(self) -> None:
+        self._writer.close()
+
+    def _drop(self) -> None:
+        self._writer.discard()
 
 
 # Pictures -------------------------------------------------------------------------------------------------------------
@@ -654,9 +829,14 @@ def _last_part(source: str) -> str:
 
 PICTURE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp")
 
-SINKS: dict[str, Factory] = {
+TABLES: dict[str, Callable[[Path, SinkSettings], FileTableSink]] = {
     ".jsonl": JsonLinesSink,
     ".csv": CsvSink,
     ".parquet": ParquetSink,
+}
+
+SINKS: dict[str, Factory] = {
+    **TABLES,
     **dict.fromkeys(PICTURE_EXTENSIONS, PictureSink),
+    **dict.fromkeys(FILM_EXTENSIONS, FilmSink),
 }
