@@ -23,9 +23,11 @@ from mien.errors import InputError, MienError, SourceError
 from mien.faces import Frame, check_image
 
 __all__ = [
+    "PICTURES",
     "PICTURE_SUFFIXES",
     "Failed",
     "Item",
+    "Kind",
     "Source",
     "SourceSettings",
     "decode_image",
@@ -41,6 +43,28 @@ Source = str | Path | bytes | NDArray[np.uint8]
 PICTURE_SUFFIXES = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".gif",
 )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Files that folders and globs are searched for.
+
+    Attributes:
+        one: What people call one of them, with its article.
+        many: What they call several.
+        suffixes: Their extensions, lower case.
+    """
+
+    one: str
+    many: str
+    suffixes: tuple[str, ...]
+
+    def has(self, path: Path) -> bool:
+        """Whether a path is a file of this kind."""
+        return path.suffix.lower() in self.suffixes and path.is_file()
+
+
+PICTURES = Kind("a picture", "pictures", PICTURE_SUFFIXES)
 STDIN = "-"
 READ_BYTES = 1 << 20
 BYTES_PER_PIXEL = 8  # of the largest kind, 16-bit with alpha
@@ -137,7 +161,7 @@ def read_frames(sources: Source | Iterable[Source], *, settings: SourceSettings 
         settings: Limits.
     """
     for number, source in enumerate(_each(sources)):
-        yield from read_items(_items(source, number), settings=settings)
+        yield from read_items(_items(source, number, PICTURES), settings=settings)
 
 
 def read_items(items: Iterable[Item], *, settings: SourceSettings = DEFAULTS) -> Iterator[Frame | Failed]:
@@ -155,22 +179,23 @@ def read_items(items: Iterable[Item], *, settings: SourceSettings = DEFAULTS) ->
         yield result
 
 
-def expand(sources: Source | Iterable[Source]) -> list[Item]:
+def expand(sources: Source | Iterable[Source], *, kind: Kind = PICTURES) -> list[Item]:
     """List the pictures that sources name, without opening any.
 
     A folder gives the pictures in it and in its subfolders, a glob those that it matches and those in the folders it
-    matches (`**` crosses folders). Both go by extension (`PICTURE_SUFFIXES`, any case), leave hidden files out and sort
+    matches (`**` crosses folders). Both go by extension (`kind.suffixes`, any case), leave hidden files out and sort
     numbers by value: `frame2` before `frame10`. A source that is missing or holds no picture is an item whose loading
     fails; so nothing raises here.
 
     Args:
         sources: One or several: a path, folder or glob; as `str` also an http(s) URL or `"-"` (standard input); an
             encoded picture as bytes; an array (H, W, 3) uint8 RGB.
+        kind: What folders and globs are searched for; films can be listed here, but not loaded.
 
     Returns:
         One item per picture, in the order of the sources.
     """
-    return [item for number, source in enumerate(_each(sources)) for item in _items(source, number)]
+    return [item for number, source in enumerate(_each(sources)) for item in _items(source, number, kind)]
 
 
 def load(item: Item, *, settings: SourceSettings = DEFAULTS) -> Frame:
@@ -214,21 +239,21 @@ def _each(sources: object) -> Iterable[object]:
     return sources
 
 
-def _items(source: object, number: int) -> list[Item]:
+def _items(source: object, number: int, kind: Kind) -> list[Item]:
     """Expand one source; `number` is its place among the sources and names what has no name."""
     if isinstance(source, np.ndarray):
         return [Item(f"array {number}", source)]
     if isinstance(source, bytes | bytearray | memoryview):
         return [Item(f"bytes {number}", bytes(source))]
     if isinstance(source, Path):
-        return _path_items(source)
+        return _path_items(source, kind)
     if not isinstance(source, str):
         return [_no_item(repr(source), f"is a {type(source).__name__}; pass a path, URL, bytes or array")]
     if not source.strip():
         return [_no_item(repr(source), "is an empty name; pass a path or URL")]
     if source == STDIN:
         return [Item(STDIN, STDIN)]
-    return [_url_item(source)] if _URL.match(source) else _path_items(Path(source))
+    return [_url_item(source)] if _URL.match(source) else _path_items(Path(source), kind)
 
 
 def _no_item(name: str, reason: str) -> Item:
@@ -249,31 +274,31 @@ def _without_userinfo(url: str) -> str:
     return f"{scheme}://{authority.rpartition('@')[2]}{rest[len(authority) :]}"
 
 
-def _path_items(path: Path) -> list[Item]:
+def _path_items(path: Path, kind: Kind) -> list[Item]:
     try:
         mode = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):
-        return _unknown_path_items(path)
+        return _unknown_path_items(path, kind)
     except (OSError, ValueError) as error:
         return [_no_item(str(path), f"cannot be opened: {_said(error)}")]
     if not stat.S_ISDIR(mode):
         return [Item(str(path), path)]
-    return _folder_items(path) or [
-        _no_item(str(path), f"is a folder without pictures ({', '.join(PICTURE_SUFFIXES)}); name another")
+    return _folder_items(path, kind) or [
+        _no_item(str(path), f"is a folder without {kind.many} ({', '.join(kind.suffixes)}); name another")
     ]
 
 
-def _unknown_path_items(path: Path) -> list[Item]:
+def _unknown_path_items(path: Path, kind: Kind) -> list[Item]:
     if glob.has_magic(str(path)):
-        return _glob_items(str(path))
+        return _glob_items(str(path), kind)
     home = path.expanduser() if str(path).startswith("~") else path
     if home != path and home.exists():
-        return _path_items(home)
+        return _path_items(home, kind)
     return [_no_item(str(path), "does not exist; check the spelling and the folder you are in")]
 
 
-def _folder_items(folder: Path) -> list[Item]:
-    """List the pictures below a folder, and an error for each subfolder that cannot be read."""
+def _folder_items(folder: Path, kind: Kind) -> list[Item]:
+    """List the files of a kind below a folder, and an error for each subfolder that cannot be read."""
     items: list[Item] = []
 
     def note(error: OSError) -> None:
@@ -282,23 +307,19 @@ def _folder_items(folder: Path) -> list[Item]:
     for parent, folders, files in os.walk(folder, onerror=note):
         folders[:] = [name for name in folders if not name.startswith(".")]
         paths = (Path(parent, name) for name in files if not name.startswith("."))
-        items += [Item(str(path), path) for path in paths if _is_picture_file(path)]
+        items += [Item(str(path), path) for path in paths if kind.has(path)]
     return sorted(items, key=lambda item: _natural_order(item.name))
 
 
-def _glob_items(pattern: str) -> list[Item]:
+def _glob_items(pattern: str, kind: Kind) -> list[Item]:
     found = [Path(name) for name in glob.iglob(os.path.expanduser(pattern), recursive=True)]
-    items = {item.name: item for path in found if path.is_dir() for item in _folder_items(path)}
-    items |= {str(path): Item(str(path), path) for path in found if _is_picture_file(path)}
+    items = {item.name: item for path in found if path.is_dir() for item in _folder_items(path, kind)}
+    items |= {str(path): Item(str(path), path) for path in found if kind.has(path)}
     if items:
         return sorted(items.values(), key=lambda item: _natural_order(item.name))
-    kinds = ", ".join(PICTURE_SUFFIXES)
-    matched = f"matches {len(found)} names, none of them a picture ({kinds})" if found else "matches nothing"
+    kinds = ", ".join(kind.suffixes)
+    matched = f"matches {len(found)} names, none of them {kind.one} ({kinds})" if found else "matches nothing"
     return [_no_item(pattern, f"{matched}; check the pattern")]
-
-
-def _is_picture_file(path: Path) -> bool:
-    return path.suffix.lower() in PICTURE_SUFFIXES and path.is_file()
 
 
 def _natural_order(name: str) -> list[Any]:

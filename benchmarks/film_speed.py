@@ -1,0 +1,167 @@
+"""A film end to end, mien beside fer's `Video.analyze`: frames per second from the file to the table.
+
+    python benchmarks/film_speed.py --clip CLIP.mp4 [--peer-env FOLDER] [--no-peer] [--rounds 3]
+    python benchmarks/film_speed.py --curve     # mien alone: frames/s against number of faces and resolution
+
+Each side runs in a fresh process, one after the other in one run, several rounds, with the threads that it takes by
+itself; loading the networks is not counted, and a first pass over some frames warms both up. mien writes a CSV with a
+row per face and frame; fer (25.10.3) writes no pictures and no film. Its environment is that of `end_to_end.py`. The
+films of the curve show the two example portraits, several times, moving a little over a gray room.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from end_to_end import peer_python
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+FACES, SIZES = (0, 1, 2, 4, 8), ((640, 360), (1280, 720), (1920, 1080))
+CURVE_FRAMES = 150
+FACE_SHARE = 0.2  # of the height of the picture
+
+MIEN = """
+import json, sys, time
+from mien import Analyzer
+from mien.films import analyze_video
+from mien.video import VideoSettings
+clip, folder = sys.argv[1], sys.argv[2]
+analyzer = Analyzer()
+analyze_video(clip, analyzer=analyzer, outputs=[folder + "/warm.csv"], video=VideoSettings(max_frames=10))
+spent = []
+for _ in range(int(sys.argv[3])):
+    started = time.perf_counter()
+    result = analyze_video(clip, analyzer=analyzer, outputs=[folder + "/rows.csv"])
+    spent.append(time.perf_counter() - started)
+print(json.dumps({"who": "mien", "frames": result.frames, "faces": result.faces,
+    "frames_per_s": result.frames / sorted(spent)[len(spent) // 2]}))
+"""
+
+PEER = """
+import json, os, sys, time
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+os.chdir(sys.argv[2])
+from fer.fer import FER
+from fer.classes import Video
+plain = dict(display=False, save_frames=False, save_video=False, annotate_frames=False, zip_images=False)
+detector = FER(mtcnn=False)
+Video(sys.argv[1]).analyze(detector, max_results=10, **plain)
+spent = []
+for _ in range(int(sys.argv[3])):
+    started = time.perf_counter()
+    found = Video(sys.argv[1]).analyze(detector, **plain)
+    spent.append(time.perf_counter() - started)
+faces = sum(1 for frame in found for key in frame if key.startswith("box") and frame[key] is not None)
+print("\\n" + json.dumps({"who": "fer", "frames": len(found), "faces": faces,
+    "frames_per_s": len(found) / sorted(spent)[len(spent) // 2]}))
+"""
+
+
+def run(python: str, code: str, clip: Path, passes: int) -> dict[str, object]:
+    """Run one side in a fresh process."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [python, "-c", code, str(clip.resolve()), folder, str(passes)]
+        done = subprocess.run(command, env=os.environ, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(done.stderr[-2000:])
+    result: dict[str, object] = json.loads(done.stdout.strip().splitlines()[-1])
+    return result
+
+
+def compare(clip: Path, peer: str | None, rounds: int) -> None:
+    """Print the median round of each side, and the ratio."""
+    sides = {"mien": (sys.executable, MIEN, 3)} | ({"fer": (peer, PEER, 1)} if peer else {})
+    results = [{who: run(side[0], side[1], clip, side[2]) for who, side in sides.items()} for _ in range(rounds)]
+    for who in sides:
+        print(json.dumps(sorted((r[who] for r in results), key=_speed)[rounds // 2]))
+    if peer:
+        ratios = [_speed(r["mien"]) / _speed(r["fer"]) for r in results]
+        print(json.dumps({"mien / fer, frames per s": round(float(np.median(ratios)), 2)}))
+
+
+def _speed(result: dict[str, object]) -> float:
+    return float(str(result["frames_per_s"]))
+
+
+def curve() -> None:
+    """Print frames/s for every number of faces and resolution."""
+    for size in SIZES:
+        for count in FACES:
+            with tempfile.TemporaryDirectory() as folder:
+                clip = Path(folder, "clip.mp4")
+                write(clip, crowd(count, size))
+                result = run(sys.executable, MIEN, clip, 3)
+            found = int(str(result["faces"])) / CURVE_FRAMES
+            print(json.dumps({
+                "size": "x".join(map(str, size)), "faces": count, "found_per_frame": round(found, 2),
+                "frames_per_s": round(_speed(result), 1),
+            }), flush=True)  # fmt: skip
+
+
+def crowd(count: int, size: tuple[int, int]) -> Iterator[NDArray[np.uint8]]:
+    """Yield the pictures of a film with so many faces."""
+    width, height = size
+    photos = [cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB) for path in sorted(EXAMPLES.glob("*.jpg"))[:2]]
+    boxes = {"astronaut": (179, 62, 267, 173), "grace_hopper": (175, 117, 351, 336)}
+    room = cv2.resize(np.random.default_rng(0).integers(90, 150, (9, 16, 3), dtype=np.uint8), size)
+    for number in range(CURVE_FRAMES):
+        image = room.copy()
+        for k in range(count):
+            photo, (x1, y1, x2, y2) = photos[k % 2], list(boxes.values())[k % 2]
+            scale = FACE_SHARE * height / (y2 - y1)
+            across, down = min(count, 4), (count + 3) // 4
+            x = width * (k % 4 + 0.5) / across + 0.02 * width * np.sin(number / 12 + k)
+            y = height * (k // 4 + 0.5) / down
+            margin = 0.45 * (y2 - y1)
+            part = photo[max(0, int(y1 - margin)) : int(y2 + margin), max(0, int(x1 - margin)) : int(x2 + margin)]
+            part = cv2.resize(part, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+            left, top = int(x - part.shape[1] / 2), int(y - part.shape[0] / 2)
+            view = image[max(0, top) : top + part.shape[0], max(0, left) : left + part.shape[1]]
+            view[:] = part[max(0, -top) :, max(0, -left) :][: view.shape[0], : view.shape[1]]
+        yield image
+
+
+def write(path: Path, pictures: Iterator[NDArray[np.uint8]]) -> None:
+    """Write a film at 25 frames/s."""
+    with av.open(str(path), "w") as film:
+        stream = None
+        for number, image in enumerate(pictures):
+            if stream is None:
+                stream = film.add_stream("libx264", rate=25, options={"preset": "superfast", "crf": "20"})
+                stream.height, stream.width, stream.pix_fmt = *image.shape[:2], "yuv420p"
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+            frame.pts, frame.time_base = number, Fraction(1, 25)
+            film.mux(stream.encode(frame))
+        film.mux(stream.encode(None))
+
+
+def main() -> None:
+    """Measure what is asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--clip", type=Path)
+    parser.add_argument("--peer-env", type=Path, default=Path(".venv-fer"))
+    parser.add_argument("--no-peer", action="store_true")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--curve", action="store_true")
+    args = parser.parse_args()
+    if args.clip:
+        compare(args.clip, None if args.no_peer else peer_python(args.peer_env), args.rounds)
+    if args.curve:
+        curve()
+    if not args.clip and not args.curve:
+        parser.error("give --clip, --curve or both")
+
+
+if __name__ == "__main__":
+    main()

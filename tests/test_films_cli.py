@@ -1,0 +1,361 @@
+"""`mien analyze` on films, alone and beside pictures, as its users meet it."""
+
+import csv
+import json
+import os
+import pty
+import re
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
+from pathlib import Path
+
+import cv2
+import pytest
+
+pytest.importorskip("av")
+
+from films import portraits, write_film
+from helpers import run_cli
+from mien.faces import BASE_COLUMNS, columns_of
+from mien.labels import FER7
+from mien.sinks import INTERRUPTED
+from mien.video import Video
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+ASTRONAUT = EXAMPLES / "astronaut.jpg"
+FRAMES, LONG = 30, 700
+
+
+@pytest.fixture
+def mien(monkeypatch, capsys):
+    return run_cli(monkeypatch, capsys)
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    """30 frames at 25/s of a moving smile."""
+    return write_film(tmp_path_factory.mktemp("clip") / "clip.mp4", portraits(FRAMES, scale=0.45), audio=True)
+
+
+def rows(text):
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def table(path):
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+class TestOneFilm:
+    def test_piped_output_is_a_row_per_face_and_frame(self, mien, clip):
+        code, out, err = mien("analyze", clip)
+        assert (code, err) == (0, "")
+        found = rows(out)
+        assert list(found[0]) == [*columns_of(FER7, tracked=True), "error"]
+        assert [row["frame"] for row in found] == list(range(FRAMES))
+        assert {row["track_id"] for row in found} == {1}
+        assert {row["steady_expression"] for row in found} == {"happy"}
+
+    def test_every_kind_of_output_at_once(self, mien, clip, tmp_path):
+        pytest.importorskip("pyarrow")
+        import pyarrow.parquet
+
+        outputs = [x for name in ("r.jsonl", "r.csv", "r.parquet", "a.mp4", "a.mkv") for x in ("-o", tmp_path / name)]
+        more = ["--summary", tmp_path / "s.json", "--timeline", tmp_path / "t.html", "--moments", tmp_path / "m.png"]
+        code, out, err = mien("analyze", clip, *outputs, *more, "--bars", "--landmarks", "-q")
+        assert (code, out) == (0, "")
+        assert err.count("wrote ") == 8 and f"wrote {tmp_path / 'r.csv'}\n" in err
+        lines = rows((tmp_path / "r.jsonl").read_text())
+        assert lines == pyarrow.parquet.read_table(tmp_path / "r.parquet").to_pylist()
+        assert [row["x1"] for row in table(tmp_path / "r.csv")] == [str(row["x1"]) for row in lines]
+        for name in ("a.mp4", "a.mkv"):
+            with Video(tmp_path / name) as film:
+                assert film.info.has_audio and sum(1 for _ in film) == FRAMES
+        assert json.loads((tmp_path / "s.json").read_text())["share"]["happy"] == 1
+        assert "<html" in (tmp_path / "t.html").read_text()
+        assert cv2.imread(str(tmp_path / "m.png")).std() > 5
+        assert len(names(tmp_path)) == 8
+
+    def test_a_folder_gets_everything(self, mien, clip, tmp_path):
+        pytest.importorskip("matplotlib")
+        code, _, _ = mien("analyze", clip, "-o", f"{tmp_path}/out/", "-q", "--interval", "0.5s", "--every", 5)
+        assert code == 0
+        assert names(tmp_path / "out" / "clip") == [
+            "annotated.mp4", "intervals.csv", "moments.png", "rows.csv", "summary.json", "timeline.html",
+            "timeline.png",
+        ]  # fmt: skip
+
+    def test_intervals(self, mien, clip, tmp_path):
+        _, out, _ = mien("analyze", clip, "--interval", "0.5s", "-o", tmp_path / "i.csv")
+        assert [(row["interval"], row["frames"], row["expression"]) for row in rows(out)] == [
+            (0, 13, "happy"), (1, 12, "happy"), (2, 5, "happy"),
+        ]  # fmt: skip
+        assert [row["frames"] for row in table(tmp_path / "i.csv")] == ["13", "12", "5"]
+
+    def test_which_frames(self, mien, clip):
+        _, out, _ = mien("analyze", clip, "--start", "0:00.2", "--end", "1s", "--fps", "5")
+        assert [row["frame"] for row in rows(out)] == [5, 10, 15, 20]
+        _, out, _ = mien("analyze", clip, "--every", "4", "--max-frames", "3")
+        assert [row["frame"] for row in rows(out)] == [0, 4, 8]
+
+    def test_truth_is_scored_at_the_end(self, mien, clip, tmp_path):
+        (tmp_path / "truth.csv").write_text("start_s,end_s,expression\n0,0.6,happy\n0.6,,sad\n")
+        _, out, err = mien("analyze", clip, "--truth", tmp_path / "truth.csv")
+        assert len(rows(out)) == FRAMES
+        assert "50.0% of 30 frames right" in err
+
+    def test_other_labels_smoothing_and_search(self, mien, clip):
+        arguments = ("--labels", "ferplus", "--half-life", "0", "--detect-every", "0", "--reid", "--max-frames", "5")
+        _, out, _ = mien("analyze", clip, *arguments)
+        for row in rows(out):
+            assert (
+                row["smooth_happiness" if "happiness" in row else "smooth_happy"]
+                == row["happiness" if "happiness" in row else "happy"]
+            )
+
+    def test_a_gif_that_moves_is_a_film_and_one_that_does_not_a_picture(self, mien, tmp_path):
+        write_film(tmp_path / "moves.gif", portraits(3, scale=0.45), codec="gif", fps=10)
+        write_film(tmp_path / "still.gif", portraits(1, scale=0.45), codec="gif", fps=10)
+        _, out, _ = mien("analyze", tmp_path / "moves.gif")
+        assert [row["frame"] for row in rows(out)] == [0, 1, 2]
+        _, out, _ = mien("analyze", tmp_path / "still.gif")
+        assert list(rows(out)[0]) == [*BASE_COLUMNS, *FER7.names, "error"]
+
+    def test_pictures_in_a_row_are_a_film(self, mien, tmp_path):
+        for number, image in enumerate(portraits(4, scale=0.45, amount_px=4)):
+            cv2.imwrite(str(tmp_path / f"f{number:02}.png"), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+        _, out, _ = mien("analyze", tmp_path / "f%02d.png")
+        assert [(row["frame"], row["time_s"], row["track_id"]) for row in rows(out)] == [
+            (0, 0, 1), (1, 0.04, 1), (2, 0.08, 1), (3, 0.12, 1),
+        ]  # fmt: skip
+
+    def test_a_url_of_a_film(self, mien, tmp_path):
+        write_film(tmp_path / "clip.mkv", portraits(FRAMES, scale=0.45))  # can be read without a seek
+        handler = partial(SimpleHTTPRequestHandler, directory=tmp_path)
+        with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            address = f"127.0.0.1:{server.server_port}/clip.mkv"
+            code, _, err = mien("analyze", f"http://{address}", "-q")
+            assert code == 1 and "not a public address; pass --allow-private" in err
+            code, out, _ = mien("analyze", f"http://me:secret@{address}", "--allow-private", "--every", "10")
+            server.shutdown()
+        assert code == 0 and {row["source"] for row in rows(out)} == {f"http://{address}"}
+        assert len(rows(out)) == 3
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (("-o", "x.png"), "use --timeline or --moments for pictures"),
+            (("-o", "x.xlsx"), "unknown extension '.xlsx'; known: .jsonl"),
+            (("--timeline", "x.gif"), "a timeline ends in .png, .svg"),
+            (("--summary", "x.csv"), "a summary ends in .json, .md"),
+            (("--moments", "x.csv"), "a sheet of moments ends in .jpg"),
+            (("--every", "2", "--fps", "3"), "give every or fps, not both"),
+            (("--start", "3", "--end", "2"), "end_s must be after start_s"),
+            (("--start", "soon"), "--start must be seconds"),
+            (("--interval", "0s"), "interval_s must be at least 0.001"),
+            (("--half-life", "-1"), "half_life_s must be 0 or more"),
+            (("--resume",), "give the same -o again"),
+            (("--truth", "no.csv"), "no.csv"),
+        ],
+    )
+    def test_wrong_use_names_the_fix(self, mien, clip, tmp_path, monkeypatch, arguments, message):
+        monkeypatch.chdir(tmp_path)
+        code, out, err = mien("analyze", clip, *arguments)
+        assert (code, out) == (2, "")
+        assert message in err.replace("\n", " ")
+        assert names(tmp_path) == []
+
+    def test_options_of_films_are_refused_for_pictures(self, mien, tmp_path):
+        code, _, err = mien("analyze", ASTRONAUT, "--every", "2", "--summary", tmp_path / "s.json")
+        assert code == 2
+        assert "--summary, --every" in err
+
+    def test_a_file_that_is_no_film_is_one_error_record(self, mien, tmp_path):
+        (tmp_path / "bad.mp4").write_text("no film")
+        code, out, err = mien("analyze", tmp_path / "bad.mp4", "-o", tmp_path / "rows.csv")
+        assert code == 1
+        (row,) = rows(out)
+        (same,) = table(tmp_path / "rows.csv")
+        assert "is not a film" in row["error"] and row["error"] == same["error"]
+        assert "1 of 1 sources failed" in err
+        code, _, _ = mien("analyze", tmp_path / "missing.mp4")
+        assert code == 1
+
+    def test_the_smile_clip_is_neutral_then_happy_then_neutral(self, mien, shared):
+        _, out, _ = mien("analyze", shared / "data" / "media" / "single_face.mp4")
+        shown = [row["expression"] for row in rows(out)]
+        changes = [shown[0]] + [b for a, b in pairwise(shown) if a != b]
+        assert len(shown) == 72 and changes == ["neutral", "happy", "neutral"]
+        assert 15 <= shown.index("happy") <= 22  # the smile begins between these frames, and ends before the last two
+        assert shown[-2:] == ["neutral"] * 2
+
+
+class TestManyFilms:
+    @pytest.fixture
+    def folder(self, clip, tmp_path):
+        """Two films of one name, a bad one and a picture."""
+        (tmp_path / "in" / "sub").mkdir(parents=True)
+        shutil.copy(clip, tmp_path / "in" / "clip.mp4")
+        shutil.copy(clip, tmp_path / "in" / "sub" / "clip.mp4")
+        (tmp_path / "in" / "bad.mov").write_text("no film")
+        shutil.copy(ASTRONAUT, tmp_path / "in")
+        return tmp_path / "in"
+
+    def test_films_and_pictures_in_one_table_in_order(self, mien, folder, tmp_path):
+        code, out, err = mien("analyze", folder, "-o", tmp_path / "all.csv")
+        assert code == 1
+        assert "bad.mov is not a film" in err and "1 of 4 sources failed" in err
+        found = table(tmp_path / "all.csv")
+        sources = list(dict.fromkeys(row["source"] for row in found))
+        assert [Path(source).name for source in sources] == ["astronaut.jpg", "bad.mov", "clip.mp4", "clip.mp4"]
+        assert len(found) == len(rows(out)) == 2 + 2 * FRAMES
+        first, second = ([{**row, "source": ""} for row in found if row["source"] == source] for source in sources[2:])
+        assert first == second and len(first) == FRAMES
+        assert names(tmp_path) == ["all.csv", "in"]
+
+    def test_a_folder_for_each_film(self, mien, folder, tmp_path):
+        pytest.importorskip("matplotlib")
+        code, _, _ = mien("analyze", folder, "-o", f"{tmp_path}/out/", "-q", "--jobs", "1", "--every", "5")
+        assert code == 1
+        assert names(tmp_path / "out") == ["astronaut.jpg", "clip", "clip-2"]
+        assert names(tmp_path / "out" / "clip") == names(tmp_path / "out" / "clip-2")
+        assert len(table(tmp_path / "out" / "clip-2" / "rows.csv")) == FRAMES / 5
+
+    def test_intervals_of_several_films(self, mien, folder, tmp_path):
+        mien("analyze", folder, "-o", tmp_path / "i.csv", "--interval", "1s", "-q")
+        found = [(Path(row["source"]).name, row["interval"], row["frames"]) for row in table(tmp_path / "i.csv")]
+        clip = [("clip.mp4", "0", "25"), ("clip.mp4", "1", "5")]
+        assert found == [("astronaut.jpg", "0", "1"), ("bad.mov", "", ""), *clip, *clip]
+
+    def test_outputs_for_one_film_are_refused(self, mien, folder, tmp_path):
+        for arguments in (("-o", tmp_path / "a.mp4"), ("--summary", tmp_path / "s.json")):
+            code, _, err = mien("analyze", folder, *arguments)
+            assert code == 2
+            assert "is for one film, but there are 4 sources; use -o FOLDER/" in err.replace("\n", " ")
+
+    def test_a_folder_without_either(self, mien, tmp_path):
+        code, _, err = mien("analyze", tmp_path)
+        assert code == 1
+        assert "is a folder without pictures and films" in err
+
+
+def start(*arguments, **more):
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONWARNINGS": "default"}
+    command = [sys.executable, "-m", "mien", "analyze", *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, **more)
+
+
+@pytest.fixture(scope="module")
+def long_clip(tmp_path_factory):
+    """700 frames, more than are done before a signal arrives."""
+    return write_film(tmp_path_factory.mktemp("long") / "long.mp4", portraits(LONG, size=(160, 120), scale=0.22))
+
+
+class TestInterrupted:
+    def test_ctrl_c_keeps_what_was_done_and_resume_does_the_rest(self, long_clip, tmp_path):
+        outputs = ["-o", tmp_path / "rows.csv", "-o", tmp_path / "a.mp4", "--summary", tmp_path / "s.json"]
+        with start(long_clip, *outputs) as process:
+            for _ in range(50):
+                process.stdout.readline()
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate(timeout=60)
+        assert process.returncode == 130
+        assert b"--resume goes on from here" in err
+        *done, last = table(tmp_path / "rows.csv")
+        assert last["error"] == INTERRUPTED
+        assert [row["frame"] for row in done] == [str(n) for n in range(len(done))] and 50 <= len(done) < LONG
+        with Video(tmp_path / "a.mp4") as film:
+            assert sum(1 for _ in film) == len(done)
+        assert json.loads((tmp_path / "s.json").read_text())["frames"] == len(done)
+        with start(long_clip, *outputs, "--resume", "-q") as process:
+            assert process.wait(timeout=120) == 0
+        whole = table(tmp_path / "rows.csv")
+        assert [row["frame"] for row in whole] == [str(n) for n in range(LONG)]
+        assert whole[: len(done)] == done
+        assert names(tmp_path) == ["a.mp4", "rows.csv", "s.json"]
+
+    def test_a_second_ctrl_c_ends_at_once(self, long_clip, tmp_path):
+        with start(long_clip, "-o", tmp_path / "a.mp4") as process:
+            process.stdout.readline()
+            process.send_signal(signal.SIGSTOP)  # both signals are there when it goes on
+            process.send_signal(signal.SIGINT)
+            process.send_signal(signal.SIGCONT)
+            process.stderr.readline()
+            process.send_signal(signal.SIGINT)
+            began = time.monotonic()
+            process.communicate(timeout=60)
+        assert process.returncode == 130 and time.monotonic() - began < 5
+
+    @pytest.mark.slow
+    def test_ctrl_c_and_kill_with_several_films(self, long_clip, tmp_path):
+        (tmp_path / "in").mkdir()
+        for number in range(2):
+            shutil.copy(long_clip, tmp_path / "in" / f"{number}.mp4")
+        arguments = [tmp_path / "in", "-o", tmp_path / "rows.csv", "-q", "--jobs", 2]
+        for kind in (signal.SIGINT, signal.SIGKILL):
+            with start(*arguments, "--resume", start_new_session=True) as process:
+                journals = wait_for(lambda: list(tmp_path.glob(".mien-*.work/*.journal")))
+                sizes = [path.stat().st_size for path in journals]
+                wait_for(lambda sizes=sizes, paths=journals: [p.stat().st_size for p in paths] != sizes)
+                process.send_signal(kind)
+                process.communicate(timeout=60)
+            assert process.returncode == (130 if kind == signal.SIGINT else -9)
+        with start(*arguments, "--resume") as process:
+            assert process.wait(timeout=120) == 0
+        found = [(row["source"][-5:], int(row["frame"])) for row in table(tmp_path / "rows.csv")]
+        assert found == [(f"{n}.mp4", frame) for n in range(2) for frame in range(LONG)]
+        assert names(tmp_path) == ["in", "rows.csv"]
+
+
+def wait_for(condition):
+    for _ in range(600):
+        if found := condition():
+            return found
+        time.sleep(0.05)
+    raise AssertionError("it never happened")
+
+
+class TestTerminal:
+    def run(self, *arguments):
+        """Run the command in a terminal of 120 columns and return what it showed."""
+        parent, child = pty.openpty()
+        environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(sys.path),
+            "COLUMNS": "120",
+            "TERM": "xterm-256color",
+        }
+        command = [sys.executable, "-m", "mien", "analyze", *map(str, arguments)]
+        with subprocess.Popen(command, stdout=child, stderr=child, env=environment) as process:
+            os.close(child)
+            shown = b""
+            while select.select([parent], [], [], 60)[0]:
+                try:
+                    shown += os.read(parent, 65536)
+                except OSError:  # the other side is closed
+                    break
+        os.close(parent)
+        return process.returncode, re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode())
+
+    def test_a_summary_for_people_and_progress(self, long_clip, tmp_path):
+        code, shown = self.run(long_clip, "--max-frames", 400, "-o", tmp_path / "rows.csv")
+        assert code == 0
+        assert re.search(r"\d+/400 frames, \d+ frames/s, [\d.:]+ s left", shown)
+        end = shown.rsplit("long.mp4", 1)[1]
+        assert "16.0 s, 400 frames, 1 person" in end
+        assert re.search(r"#1 +0\.0 s – 16\.0 s +█{24} +😄 happy 100%", end)
+        assert "wrote" in end and "rows.csv" in end
+        assert "{" not in shown  # no rows
