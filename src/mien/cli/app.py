@@ -6,7 +6,7 @@ import typer
 from rich.markup import escape
 
 from mien import __version__
-from mien.cli import analyze, data, doctor, evaluate, import_keras, models, nets, train
+from mien.cli import analyze, data, doctor, evaluate, import_keras, live, models, nets, serve, train
 from mien.cli.console import errors
 from mien.errors import MienError
 
@@ -20,6 +20,7 @@ app = typer.Typer(
 )
 app.command("analyze")(analyze.analyze)
 app.command("detectors")(analyze.detectors)
+app.command("live")(live.live)
 models.app.command("nets")(nets.nets)
 models.app.command("summary")(nets.summary)
 models.app.command("diagram")(nets.diagram)
@@ -32,6 +33,7 @@ app.command("export")(train.export)
 app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(evaluate.compare)
 app.command("import-keras")(import_keras.import_keras)
+app.command("serve")(serve.serve)
 app.command("doctor")(doctor.doctor)
 
 

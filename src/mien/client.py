@@ -1,0 +1,480 @@
+"""A client of `mien serve`, with nothing but the standard library (and `websockets` for live streams).
+
+    from mien.client import Client
+
+    client = Client("http://127.0.0.1:8000")
+    for result in client.analyze("photo.jpg"):
+        print(result.faces)
+    job = client.submit("film.mp4")
+    client.wait(job["id"])
+    client.download(job["id"], "csv", "film.csv")
+
+Faces come back as `Faces`, as if they had been found in this process.
+"""
+
+import base64
+import http.client
+import json
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import urlencode, urlsplit
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.errors import InputError, MienError, SourceError, require_extra
+from mien.faces import Faces, Frame
+from mien.files import PartFile
+from mien.labels import LabelSet
+
+READ_BYTES = 1 << 20
+LONGEST_WAIT_S = 2.0  # between two looks at a job
+ENDED = ("done", "failed", "cancelled")
+KINDS = ("csv", "jsonl", "parquet", "mp4", "summary", "video")
+
+Values = dict[str, Any]
+
+
+class ServerError(MienError):
+    """The server refused or failed; the message is its own.
+
+    Attributes:
+        status: HTTP status; 0 where there was no answer.
+        retry_after_s: After how many seconds it is worth another try, or None.
+    """
+
+    def __init__(self, message: str, *, status: int = 0, retry_after_s: float | None = None) -> None:
+        """Take down what the server said.
+
+        Args:
+            message: For people.
+            status: HTTP status.
+            retry_after_s: From the header Retry-After.
+        """
+        super().__init__(message)
+        self.status = status
+        self.retry_after_s = retry_after_s
+
+
+@dataclass(frozen=True)
+class Analyzed:
+    """What the server found in one picture.
+
+    Attributes:
+        source: Its name.
+        faces: Its faces; none where there was an error.
+        error: Why there is no result, or None.
+        annotated: A JPEG with the faces drawn, where asked for.
+    """
+
+    source: str
+    faces: Faces
+    error: str | None = None
+    annotated: bytes | None = None
+
+
+class Client:
+    """Talks to one server. For one thread at a time."""
+
+    def __init__(self, url: str = "http://127.0.0.1:8000", *, token: str = "", timeout_s: float = 120.0) -> None:
+        """Remember where the server is; nothing is sent yet.
+
+        Args:
+            url: Its address, with a path before `/v1` where a proxy puts one.
+            token: Its token, if it asks for one.
+            timeout_s: Seconds without any answer after which a request fails.
+
+        Raises:
+            InputError: The address is no http(s) URL.
+        """
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise InputError(f"the address must be like http://127.0.0.1:8000, got {url!r}")
+        self._parts = parts
+        self._token = token
+        self._timeout_s = timeout_s
+
+    # Pictures.
+
+    def analyze(
+        self,
+        *sources: str | Path | bytes,
+        labels: str | None = None,
+        detector: str | None = None,
+        annotated: bool = False,
+    ) -> list[Analyzed]:
+        """Analyze pictures.
+
+        Args:
+            sources: Paths, http(s) URLs that the server shall fetch, or encoded pictures as bytes.
+            labels: Label set; None takes the server's.
+            detector: Face detector; None takes the server's.
+            annotated: Whether to get the pictures with the faces drawn, too.
+
+        Returns:
+            One result per picture, files first, then URLs, each in the order given.
+
+        Raises:
+            ServerError: The server refused the request or did not answer.
+            SourceError: A file cannot be read.
+        """
+        urls = [source for source in sources if isinstance(source, str) and source.startswith(("http://", "https://"))]
+        files = [_picture(number, source) for number, source in enumerate(sources) if source not in urls]
+        query = _query(labels=labels, detector=detector, annotated="1" if annotated else None)
+        answer = self._json("POST", f"/v1/analyze{query}", json.dumps({"images": files, "urls": urls}).encode())
+        return [_analyzed(result, answer["labels"], labels) for result in answer["results"]]
+
+    def models(self) -> Values:
+        """Return what the server offers: models, detectors, label sets, limits."""
+        return self._json("GET", "/v1/models")
+
+    def health(self) -> Values:
+        """Return that the server answers.
+
+        Raises:
+            ServerError: It does not.
+        """
+        return self._json("GET", "/health")
+
+    # Films.
+
+    def submit(self, path: str | Path, **options: Any) -> Values:
+        """Send a film to be analyzed, piece by piece.
+
+        Args:
+            path: The film.
+            options: As described at the server's /docs: labels, detector, every, fps, start_s, end_s, half_life_s,
+                annotate, blur, bars, keep_video.
+
+        Returns:
+            The job; its `id` is what the other methods take.
+
+        Raises:
+            ServerError: The server refused the film or did not answer.
+            SourceError: The file cannot be read.
+        """
+        with _opened(Path(path)) as (file, size):
+            form = _FilmForm(Path(path).name, file, size, options)
+            headers = {"Content-Type": form.media_type, "Content-Length": str(form.size)}
+            return self._json("POST", "/v1/jobs", form, headers=headers)
+
+    def jobs(self) -> list[Values]:
+        """Return all jobs, the newest first."""
+        found: list[Values] = self._json("GET", "/v1/jobs")["jobs"]
+        return found
+
+    def job(self, name: str) -> Values:
+        """Return a job.
+
+        Args:
+            name: Its id.
+        """
+        return self._json("GET", f"/v1/jobs/{name}")
+
+    def wait(
+        self, name: str, *, timeout_s: float | None = None, progress: Callable[[Values], None] | None = None
+    ) -> Values:
+        """Wait until a job has ended and return it.
+
+        Args:
+            name: Its id.
+            timeout_s: Seconds after which to give up; None waits for as long as it takes.
+            progress: Called with the job at each look.
+
+        Raises:
+            ServerError: It takes longer than `timeout_s`.
+        """
+        start, pause_s = time.monotonic(), 0.1
+        while True:
+            job = self.job(name)
+            if progress:
+                progress(job)
+            if job["state"] in ENDED:
+                return job
+            if timeout_s is not None and time.monotonic() - start > timeout_s:
+                raise ServerError(f"the job is still {job['state']} after {timeout_s:g} s; wait longer or cancel it")
+            time.sleep(pause_s)
+            pause_s = min(LONGEST_WAIT_S, 1.5 * pause_s)
+
+    def cancel(self, name: str) -> None:
+        """Cancel a job that waits or runs, or remove one that has ended with its files.
+
+        Args:
+            name: Its id.
+        """
+        with self._asked("DELETE", f"/v1/jobs/{name}"):
+            pass
+
+    def summary(self, name: str) -> Values:
+        """Return the summary of a film.
+
+        Args:
+            name: The job's id.
+        """
+        return self._json("GET", f"/v1/jobs/{name}/summary")
+
+    def download(self, name: str, kind: str, path: str | Path) -> Path:
+        """Save a result of a film; the file appears whole or not at all.
+
+        Args:
+            name: The job's id.
+            kind: `csv`, `jsonl`, `parquet`, `mp4`, `summary` or `video`.
+            path: Where to.
+
+        Raises:
+            InputError: Unknown kind.
+            ServerError: The server has no such result.
+            OutputError: The file cannot be written.
+        """
+        if kind not in KINDS:
+            raise InputError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
+        address = kind if kind in ("summary", "video") else f"result.{kind}"
+        part = PartFile(Path(path))
+        with self._asked("GET", f"/v1/jobs/{name}/{address}") as answer, part.guarded() as file:
+            shutil.copyfileobj(answer, file, READ_BYTES)
+        part.commit()
+        return Path(path)
+
+    # Live.
+
+    @contextmanager
+    def stream(
+        self, *, labels: str | None = None, detector: str | None = None, half_life_s: float | None = None
+    ) -> Iterator["Stream"]:
+        """Open a live stream.
+
+        Args:
+            labels: Label set; None takes the server's.
+            detector: Face detector; None takes the server's.
+            half_life_s: Half-life of the smoothing, seconds; None takes the server's.
+
+        Raises:
+            ServerError: The server refused it.
+            MissingExtraError: The module websockets is not installed.
+        """
+        client = require_extra("server", "websockets.sync.client")
+        scheme = "wss" if self._parts.scheme == "https" else "ws"
+        address = f"{scheme}://{self._parts.netloc}{self._parts.path.rstrip('/')}/v1/stream"
+        wanted = {"labels": labels, "detector": detector, "half_life_s": half_life_s, "token": self._token or None}
+        with ExitStack() as stack:
+            with _told_plainly():
+                connection = client.connect(address, max_size=None, open_timeout=self._timeout_s, compression=None)
+                socket = stack.enter_context(connection)
+                socket.send(json.dumps({name: value for name, value in wanted.items() if value is not None}))
+                stream = Stream(socket, _message(socket.recv(self._timeout_s)), self._timeout_s)
+            yield stream
+
+    # HTTP.
+
+    def _json(
+        self, method: str, address: str, body: "bytes | _FilmForm | None" = None, *, headers: Mapping[str, str] = {}
+    ) -> Values:
+        with self._asked(method, address, body, headers=headers) as answer:
+            values: Values = json.loads(answer.read())
+        return values
+
+    @contextmanager
+    def _asked(
+        self,
+        method: str,
+        address: str,
+        body: "bytes | _FilmForm | None" = None,
+        *,
+        headers: Mapping[str, str] = {},
+    ) -> Iterator[http.client.HTTPResponse]:
+        kind = http.client.HTTPSConnection if self._parts.scheme == "https" else http.client.HTTPConnection
+        connection = kind(self._parts.hostname or "", self._parts.port, timeout=self._timeout_s)
+        sent = {"Content-Type": "application/json"} if isinstance(body, bytes) else {}
+        token = {"Authorization": f"Bearer {self._token}"} if self._token else {}
+        try:
+            answer = _answer(
+                connection, method, self._parts.path.rstrip("/") + address, body, {**sent, **token, **headers}
+            )
+            if answer.status >= 400:
+                raise _refused(answer)
+            yield answer
+        except (OSError, http.client.HTTPException) as error:
+            raise ServerError(f"{self._parts.netloc} does not answer ({error}); is the server running?") from error
+        finally:
+            connection.close()
+
+
+class Stream:
+    """A live stream: a picture in, its faces out.
+
+    Attributes:
+        labels: The expressions, in order.
+    """
+
+    def __init__(self, socket: Any, ready: Values, timeout_s: float) -> None:
+        """Take over a web socket that has said it is ready."""
+        self.labels = LabelSet(ready["label_set"], tuple(label["name"] for label in ready["labels"]))
+        self._socket = socket
+        self._timeout_s = timeout_s
+
+    def send(self, picture: bytes) -> Faces:
+        """Send an encoded picture and return its faces, with numbers and smoothed probabilities.
+
+        Args:
+            picture: A JPEG, PNG or WebP file.
+
+        Raises:
+            ServerError: The server refused the picture, or stops.
+        """
+        with _told_plainly():
+            self._socket.send(picture)
+            answer = self._socket.recv(self._timeout_s)
+        return _live_faces(_message(answer), self.labels)
+
+
+@contextmanager
+def _told_plainly() -> Iterator[None]:
+    """Turn the errors of a web socket into a `ServerError`."""
+    closed = require_extra("server", "websockets.exceptions").WebSocketException
+    try:
+        yield
+    except (closed, OSError) as error:
+        raise ServerError(f"the live stream ended: {error}") from error
+
+
+def _message(text: str | bytes) -> Values:
+    message: Values = json.loads(text)
+    if message["type"] == "error":
+        problem = message["problem"]
+        raise ServerError(problem["detail"], status=problem["status"])
+    if message["type"] == "closing":
+        raise ServerError(f"the server ends the stream: {message['reason']}", status=503)
+    return message
+
+
+def _answer(
+    connection: http.client.HTTPConnection,
+    method: str,
+    address: str,
+    body: "bytes | _FilmForm | None",
+    headers: Mapping[str, str],
+) -> http.client.HTTPResponse:
+    """Send a request; a server that refuses a large body early has answered before it is sent."""
+    try:
+        connection.request(method, address, body=body, headers=headers)
+    except (BrokenPipeError, ConnectionResetError):
+        if isinstance(body, bytes | None):
+            raise
+    return connection.getresponse()
+
+
+def _refused(answer: http.client.HTTPResponse) -> ServerError:
+    text = answer.read(1 << 16)
+    try:
+        said = str(json.loads(text)["detail"])
+    except (ValueError, KeyError, TypeError):
+        said = f"the server answered {answer.status} {answer.reason}"
+    wait = answer.headers.get("Retry-After", "")
+    return ServerError(said, status=answer.status, retry_after_s=float(wait) if wait.isdecimal() else None)
+
+
+# Requests.
+
+
+def _query(**values: str | None) -> str:
+    given = {name: value for name, value in values.items() if value is not None}
+    return f"?{urlencode(given)}" if given else ""
+
+
+def _picture(number: int, source: str | Path | bytes) -> Values:
+    if isinstance(source, bytes):
+        return {"name": f"picture {number}", "data": base64.b64encode(source).decode()}
+    with _opened(Path(source)) as (file, _):
+        return {"name": Path(source).name, "data": base64.b64encode(file.read()).decode()}
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[IO[bytes], int]]:
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise SourceError(f"{path} cannot be opened: {error.strerror}; check the name and its permissions") from error
+    with file:
+        yield file, path.stat().st_size
+
+
+class _FilmForm:
+    """A form with a film, read from the disk while it is sent."""
+
+    def __init__(self, name: str, file: IO[bytes], size: int, options: Mapping[str, Any]) -> None:
+        boundary = secrets.token_hex(16)
+        plain = "".join(c if c.isprintable() and c not in '"\\' else "_" for c in name)
+        field = 'Content-Disposition: form-data; name="{}"'
+        head = (
+            f"--{boundary}\r\n{field.format('options')}\r\n\r\n{json.dumps(options)}\r\n"
+            f'--{boundary}\r\n{field.format("file")}; filename="{plain}"\r\n'
+            "Content-Type: application/octet-stream\r\n\r\n"
+        )
+        self.media_type = f"multipart/form-data; boundary={boundary}"
+        self._head, self._file, self._tail = head.encode(), file, f"\r\n--{boundary}--\r\n".encode()
+        self.size = len(self._head) + size + len(self._tail)
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield self._head
+        while piece := self._file.read(READ_BYTES):
+            yield piece
+        yield self._tail
+
+
+# Answers.
+
+
+def _analyzed(result: Values, names: Sequence[str], labels: str | None) -> Analyzed:
+    error, annotated = result["error"], result["annotated"]
+    return Analyzed(
+        result["source"],
+        _faces(result["faces"], LabelSet(labels or "server", tuple(names)), result["source"]),
+        None if error is None else str(error["detail"]),
+        None if annotated is None else base64.b64decode(annotated.partition(",")[2]),
+    )
+
+
+def _faces(rows: Sequence[Values], labels: LabelSet, source: str) -> Faces:
+    """Return rows as `Faces`; probabilities, which came rounded, sum to 1 again."""
+    if not rows:
+        return Faces.empty(frame=Frame(np.zeros((1, 1, 3), np.uint8), source))
+    probs = _floats([[row[name] for name in labels.names] for row in rows])
+    known = all(row["landmarks"] is not None for row in rows)
+    return Faces(
+        xyxy=_floats([[row[side] for side in ("x1", "y1", "x2", "y2")] for row in rows]),
+        score=_floats([row["score"] for row in rows]),
+        landmarks=_floats([row["landmarks"] for row in rows]) if known else None,
+        probs=probs / probs.sum(axis=1, keepdims=True),
+        labels=labels,
+        source=source,
+    )
+
+
+def _live_faces(message: Values, labels: LabelSet) -> Faces:
+    faces = message["faces"]
+    frame = Frame(np.zeros((1, 1, 3), np.uint8), "stream", message["frame"], message["time_s"])
+    if not faces:
+        return Faces.empty(frame=frame)
+    probs = _floats([[face["probs"][name] for name in labels.names] for face in faces])
+    smoothed = _floats([[face["smoothed"][name] for name in labels.names] for face in faces])
+    known = all(face["landmarks"] is not None for face in faces)
+    return Faces(
+        xyxy=_floats([face["box"] for face in faces]),
+        score=_floats([face["score"] for face in faces]),
+        landmarks=_floats([face["landmarks"] for face in faces]) if known else None,
+        probs=probs / probs.sum(axis=1, keepdims=True),
+        track_id=np.array([face["track_id"] for face in faces], np.int64),
+        labels=labels,
+        smoothed=smoothed / smoothed.sum(axis=1, keepdims=True),
+        steady=np.array([labels.index(face["steady_expression"]) for face in faces], np.int64),
+    ).at(frame)
+
+
+def _floats(values: Sequence[Any]) -> NDArray[np.float32]:
+    return np.array(values, np.float32)

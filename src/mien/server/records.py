@@ -1,0 +1,75 @@
+"""Faces as JSON values."""
+
+import base64
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.draw import expression_colour
+from mien.faces import Face, Faces
+from mien.labels import EMOJI, LabelSet
+
+JPEG_QUALITY = 88
+LARGEST_SIDE = 65_500  # pixels; JPEG has no room for more
+
+
+def rows(faces: Faces) -> list[dict[str, Any]]:
+    """Return the rows of the command line, with the landmarks."""
+    return [
+        {**record, "landmarks": points(face.landmarks)} for record, face in zip(faces.to_records(), faces, strict=True)
+    ]
+
+
+def live_face(face: Face) -> dict[str, Any]:
+    """Return a face as /v1/stream tells of it."""
+    names = face.labels.names if face.labels else ()
+    return {
+        "track_id": face.track_id,
+        "box": [round(float(v), 1) for v in face.xyxy],
+        "score": round(face.score, 4),
+        "landmarks": points(face.landmarks),
+        "expression": face.expression,
+        "confidence": None if face.confidence is None else round(face.confidence, 4),
+        "probs": named(names, face.probs),
+        "smoothed": named(names, face.smoothed),
+        "steady_expression": face.steady_expression,
+    }
+
+
+def points(landmarks: NDArray[np.float32] | None) -> list[list[float]] | None:
+    """Return landmarks as pairs of numbers, or None."""
+    return None if landmarks is None else [[round(float(x), 1), round(float(y), 1)] for x, y in landmarks]
+
+
+def named(names: tuple[str, ...], probs: NDArray[np.float32] | None) -> dict[str, float] | None:
+    """Return probabilities by name, or None."""
+    return None if probs is None else {name: round(float(p), 4) for name, p in zip(names, probs, strict=True)}
+
+
+def label_values(labels: LabelSet) -> list[dict[str, str]]:
+    """Return the expressions of a label set as a page shows them."""
+    return [
+        {"name": name, "emoji": EMOJI.get(name, ""), "colour": "#{:02x}{:02x}{:02x}".format(*expression_colour(name))}
+        for name in labels.names
+    ]
+
+
+def to_jpeg(image: NDArray[np.uint8], *, quality: int = JPEG_QUALITY) -> bytes:
+    """Return a picture as a JPEG file; one that is too wide or high for that format is made smaller.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        quality: 1-100.
+    """
+    if max(image.shape) > LARGEST_SIDE:
+        height, width = (max(1, side * LARGEST_SIDE // max(image.shape)) for side in image.shape[:2])
+        image = np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+    _, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return bytes(data)
+
+
+def data_url(jpeg: bytes) -> str:
+    """Return a JPEG file as a data: URL."""
+    return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"

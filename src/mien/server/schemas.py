@@ -1,0 +1,216 @@
+"""The shapes of requests and answers, for the description at /docs and for checking what clients send."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Number = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class ProblemDocument(BaseModel):
+    """An error (RFC 9457)."""
+
+    type: str = "about:blank"
+    title: str = Field(examples=["Unprocessable Content"])
+    status: int = Field(examples=[422])
+    detail: str = Field(description="What must hold, what came, what to do.")
+
+
+class FaceRecord(BaseModel):
+    """A face of a picture: the row of the command line, with one further number per expression, and the landmarks."""
+
+    model_config = ConfigDict(extra="allow")
+
+    source: str
+    frame: int
+    time_s: float
+    face: int
+    track_id: int | None
+    x1: float
+    y1: float
+    x2: float
+    y2: float
+    score: float = Field(description="Score of the detector, 0-1.")
+    expression: str | None
+    confidence: float | None = Field(description="Probability of the expression, 0-1.")
+    landmarks: list[tuple[float, float]] | None = Field(
+        description="Left eye, right eye, nose, left and right mouth corner as the viewer sees them, pixels."
+    )
+
+
+class PictureResult(BaseModel):
+    """What was found in one picture, or why nothing was."""
+
+    source: str
+    width: int | None
+    height: int | None
+    faces: list[FaceRecord]
+    error: ProblemDocument | None
+    annotated: str | None = Field(description="data: URL of a JPEG with the faces drawn, where asked for.")
+
+
+class Analysis(BaseModel):
+    """The answer to /v1/analyze; results come in the order of the pictures."""
+
+    results: list[PictureResult]
+    labels: list[str]
+    ms: float = Field(description="Milliseconds that the server took.")
+
+
+class EncodedPicture(BaseModel):
+    """A picture in base64, with or without `data:…;base64,` before."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    data: str = Field(min_length=1)
+    name: str = Field(default="", max_length=500)
+
+
+class AnalyzeBody(BaseModel):
+    """Pictures in JSON."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    images: list[EncodedPicture | str] = Field(default_factory=list, description="Base64, or objects with a name.")
+    urls: list[Annotated[str, Field(max_length=4000)]] = Field(
+        default_factory=list, description="http(s) URLs that the server fetches, if it allows that."
+    )
+
+
+class Label(BaseModel):
+    """An expression as a page shows it."""
+
+    name: str
+    emoji: str
+    colour: str = Field(description="#rrggbb")
+
+
+class StreamSettings(BaseModel):
+    """The text message with which a client of /v1/stream begins, and which it may send again at any time."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    labels: str | None = None
+    detector: str | None = None
+    half_life_s: Number | None = Field(default=None, ge=0, le=60)
+    token: str | None = None
+
+
+class JobOptions(BaseModel):
+    """How a film is analyzed."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    labels: str | None = None
+    detector: str | None = None
+    every: int = Field(default=1, ge=1, le=10_000, description="Analyze every n-th frame.")
+    fps: Number | None = Field(default=None, gt=0, le=1000, description="Frames per second to analyze; None: all.")
+    start_s: Number = Field(default=0.0, ge=0)
+    end_s: Number | None = Field(default=None, gt=0)
+    half_life_s: Number | None = Field(default=None, ge=0, le=60)
+    annotate: bool = Field(default=True, description="Whether to make the annotated film.")
+    blur: bool = Field(default=False, description="Make faces in the annotated film unrecognisable.")
+    bars: bool = Field(default=False, description="Draw all probabilities in the annotated film.")
+    keep_video: bool = Field(default=True, description="Keep the film for the player until the job expires.")
+
+
+State = Literal["queued", "running", "done", "failed", "cancelled"]
+
+
+class Progress(BaseModel):
+    """How far a job is."""
+
+    frames: int
+    total: int | None
+    fps: float | None
+    left_s: float | None
+
+
+class Job(BaseModel):
+    """A film and what became of it. Times are UTC, ISO 8601."""
+
+    id: str
+    state: State
+    source: str
+    created: str
+    started: str | None
+    finished: str | None
+    expires: str | None
+    progress: Progress
+    options: dict[str, Any]
+    error: ProblemDocument | None
+    results: dict[str, str] = Field(description="Addresses by kind: csv, jsonl, parquet, mp4, summary, video.")
+
+
+class JobList(BaseModel):
+    """All jobs, the newest first."""
+
+    jobs: list[Job]
+
+
+class DetectorInfo(BaseModel):
+    """A face detector."""
+
+    name: str
+    default: bool
+
+
+class LabelSetInfo(BaseModel):
+    """A label set."""
+
+    key: str
+    default: bool
+    labels: list[Label]
+
+
+class ModelInfo(BaseModel):
+    """The expression model."""
+
+    name: str
+    version: str
+    sha256: str
+    licence: str
+    data: str
+    device: str
+
+
+class Limits(BaseModel):
+    """What the server refuses, and what it offers."""
+
+    max_body_bytes: int
+    max_film_bytes: int
+    max_film_s: float
+    max_images: int
+    max_pixels: int
+    max_stream_pixels: int
+    streams: int
+    keep_s: float
+    url_allowed: bool
+    server_camera: bool
+    jobs: bool
+    token: bool
+
+
+class Models(BaseModel):
+    """What the server offers."""
+
+    version: str
+    models: list[ModelInfo]
+    detectors: list[DetectorInfo]
+    label_sets: list[LabelSetInfo]
+    limits: Limits
+
+
+class Health(BaseModel):
+    """That the process answers."""
+
+    status: Literal["ok"]
+    version: str
+
+
+class Readiness(BaseModel):
+    """Whether the server takes work now."""
+
+    status: Literal["ready"]
+    waiting: int
+    streams: int

@@ -1,0 +1,229 @@
+"""What whoever runs the server may set: each field is a flag of `mien serve` and a MIEN_… variable."""
+
+import ipaddress
+import os
+import types
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Self, get_type_hints
+
+from mien.errors import InputError
+from mien.hub import DEFAULT_MODEL
+from mien.pipeline import DEFAULT_DETECTOR
+
+PREFIX = "MIEN_"
+MEBI = 1 << 20
+MEGA = 1_000_000
+LEAST_TOKEN = 16  # characters; shorter ones can be guessed
+LOCAL_NAMES = ("localhost",)
+AT_LEAST_ONE = (
+    "workers", "waiting", "streams", "streams_per_client", "max_body_mb", "bodies_mb", "max_film_mb", "max_pixels_mp",
+    "max_stream_pixels_mp", "max_images", "max_frames", "jobs_waiting", "jobs_kept", "body_timeout_s",
+    "job_timeout_s", "stream_idle_s", "stream_max_s", "keep_s", "request_timeout_s",
+)  # fmt: skip
+SWITCHES = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+ZERO_OR_MORE = ("batch_wait_ms", "rate", "job_workers", "max_film_s", "grace_s")
+
+
+@dataclass(frozen=True)
+class ServerSettings:
+    """How the server listens, what it loads and what it refuses.
+
+    Attributes:
+        host: Address to listen on. Any other than a loopback address needs `token` or `insecure`.
+        port: TCP port; 0 takes a free one.
+        token: Secret that every request but the page's own files, `/health` and `/ready` must carry; "" for none.
+        insecure: Whether to serve strangers without a token.
+        allowed_hosts: Names by which browsers reach the server, beside IP addresses and localhost; comma-separated.
+            Origins of web sockets must be among them, or the same host.
+        trusted_proxies: Addresses of reverse proxies whose X-Forwarded-For and -Proto are believed; comma-separated.
+        model: Expression model: a name from the catalogue or the path of an ONNX file.
+        detector: Face detector that requests get which name none.
+        labels: Label set that requests get which name none.
+        detectors: Detectors that requests may name; comma-separated.
+        device: Where the expression model runs: auto, cpu, cuda…
+        workers: Pictures worked on at once; 0: one per core.
+        waiting: Pieces of work that may wait for a worker, of all clients together.
+        batch_wait_ms: Longest wait of a face for others to share its run of the network, milliseconds. With 0 those
+            share it that came while the last run went on, which suits CPUs; 2 to 5 suit a GPU.
+        source: A camera index, file or stream that the server itself watches, for `/video_feed`; "" for none.
+        url_allowed: Whether clients may name URLs of pictures that the server fetches.
+        allow_private: Whether such URLs may lead to private addresses, too.
+        max_body_mb: Largest request to `/v1/analyze`, MiB.
+        bodies_mb: Largest sum of all requests to `/v1/analyze` at once, MiB.
+        max_film_mb: Largest film, MiB.
+        max_film_s: Longest film, seconds; 0 for any.
+        max_frames: Most frames a job analyzes.
+        max_images: Most pictures of one request.
+        max_pixels_mp: Largest picture, millions of pixels.
+        max_stream_pixels_mp: Largest picture of a live stream, millions of pixels.
+        rate: Requests per second and client, with bursts of twice as many; 0 for any.
+        streams: Live streams at once; viewers of the server's own camera count.
+        streams_per_client: Live streams at once of one client.
+        stream_idle_s: Seconds without a message after which a stream is ended.
+        stream_max_s: Seconds after which a stream is ended in any case.
+        body_timeout_s: Seconds a client may take for its request headers, and for each further 64 KiB of the body.
+        request_timeout_s: Seconds one request may wait and work before it is answered with 503.
+        data_dir: Folder of the jobs' files and of the SQLite file.
+        database: SQLAlchemy URL of the job list; "" takes a SQLite file in `data_dir`.
+        job_workers: Films worked on at once by this process; 0: none, it only takes them in.
+        jobs_waiting: Films that may wait.
+        jobs_kept: Films kept in all, done ones included.
+        job_timeout_s: Seconds one film may take.
+        keep_s: Seconds after which a done job and its files are removed.
+        grace_s: Seconds that running requests get to finish when the server is stopped.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    token: str = ""
+    insecure: bool = False
+    allowed_hosts: str = ""
+    trusted_proxies: str = ""
+    model: str = DEFAULT_MODEL
+    detector: str = DEFAULT_DETECTOR
+    labels: str = "fer2013"
+    detectors: str = "mtcnn,haar,haar-alt2,none"
+    device: str = "auto"
+    workers: int = 0
+    waiting: int = 256
+    batch_wait_ms: float = 0.0
+    source: str = ""
+    url_allowed: bool = False
+    allow_private: bool = False
+    max_body_mb: int = 64
+    bodies_mb: int = 512
+    max_film_mb: int = 1024
+    max_film_s: float = 4 * 3600.0
+    max_frames: int = 500_000
+    max_images: int = 64
+    max_pixels_mp: float = 40.0
+    max_stream_pixels_mp: float = 9.0
+    rate: float = 100.0
+    streams: int = 64
+    streams_per_client: int = 40
+    stream_idle_s: float = 120.0
+    stream_max_s: float = 8 * 3600.0
+    body_timeout_s: float = 10.0
+    request_timeout_s: float = 120.0
+    data_dir: Path = Path("mien-data")
+    database: str = ""
+    job_workers: int = 1
+    jobs_waiting: int = 20
+    jobs_kept: int = 200
+    job_timeout_s: float = 6 * 3600.0
+    keep_s: float = 24 * 3600.0
+    grace_s: float = 20.0
+
+    def __post_init__(self) -> None:
+        """Check ranges, and that strangers find no open door."""
+        if not 0 <= self.port <= 65535:
+            raise InputError(f"port must be 0 to 65535, got {self.port}")
+        if self.workers == 0:
+            object.__setattr__(self, "workers", os.cpu_count() or 1)
+        for name in AT_LEAST_ONE:
+            if not getattr(self, name) > 0:
+                raise InputError(f"{name} must be more than 0, got {getattr(self, name)}")
+        for name in ZERO_OR_MORE:
+            if not getattr(self, name) >= 0:
+                raise InputError(f"{name} must be 0 or more, got {getattr(self, name)}")
+        if self.detector not in self.detector_names:
+            raise InputError(f"detector {self.detector!r} must be one of detectors, got {self.detectors!r}; add it")
+        self._check_door()
+
+    def _check_door(self) -> None:
+        if self.token and (len(self.token) < LEAST_TOKEN or not self.token.isascii() or not self.token.isprintable()):
+            raise InputError(
+                f"the token must have at least {LEAST_TOKEN} characters, all of them printable ASCII, "
+                f"got {len(self.token)}; make one: python -c 'import secrets; print(secrets.token_urlsafe())'"
+            )
+        if not (is_loopback(self.host) or self.token or self.insecure):
+            raise InputError(
+                f"anybody who reaches {self.host} could use the server; set a secret with --token or MIEN_TOKEN, "
+                "listen on 127.0.0.1, or say --insecure where the network itself keeps strangers out"
+            )
+
+    @property
+    def detector_names(self) -> tuple[str, ...]:
+        """The detectors that requests may name."""
+        return _split(self.detectors)
+
+    @property
+    def host_names(self) -> tuple[str, ...]:
+        """Names of the server that browsers may use, lower case."""
+        return tuple(name.lower() for name in (*LOCAL_NAMES, *_split(self.allowed_hosts)))
+
+    @property
+    def proxies(self) -> tuple[str, ...]:
+        """Addresses of the proxies that are believed."""
+        return _split(self.trusted_proxies)
+
+    @property
+    def database_url(self) -> str:
+        """SQLAlchemy URL of the job list."""
+        return self.database or f"sqlite:///{self.data_dir.resolve() / 'jobs.sqlite'}"
+
+    @property
+    def max_pixels(self) -> int:
+        """Largest picture, pixels."""
+        return int(self.max_pixels_mp * MEGA)
+
+    @property
+    def max_stream_pixels(self) -> int:
+        """Largest picture of a stream, pixels."""
+        return int(self.max_stream_pixels_mp * MEGA)
+
+    def to_environment(self) -> dict[str, str]:
+        """Return the variables from which `from_environment` reads the same settings."""
+        return {PREFIX + field.name.upper(): _text(getattr(self, field.name)) for field in fields(self)}
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None, **given: Any) -> Self:
+        """Read the MIEN_… variables.
+
+        Args:
+            environment: Names and values; None takes those of the process.
+            given: Fields that are set already and win; None stands for «not given».
+
+        Raises:
+            InputError: A value is not what it must be; the message names the variable.
+        """
+        known = os.environ if environment is None else environment
+        kinds = get_type_hints(cls)
+        values = {
+            field.name: _value(PREFIX + field.name.upper(), known[PREFIX + field.name.upper()], kinds[field.name])
+            for field in fields(cls)
+            if known.get(PREFIX + field.name.upper(), "") != ""
+        }
+        return cls(**values | {name: value for name, value in given.items() if value is not None})
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine reaches an address to listen on.
+
+    Args:
+        host: An IP address or a name.
+    """
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _split(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _text(value: object) -> str:
+    return str(int(value)) if isinstance(value, bool) else str(value)
+
+
+def _value(name: str, text: str, kind: type | types.UnionType) -> Any:
+    try:
+        return SWITCHES[text.strip().lower()] if kind is bool else kind(text)  # type: ignore[operator]
+    except (ValueError, KeyError) as error:
+        wanted = "1 or 0" if kind is bool else "a number"
+        raise InputError(f"{name} must be {wanted}, got {text!r}; correct or unset it") from error

@@ -1,0 +1,63 @@
+// What the server offers, and how each expression looks.
+
+import { h } from "./dom.js";
+
+const UNKNOWN = { emoji: "", colour: "#26a69a" };
+
+/** The answer of /v1/models; filled once when the page starts. */
+export const catalogue = { version: "", models: [], detectors: [], label_sets: [], limits: {} };
+
+const looks = new Map();
+
+export function learn(models) {
+  Object.assign(catalogue, models);
+  for (const set of models.label_sets) for (const label of set.labels) looks.set(label.name, label);
+}
+
+export const look = (name) => looks.get(name) || UNKNOWN;
+
+/** Return the names of a label set with the neutral one last: drawn on top, it leaves the colours to the others. */
+export function namesOf(key) {
+  const set = catalogue.label_sets.find((one) => one.key === key) || catalogue.label_sets[0];
+  return stacked(set.labels.map((label) => label.name));
+}
+
+export const stacked = (names) => [...names.filter((name) => name !== "neutral"), ...names.filter((name) => name === "neutral")];
+
+const SET_NAMES = { fer2013: "FER2013 · 7 expressions", ferplus: "FER+ · 8 expressions", five: "Five expressions" };
+
+export function fillLabelSets(select) {
+  select.replaceChildren(
+    ...catalogue.label_sets.map((set) =>
+      h("option", { value: set.key, selected: set.default }, SET_NAMES[set.key] || `${set.key} · ${set.labels.length} expressions`)),
+  );
+}
+
+export function fillDetectors(select) {
+  select.replaceChildren(
+    ...catalogue.detectors.map((one) => h("option", { value: one.name, selected: one.default }, one.default ? `${one.name} (default)` : one.name)),
+  );
+}
+
+export function fillLegend(list, names) {
+  list.replaceChildren(...names.map((name) => h("li", {}, swatch(name), name)));
+}
+
+export function swatch(name) {
+  const element = h("i", { class: "swatch", "aria-hidden": "true" });
+  element.style.background = look(name).colour;
+  return element;
+}
+
+/** Return a bar of shares ({name: 0-1}), largest first. */
+export function mixBar(shares, words) {
+  const parts = Object.entries(shares).filter(([, share]) => share > 0.004).sort((a, b) => b[1] - a[1]);
+  const bar = h("div", { class: "mix", role: "img", "aria-label": words });
+  for (const [name, share] of parts) {
+    const part = h("i", { title: `${name} ${Math.round(100 * share)}%` });
+    part.style.background = look(name).colour;
+    part.style.width = `${100 * share}%`;
+    bar.append(part);
+  }
+  return bar;
+}

@@ -1,0 +1,184 @@
+// The list of films: uploads, jobs with their progress, and the way to each film's page.
+
+import { $, announce, bytes, h, icon, span, toast } from "./dom.js";
+import { connection, getJson, request, tell, token, askForToken, upload } from "./api.js";
+import { catalogue, fillDetectors, fillLabelSets } from "./expressions.js";
+import { dropInto } from "./pictures.js";
+import { noteOf, shareOf } from "./jobs.js";
+import { FilmPage } from "./player.js";
+
+const POLL_MS = 1000;
+const REST_MS = 10_000;
+const SYMBOLS = { uploading: "up", queued: "wait", running: "film", done: "play", failed: "warn", cancelled: "close" };
+
+/** Build the view; returns {show, hide}. */
+export function createFilms() {
+  const view = new FilmsView();
+  return { show: (id) => view.show(id), hide: () => view.hide() };
+}
+
+class FilmsView {
+  constructor() {
+    this.jobs = null;
+    this.uploads = [];
+    this.cards = new Map();
+    this.page = null;
+    this.visible = false;
+    fillLabelSets($("#film-labels"));
+    fillDetectors($("#film-detector"));
+    const { max_film_bytes: most, max_film_s: longest, keep_s: keep } = catalogue.limits;
+    $("#film-limits").textContent = `MP4, MOV, MKV, WebM, AVI…, up to ${bytes(most)}${longest ? ` and ${span(longest)}` : ""}.`;
+    $("#jobs-hint").textContent = `removed by themselves after ${span(keep)}`;
+    $("#film-file").onchange = ({ target }) => {
+      this.addFiles([...target.files]);
+      target.value = "";
+    };
+    dropInto($("#film-drop"), (files) => this.addFiles(files));
+    connection.addEventListener("change", ({ detail }) => detail && this.visible && this.poll());
+    document.addEventListener("visibilitychange", () => !document.hidden && this.visible && this.poll());
+    addEventListener("beforeunload", (event) => this.uploads.some((one) => one.state === "uploading") && event.preventDefault());
+    this.draw();
+  }
+
+  show(id) {
+    this.visible = true;
+    this.page?.close();
+    this.page = id ? new FilmPage(decodeURIComponent(id)) : null;
+    $("#film-list").hidden = Boolean(id);
+    $("#film-page").hidden = !id;
+    if (!id) this.poll();
+  }
+
+  hide() {
+    this.visible = false;
+    clearTimeout(this.timer);
+    this.page?.close();
+    this.page = null;
+  }
+
+  async poll() {
+    clearTimeout(this.timer);
+    if (!this.visible || this.page) return;
+    try {
+      const { jobs } = await getJson("v1/jobs");
+      this.tellNews(jobs);
+      this.jobs = jobs;
+      this.draw();
+    } catch {
+      return; // the banner tells; the connection's return asks again
+    }
+    const active = this.jobs.some((job) => ["queued", "running"].includes(job.state));
+    if (!document.hidden) this.timer = setTimeout(() => this.poll(), active ? POLL_MS : REST_MS);
+  }
+
+  tellNews(jobs) {
+    for (const job of jobs) {
+      const before = this.jobs?.find((one) => one.id === job.id);
+      if (before && before.state !== job.state && ["done", "failed"].includes(job.state)) {
+        announce(`${job.source}: ${job.state}`);
+      }
+    }
+  }
+
+  async addFiles(files) {
+    if (!token() && catalogue.limits.token) await askForToken(false);
+    for (const file of files) this.send(file);
+  }
+
+  async send(file) {
+    const job = { id: `upload-${crypto.getRandomValues(new Uint32Array(1))[0]}`, source: file.name, state: "uploading", share: 0, size: file.size };
+    if (file.size > catalogue.limits.max_film_bytes) {
+      toast(`${file.name} has ${bytes(file.size)}; the server takes films up to ${bytes(catalogue.limits.max_film_bytes)}.`, "bad");
+      return;
+    }
+    this.uploads.unshift(job);
+    this.draw();
+    const form = new FormData();
+    form.append("options", JSON.stringify({ labels: $("#film-labels").value, detector: $("#film-detector").value }));
+    form.append("file", file, file.name);
+    try {
+      const made = await upload("v1/jobs", form, {
+        progress: (share) => {
+          job.share = share;
+          this.draw();
+        },
+        begun: (abort) => (job.abort = abort),
+      });
+      this.uploads = this.uploads.filter((one) => one !== job);
+      this.jobs = [made, ...(this.jobs || [])];
+      announce(`${file.name} is uploaded`);
+      this.draw();
+      this.poll();
+    } catch (problem) {
+      if (problem.name === "AbortError") this.uploads = this.uploads.filter((one) => one !== job);
+      else Object.assign(job, { state: "failed", error: problem });
+      this.draw();
+    }
+  }
+
+  // Cards ---------------------------------------------------------------------------------------------------------
+
+  draw() {
+    const all = [...this.uploads, ...(this.jobs || [])];
+    const list = $("#jobs");
+    for (const [id, card] of this.cards) {
+      if (all.some((job) => job.id === id)) continue;
+      card.element.remove();
+      this.cards.delete(id);
+    }
+    $(".blank", list)?.remove();
+    all.forEach((job, i) => {
+      const card = this.cards.get(job.id) || this.card(job);
+      this.update(card, job);
+      if (list.children[i] !== card.element) list.insertBefore(card.element, list.children[i] || null);
+    });
+    if (!all.length) list.append(h("li", { class: "blank" }, this.jobs ? "No films yet. Add one above; a minute of video is a good start." : "Loading the list"));
+  }
+
+  card(job) {
+    const card = { state: null, symbol: h("div", { class: "job-state" }), note: h("div", { class: "job-note" }), tools: h("div", { class: "row" }) };
+    card.bar = h("progress", { max: 1, "aria-label": `Progress of ${job.source}` });
+    card.element = h("li", { class: "job" }, card.symbol, h("div", {}, h("div", { class: "job-name", title: job.source }, job.source), card.note), card.bar, card.tools);
+    this.cards.set(job.id, card);
+    return card;
+  }
+
+  update(card, job) {
+    const words = noteOf(job);
+    if (card.note.textContent !== words) card.note.textContent = words;
+    const share = shareOf(job);
+    card.bar.hidden = !["uploading", "queued", "running"].includes(job.state);
+    if (share === null) card.bar.removeAttribute("value");
+    else card.bar.value = share;
+    if (card.state === job.state) return;
+    card.state = job.state;
+    card.element.dataset.state = job.state;
+    card.symbol.replaceChildren(icon(SYMBOLS[job.state]));
+    const focused = card.tools.contains(document.activeElement);
+    card.tools.replaceChildren(...this.tools(job));
+    if (focused) card.tools.querySelector("a, button")?.focus();
+  }
+
+  tools(job) {
+    const remove = h("button", { class: "round", type: "button", "aria-label": `Remove ${job.source}`, click: () => this.remove(job) }, icon("bin"));
+    if (job.state === "uploading") return [h("button", { class: "button small", type: "button", "aria-label": `Cancel the upload of ${job.source}`, click: () => job.abort() }, "Cancel")];
+    if (["queued", "running"].includes(job.state)) return [h("button", { class: "button small", type: "button", "aria-label": `Cancel ${job.source}`, click: () => this.remove(job) }, "Cancel")];
+    if (job.state === "done") return [h("a", { class: "button small primary", href: `#films/${job.id}`, "aria-label": `Open ${job.source}` }, "Open"), remove];
+    return [remove];
+  }
+
+  async remove(job) {
+    if (this.uploads.includes(job)) {
+      this.uploads = this.uploads.filter((one) => one !== job);
+      this.draw();
+      return;
+    }
+    try {
+      await request(`v1/jobs/${job.id}`, { method: "DELETE" });
+      announce(`${job.source}: ${["queued", "running"].includes(job.state) ? "cancelled" : "removed"}`);
+    } catch (problem) {
+      if (problem.status !== 404) tell(problem);
+    }
+    this.poll();
+  }
+}

@@ -1,0 +1,399 @@
+// The live view: camera or screen → stream → boxes, people and timeline.
+
+import { $, announce, button, calm, fitCanvas, h, icon, plural, relabel, save, toast } from "./dom.js";
+import { Grabber, cameras, openCamera, openScreen, possible, screenPossible } from "./capture.js";
+import { contain, drawFaces, shownName } from "./draw.js";
+import { fillDetectors, fillLabelSets, fillLegend, namesOf, stacked } from "./expressions.js";
+import { LiveTimeline } from "./timeline.js";
+import { People } from "./people.js";
+import { Stream } from "./stream.js";
+import { columnsOf, liveRow, toCsv, toJsonl } from "./rows.js";
+
+const MOST_FPS = 20;
+const MOST_ROWS = 200_000;
+const EASE_MS = 70;
+const STALE_MS = 1500;
+const RATE_MS = 2000;
+
+const HOW_TO_ALLOW = "Open the site settings, left of the address, allow the camera for this page, then try again.";
+const REFUSALS = {
+  NotAllowedError: ["off", "The camera is blocked", `The browser, or you, said no. ${HOW_TO_ALLOW}`],
+  NotFoundError: ["off", "No camera found", "Plug one in, or share a screen or tab instead."],
+  NotReadableError: ["off", "The camera is busy", "Another program seems to use it. Close that one and try again."],
+  OverconstrainedError: ["off", "That camera is gone", "Choose another one in the settings, or try again."],
+};
+
+/** Build the live view; returns {show, hide}. */
+export function createLive() {
+  const view = new LiveView();
+  return { show: () => view.resume(), hide: () => view.rest() };
+}
+
+class LiveView {
+  constructor() {
+    this.stage = $("#stage");
+    this.video = $("#live-video");
+    this.overlay = $("#live-overlay");
+    this.timeline = new LiveTimeline($("#live-lanes"));
+    this.people = new People($("#people"), $("#people-count"));
+    this.grabber = new Grabber(this.video);
+    this.media = null;
+    this.stream = null;
+    this.state = "idle";
+    this.shown = new Map();
+    this.answers = [];
+    this.beginnings = 0;
+    this.recording = false;
+    this.rows = [];
+    this.rowNames = [];
+    this.said = "";
+    this.names = [];
+    fillLabelSets($("#live-labels"));
+    fillDetectors($("#live-detector"));
+    this.mirror(true);
+    this.listen();
+    this.enter("idle");
+    this.useLabels();
+  }
+
+  listen() {
+    $("#live-pause").onclick = () => (this.state === "paused" ? this.goOn() : this.enter("paused"));
+    $("#live-stop").onclick = () => this.stop();
+    $("#live-mirror").onclick = (event) => this.mirror(event.currentTarget.getAttribute("aria-pressed") !== "true");
+    $("#live-bars").onclick = ({ currentTarget }) => currentTarget.setAttribute("aria-pressed", String(!this.bars));
+    $("#live-record").onclick = () => this.record(!this.recording);
+    $("#save-csv").onclick = () => save("mien-live.csv", toCsv(this.rows, columnsOf(this.rowNames, true)));
+    $("#save-jsonl").onclick = () => save("mien-live.jsonl", toJsonl(this.rows));
+    $("#save-clear").onclick = () => this.discard();
+    $("#live-labels").onchange = () => this.useLabels();
+    $("#live-detector").onchange = () => this.configure();
+    $("#live-device").onchange = () => this.media && this.start(() => openCamera($("#live-device").value));
+    $("#live-smoothing").oninput = ({ target }) => ($("#live-smoothing-out").textContent = Number(target.value) ? `${Number(target.value).toFixed(1)} s` : "off");
+    $("#live-smoothing").onchange = () => this.configure();
+    this.video.onresize = () => (this.stage.style.aspectRatio = `${this.video.videoWidth} / ${this.video.videoHeight}`);
+    addEventListener("pagehide", () => this.stop());
+  }
+
+  get bars() {
+    return $("#live-bars").getAttribute("aria-pressed") === "true";
+  }
+
+  get settings() {
+    return {
+      labels: $("#live-labels").value,
+      detector: $("#live-detector").value,
+      half_life_s: Number($("#live-smoothing").value),
+    };
+  }
+
+  configure() {
+    this.stream?.configure(this.settings);
+  }
+
+  useLabels() {
+    this.begin(namesOf($("#live-labels").value));
+    this.configure();
+  }
+
+  begin(names) {
+    this.names = names;
+    this.shown.clear();
+    this.timeline.begin(names);
+    this.people.begin(names);
+    fillLegend($("#live-legend"), names);
+  }
+
+  // States ------------------------------------------------------------------------------------------------------
+
+  enter(state, detail = {}) {
+    this.state = state;
+    this.stage.dataset.state = state;
+    const held = this.holdsFocus && document.activeElement === document.body;
+    const active = ["running", "paused", "away", "busy", "joining"].includes(state);
+    const hadFocus = held || [$("#stage-card"), !active && $("#live-tools")].some((part) => part && part.contains(document.activeElement));
+    $("#live-tools").hidden = !active;
+    $("#meters").hidden = state !== "running";
+    relabel($("#live-pause"), state === "paused" ? "play" : "pause", state === "paused" ? "Go on" : "Pause");
+    $("#live-pause").setAttribute("aria-pressed", String(state === "paused"));
+    $("#live-pause").disabled = !["running", "paused"].includes(state);
+    relabel($("#live-record"), "record", this.recording ? "Stop recording" : "Record");
+    $("#stage-card").replaceChildren(...this.card(state, detail));
+    if (hadFocus) this.moveFocus($("#stage-card button") || $("#live-pause"));
+    if (state === "running") this.loop();
+  }
+
+  /** Where the keyboard was must not vanish; if the next place cannot have the focus yet, it gets it later. */
+  moveFocus(target) {
+    target.focus();
+    this.holdsFocus = document.activeElement !== target;
+  }
+
+  card(state, detail) {
+    const start = button("Start camera", () => this.start(() => openCamera($("#live-device").value)), { kind: "primary", symbol: "camera", id: "live-start" });
+    const share = screenPossible() && button("Share a screen", () => this.start(openScreen), { symbol: "screen", id: "live-screen" });
+    const say = (symbol, title, words, ...buttons) => [
+      symbol === "spinner" ? h("span", { class: "spinner", "aria-hidden": "true" }) : icon(symbol, "art"),
+      h("h2", {}, title),
+      h("p", {}, words),
+      buttons.length ? h("div", { class: "row" }, buttons) : "",
+    ];
+    if (state === "idle" && !possible()) {
+      const words = "Browsers give cameras only to pages that came over HTTPS or from this very computer (localhost). Ask whoever runs this server for its https address.";
+      return say("lock", "The camera needs a secure address", words);
+    }
+    if (state === "idle") return say("mark", "Let’s see your face", "Start the camera, and mien shows where faces are and what they express. Frames live in memory only; nothing is stored.", start, share);
+    if (state === "asking") return say("spinner", "Waiting for your permission", "The browser asks at the top of the window.");
+    if (state === "joining") return say("spinner", "Connecting", "The first picture takes a moment.");
+    if (state === "paused") return say("pause", "Paused", "Nothing is sent while paused.");
+    if (state === "away") return say("plug", "Connection lost", detail.words || "", button("Try now", () => this.stream?.connect(), { symbol: "plug" }));
+    if (state === "busy") return say("wait", "The server is busy", `${detail.words}Trying again in a few seconds.`);
+    if (state === "refused") {
+      const [symbol, title, words] = REFUSALS[detail.name] || ["warn", "The camera does not start", detail.message || "The browser did not say why."];
+      relabel(start, "camera", "Try again");
+      return say(symbol, title, words, start, share);
+    }
+    return [];
+  }
+
+  // Starting and stopping ---------------------------------------------------------------------------------------
+
+  async start(open) {
+    this.drop();
+    this.enter("asking");
+    announce("Waiting for permission");
+    try {
+      this.media = await open();
+    } catch (error) {
+      this.enter("refused", error);
+      announce($("#stage-card h2").textContent);
+      return;
+    }
+    const [track] = this.media.getVideoTracks();
+    track.onended = () => this.stop();
+    this.mirror(track.getSettings().displaySurface === undefined && track.getSettings().facingMode !== "environment");
+    this.video.srcObject = this.media;
+    await this.video.play().catch(() => {});
+    this.listCameras(track);
+    this.begin(this.names);
+    this.connect();
+  }
+
+  goOn() {
+    if (this.stream) this.enter("running");
+    else this.connect();
+  }
+
+  connect() {
+    this.enter("joining");
+    const stream = new Stream(this.settings);
+    this.stream = stream;
+    stream.addEventListener("ready", ({ detail }) => this.welcome(detail));
+    stream.addEventListener("faces", ({ detail }) => this.take(detail));
+    stream.addEventListener("refused", ({ detail }) => this.complain(detail));
+    stream.addEventListener("away", ({ detail }) => this.lose(detail));
+    stream.open();
+  }
+
+  welcome({ labels }) {
+    this.begin(stacked(labels.map((label) => label.name))); // the server counts people from 1 again
+    this.beginnings += 1;
+    if (this.state === "paused" || this.state === "running") return;
+    announce(this.state === "away" ? "Connected again" : "Live");
+    this.enter("running");
+  }
+
+  lose({ seconds, busy, problem }) {
+    this.shown.clear();
+    if (this.state === "paused") {
+      this.stream.close(); // servers end silent streams; going on opens another
+      this.stream = null;
+      return;
+    }
+    const words = sentence(problem?.detail) + (busy ? "" : `Trying again in ${plural(Math.ceil(seconds), "second")}; your camera stays on.`);
+    if (this.state !== "away") announce(busy ? "The server is busy" : "Connection lost");
+    this.enter(busy ? "busy" : "away", { words });
+  }
+
+  complain(problem) {
+    if (problem.status === 429) return;
+    if (this.complaint !== problem.detail) toast(problem.detail, "bad");
+    this.complaint = problem.detail;
+  }
+
+  stop() {
+    if (!this.media) return;
+    this.drop();
+    this.record(false);
+    this.enter("idle");
+    announce("Stopped");
+  }
+
+  drop() {
+    this.stream?.close();
+    this.stream = null;
+    this.media?.getTracks().forEach((track) => ((track.onended = null), track.stop()));
+    this.media = null;
+    this.video.srcObject = null;
+    this.stage.style.aspectRatio = "";
+    this.shown.clear();
+    this.people.show([], Infinity);
+    fitCanvas(this.overlay);
+  }
+
+  /** Another view is shown: nothing is analysed that nobody sees. */
+  rest() {
+    if (this.state === "running") {
+      this.enter("paused");
+      this.rested = true;
+    }
+  }
+
+  resume() {
+    if (this.rested && this.state === "paused") this.goOn();
+    this.rested = false;
+  }
+
+  async listCameras(track) {
+    const found = await cameras().catch(() => []);
+    const used = track.getSettings().deviceId;
+    $("#live-device").replaceChildren(
+      h("option", { value: "" }, "Default camera"),
+      ...found.map((device, i) => h("option", { value: device.deviceId, selected: device.deviceId === used }, device.label || `Camera ${i + 1}`)),
+    );
+  }
+
+  mirror(on) {
+    this.mirrored = on;
+    $("#live-mirror").setAttribute("aria-pressed", String(on));
+    this.video.classList.toggle("mirrored", on);
+  }
+
+  // Pictures out, answers in --------------------------------------------------------------------------------------
+
+  async loop() {
+    if (this.looping) return;
+    this.looping = true;
+    requestAnimationFrame(() => this.paint());
+    try {
+      while (this.state === "running") {
+        const due = (this.grabbedAt || 0) + 1000 / MOST_FPS - performance.now();
+        if (this.stream?.free && due <= 0) await this.sendOne();
+        await this.grabber.pause(Math.max(4, Math.min(due, 12)));
+      }
+    } finally {
+      this.looping = false;
+    }
+  }
+
+  async sendOne() {
+    const start = performance.now();
+    const picture = await this.grabber.grab().catch(() => null);
+    if (!picture || !this.stream?.free || this.state !== "running") return;
+    this.grabbedAt = start;
+    this.stream.send(picture.data);
+  }
+
+  take(answer) {
+    const now = performance.now();
+    this.size = [answer.width, answer.height];
+    this.answers.push({ now, delay: now - this.grabbedAt, ms: answer.ms });
+    while (this.answers[0].now < now - RATE_MS) this.answers.shift();
+    if (this.state !== "running") return;
+    this.timeline.add(now / 1000, answer.faces);
+    this.people.show(answer.faces);
+    this.aim(answer.faces, now);
+    if (this.recording) this.keep(answer);
+    this.say(answer.faces);
+  }
+
+  /** Boxes glide to where the last answer saw them. */
+  aim(faces, now) {
+    const seen = new Set(faces.map((face) => face.track_id));
+    for (const id of this.shown.keys()) if (!seen.has(id)) this.shown.delete(id);
+    for (const face of faces) {
+      const before = this.shown.get(face.track_id);
+      this.shown.set(face.track_id, { face, at: now, box: before && !calm() ? before.box : face.box });
+    }
+  }
+
+  paint() {
+    const now = performance.now();
+    const { context, width, height } = fitCanvas(this.overlay);
+    const elapsed = now - (this.paintedAt || now);
+    this.paintedAt = now;
+    if (this.state === "running" && this.size) {
+      const step = 1 - Math.exp(-elapsed / EASE_MS);
+      const faces = [];
+      for (const one of this.shown.values()) {
+        if (now - one.at > STALE_MS) continue;
+        one.box = one.box.map((value, i) => value + (one.face.box[i] - value) * step);
+        faces.push({ ...one.face, box: one.box });
+      }
+      const place = { ...contain(...this.size, width, height), width, height };
+      drawFaces(context, faces, place, { mirror: this.mirrored, bars: this.bars });
+      this.timeline.paint(now / 1000);
+      this.meter(now);
+      requestAnimationFrame(() => this.paint());
+    } else if (this.state === "running") {
+      requestAnimationFrame(() => this.paint());
+    }
+  }
+
+  meter(now) {
+    if (now - (this.meteredAt || 0) < 300) return;
+    this.meteredAt = now;
+    const recent = this.answers.filter((one) => one.now > now - RATE_MS);
+    const span = recent.length > 1 ? (recent[recent.length - 1].now - recent[0].now) / 1000 : 0;
+    const mean = (key) => `${Math.round(recent.reduce((sum, one) => sum + one[key], 0) / recent.length)} ms`;
+    $("#meter-rate").textContent = span ? ((recent.length - 1) / span).toFixed(1) : "–";
+    $("#meter-delay").textContent = recent.length ? mean("delay") : "–";
+    $("#meter-server").textContent = recent.length ? mean("ms") : "–";
+  }
+
+  say(faces) {
+    const words = faces.length ? faces.map((face) => `Person ${face.track_id}: ${shownName(face)}`).join(". ") : "Nobody in the picture";
+    if (words !== this.said) announce(words);
+    this.said = words;
+  }
+
+  // Recording -----------------------------------------------------------------------------------------------------
+
+  record(on) {
+    this.recording = on;
+    if (on && this.rowNames.join() !== this.names.join()) this.rows = [];
+    if (on) this.rowNames = this.names;
+    $("#recording").hidden = !on;
+    $("#live-record").setAttribute("aria-pressed", String(on));
+    relabel($("#live-record"), "record", on ? "Stop recording" : "Record");
+    this.count();
+  }
+
+  keep(answer) {
+    if (this.rowNames.join() !== this.names.join()) return this.record(false);
+    answer.faces.forEach((face, number) => this.rows.push(liveRow(face, number, answer, this.rowNames, this.sourceName)));
+    if (this.rows.length >= MOST_ROWS) {
+      this.record(false);
+      toast(`Recording ended at ${plural(MOST_ROWS, "row")}; download them and begin anew.`);
+    }
+    return this.count();
+  }
+
+  /** Each connection and each change of settings counts people anew, so each is a source of its own. */
+  get sourceName() {
+    return this.beginnings > 1 ? `live-${this.beginnings}` : "live";
+  }
+
+  discard() {
+    this.rows = [];
+    this.count();
+    $("#live-record").focus();
+  }
+
+  count() {
+    $("#saved").hidden = !this.recording && !this.rows.length;
+    $("#saved-count").textContent = `${plural(this.rows.length, "row")} recorded${this.recording ? "" : ", in this tab only"}`;
+    $("#save-csv").disabled = $("#save-jsonl").disabled = !this.rows.length;
+  }
+}
+
+const sentence = (words) => (words ? `${words.charAt(0).toUpperCase()}${words.slice(1)}. ` : "");

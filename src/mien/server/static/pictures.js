@@ -1,0 +1,267 @@
+// The view for still pictures: dropped, pasted, chosen, or fetched by the server.
+
+import { $, announce, bytes, h, icon, percent, plural, problemBox, save, toast } from "./dom.js";
+import { Problem, getJson } from "./api.js";
+import { drawFaces, faceOf } from "./draw.js";
+import { catalogue, fillDetectors, fillLabelSets, look, mixBar } from "./expressions.js";
+import { columnsOf, toCsv, toJson } from "./rows.js";
+
+const AT_ONCE = 2;
+const BUSY_TRIES = 4;
+
+/** Build the view; returns {show}. */
+export function createPictures() {
+  const view = new PicturesView();
+  return { show: () => (view.visible = true), hide: () => (view.visible = false) };
+}
+
+class PicturesView {
+  constructor() {
+    this.shots = [];
+    this.queue = [];
+    this.running = 0;
+    this.visible = false;
+    fillLabelSets($("#picture-labels"));
+    fillDetectors($("#picture-detector"));
+    const { max_body_bytes: most, url_allowed: urls } = catalogue.limits;
+    $("#picture-limits").textContent = `JPEG, PNG, WebP and more, up to ${bytes(most)} each. They are not kept on the server.`;
+    $("#picture-url").hidden = !urls;
+    $("#picture-paste").hidden = !navigator.clipboard?.read;
+    this.listen();
+  }
+
+  listen() {
+    $("#picture-files").onchange = ({ target }) => {
+      this.addFiles([...target.files]);
+      target.value = "";
+    };
+    dropInto($("#picture-drop"), (files) => this.addFiles(files));
+    addEventListener("paste", ({ clipboardData }) => {
+      const files = [...clipboardData.files].filter((file) => file.type.startsWith("image/"));
+      if (this.visible && files.length) this.addFiles(files);
+    });
+    $("#picture-paste").onclick = () => this.paste();
+    $("#picture-url").onsubmit = (event) => {
+      event.preventDefault();
+      this.add({ name: $("#picture-address").value, url: $("#picture-address").value });
+      $("#picture-address").value = "";
+    };
+    $("#picture-labels").onchange = () => this.again();
+    $("#picture-detector").onchange = () => this.again();
+    $("#picture-csv").onclick = () => this.saveCsv();
+    $("#picture-json").onclick = () => save("mien-pictures.json", toJson(this.done.map((shot) => shot.result)));
+    $("#picture-clear").onclick = () => {
+      for (const shot of [...this.shots]) this.remove(shot);
+      $("#picture-files").focus();
+    };
+  }
+
+  get done() {
+    return this.shots.filter((shot) => shot.result && !shot.result.error);
+  }
+
+  async paste() {
+    try {
+      const items = await navigator.clipboard.read();
+      const files = [];
+      for (const item of items) {
+        const type = item.types.find((one) => one.startsWith("image/"));
+        if (type) files.push(new File([await item.getType(type)], `pasted.${type.slice(6)}`, { type }));
+      }
+      if (files.length) this.addFiles(files);
+      else toast("There is no picture in the clipboard.");
+    } catch {
+      toast("The browser did not allow a look into the clipboard. Press Ctrl+V instead.");
+    }
+  }
+
+  addFiles(files) {
+    for (const file of [...files].reverse()) this.add({ name: file.name, file });
+  }
+
+  add({ name, file = null, url = null }) {
+    const shot = { name, file, url, result: null, bitmap: null };
+    shot.canvas = h("canvas", { role: "img", "aria-label": name });
+    shot.frame = h("div", { class: "shot-picture" }, shot.canvas, h("span", { class: "spinner", "aria-hidden": "true" }));
+    shot.note = h("p", { class: "hint" }, "Looking for faces");
+    shot.body = h("div", { class: "shot-body" });
+    shot.element = h("article", { class: "shot waiting", "aria-busy": "true" }, shot.frame, shot.body);
+    this.head(shot);
+    $("#shots").prepend(shot.element);
+    this.shots.unshift(shot);
+    this.arrange();
+    this.start(shot);
+  }
+
+  head(shot) {
+    const remove = h("button", { class: "round", type: "button", "aria-label": `Remove ${shot.name}`, click: () => this.remove(shot) }, icon("close"));
+    shot.body.replaceChildren(h("div", { class: "shot-head" }, h("div", {}, h("h2", {}, shot.name), shot.note), remove));
+  }
+
+  start(shot) {
+    this.queue.unshift(shot);
+    queueMicrotask(() => this.next());
+  }
+
+  again() {
+    for (const shot of [...this.shots].reverse()) {
+      shot.result = null;
+      this.head(shot);
+      shot.note.textContent = "Looking for faces";
+      shot.element.classList.add("waiting");
+      if (!shot.frame.querySelector(".spinner")) shot.frame.append(h("span", { class: "spinner", "aria-hidden": "true" }));
+      this.start(shot);
+    }
+  }
+
+  async next() {
+    while (this.running < AT_ONCE && this.queue.length) {
+      const shot = this.queue.shift();
+      this.running += 1;
+      this.work(shot).finally(() => {
+        this.running -= 1;
+        this.next();
+      });
+    }
+  }
+
+  async work(shot) {
+    try {
+      if (shot.file && !shot.bitmap) {
+        shot.bitmap = await createImageBitmap(shot.file).catch(() => null);
+        paintShot(shot);
+      }
+      const answer = await this.ask(shot);
+      const [result] = answer.results;
+      if (result.error) throw new Problem(result.error);
+      this.finish(shot, result, answer.labels);
+    } catch (problem) {
+      this.fail(shot, problem);
+    }
+    shot.element.classList.remove("waiting");
+    shot.element.removeAttribute("aria-busy");
+    shot.frame.querySelector(".spinner")?.remove();
+    $("#picture-downloads").hidden = !this.done.length;
+  }
+
+  /** Send a picture; where the browser cannot show it itself, the server returns it as a JPEG. */
+  async ask(shot) {
+    if (shot.file && shot.file.size > catalogue.limits.max_body_bytes) {
+      throw new Problem({ title: "Too large", detail: `The picture has ${bytes(shot.file.size)}; the server takes ${bytes(catalogue.limits.max_body_bytes)}.` });
+    }
+    const query = new URLSearchParams({ labels: $("#picture-labels").value, detector: $("#picture-detector").value });
+    if (!shot.bitmap) query.set("annotated", "1");
+    for (let tries = 1; ; tries += 1) {
+      try {
+        return await getJson(`v1/analyze?${query}`, { method: "POST", ...bodyOf(shot) });
+      } catch (problem) {
+        if (![429, 503].includes(problem.status) || tries === BUSY_TRIES) throw problem;
+        shot.note.textContent = "The server is busy; waiting for a place";
+        await new Promise((resolve) => setTimeout(resolve, 1000 * Math.min(problem.retryAfter || 1, 10)));
+      }
+    }
+  }
+
+  finish(shot, result, names) {
+    const { annotated, ...plain } = result;
+    shot.result = plain;
+    shot.names = names;
+    shot.faces = result.faces.map((row) => faceOf(row, names));
+    shot.note.textContent = `${result.width} × ${result.height} · ${result.faces.length ? plural(result.faces.length, "face") : "no face found"}`;
+    if (annotated) shot.frame.replaceChildren(h("img", { src: annotated, alt: `${shot.name} with its faces marked` }));
+    shot.annotated = annotated;
+    const words = shot.faces.map((face) => `${face.expression} ${percent(face.confidence)}`).join(", ");
+    shot.canvas.setAttribute("aria-label", `${shot.name}: ${words || "no face"}`);
+    if (shot.faces.length) shot.body.append(this.table(shot));
+    else shot.body.append(h("p", { class: "hint" }, "No face was found. Small, dark or turned faces are missed more often; another detector may see them."));
+    shot.body.append(h("div", { class: "row" }, h("button", { class: "button small", type: "button", click: () => saveAnnotated(shot) }, icon("down"), "Annotated picture")));
+    paintShot(shot);
+    announce(`${shot.name}: ${words || "no face found"}`);
+  }
+
+  fail(shot, problem) {
+    shot.note.textContent = "Not analysed";
+    if (!shot.bitmap) shot.frame.replaceChildren(icon("warn", "drop-art"));
+    shot.body.append(problemBox(problem.title ? problem : { title: "The picture could not be sent", detail: problem.message }));
+    announce(`${shot.name}: ${problem.detail || problem.message}`);
+  }
+
+  table(shot) {
+    const rows = shot.faces.map((face, i) => {
+      const light = (lit) => () => {
+        shot.lit = lit ? i : null;
+        row.classList.toggle("lit", lit);
+        paintShot(shot);
+      };
+      const mix = Object.entries(face.probs).map(([name, p]) => `${name} ${percent(p)}`).join(", ");
+      const row = h("tr", { mouseenter: light(true), mouseleave: light(false) },
+        h("th", { scope: "row" }, String(i + 1)),
+        h("td", {}, h("span", { class: "emoji", "aria-hidden": "true" }, look(face.expression).emoji), ` ${face.expression}`),
+        h("td", {}, mixBar(face.probs, mix)),
+        h("td", { class: "num" }, percent(face.confidence)));
+      return row;
+    });
+    const header = h("tr", {}, h("th", { scope: "col" }, "Face"), h("th", { scope: "col" }, "Expression"), h("th", { scope: "col" }, "All"), h("th", { scope: "col", class: "num" }, "Confidence"));
+    return h("div", { class: "table-wrap", tabindex: "0", role: "region", "aria-label": `Faces of ${shot.name}` }, h("table", {}, h("thead", {}, header), h("tbody", {}, rows)));
+  }
+
+  remove(shot) {
+    shot.element.remove();
+    shot.bitmap?.close();
+    this.shots = this.shots.filter((one) => one !== shot);
+    this.queue = this.queue.filter((one) => one !== shot);
+    $("#picture-downloads").hidden = !this.done.length;
+    this.arrange();
+  }
+
+  arrange() {
+    for (const shot of this.shots) shot.element.classList.toggle("large", this.shots.length === 1);
+  }
+
+  saveCsv() {
+    const shots = [...this.done].reverse();
+    const names = shots[0].names;
+    save("mien-pictures.csv", toCsv(shots.flatMap((shot) => shot.result.faces), columnsOf(names, false)));
+  }
+}
+
+function bodyOf(shot) {
+  if (shot.url) return { body: JSON.stringify({ urls: [shot.url] }), headers: { "Content-Type": "application/json" } };
+  const form = new FormData();
+  form.append("file", shot.file, shot.name);
+  return { body: form };
+}
+
+/** Draw a picture with its faces at its full size; the page shows it smaller. */
+function paintShot(shot, canvas = shot.canvas) {
+  if (!shot.bitmap) return;
+  const { width, height } = shot.bitmap;
+  if (canvas.width !== width || canvas.height !== height) [canvas.width, canvas.height] = [width, height];
+  const context = canvas.getContext("2d");
+  context.drawImage(shot.bitmap, 0, 0);
+  const shown = canvas.clientWidth || Math.min(width, 640);
+  const unit = canvas === shot.canvas ? Math.max(0.6, width / Math.max(1, Math.min(shown, (canvas.clientHeight || shown) * (width / height)))) : Math.max(0.7, Math.max(width, height) / 900);
+  drawFaces(context, shot.faces || [], { scale: 1, x: 0, y: 0, width, height }, { unit, lit: shot.lit, numbers: (shot.faces || []).length > 1 });
+}
+
+async function saveAnnotated(shot) {
+  const name = `${shot.name.split(/[/\\]/).pop().replace(/\.[^.]*$/, "") || "picture"}-faces.jpg`;
+  if (shot.annotated) return save(name, await (await fetch(shot.annotated)).blob());
+  const canvas = document.createElement("canvas");
+  paintShot(shot, canvas);
+  return canvas.toBlob((blob) => save(name, blob), "image/jpeg", 0.93);
+}
+
+/** Let files be dropped into a place. */
+export function dropInto(place, take) {
+  let depth = 0;
+  const over = (on) => place.classList.toggle("over", on);
+  place.addEventListener("dragenter", () => over((depth += 1) > 0));
+  place.addEventListener("dragleave", () => over((depth -= 1) > 0));
+  place.addEventListener("drop", (event) => {
+    event.preventDefault();
+    depth = 0;
+    over(false);
+    if (event.dataTransfer.files.length) take([...event.dataTransfer.files]);
+  });
+}

@@ -1,0 +1,276 @@
+// The page of one film: the player with boxes, a timeline to click, who showed what, and the downloads.
+
+import { $, bytes, fitCanvas, h, icon, moment, percent, problemBox, span } from "./dom.js";
+import { address, getJson, request } from "./api.js";
+import { contain, drawFaces, faceOf } from "./draw.js";
+import { fillLegend, look, mixBar, stacked } from "./expressions.js";
+import { noteOf } from "./jobs.js";
+import { paintLane } from "./timeline.js";
+
+const HOLD_S = 0.6;
+const STEP_S = 1;
+const MOST_PEOPLE = 12;
+const DOWNLOADS = { csv: "CSV", jsonl: "JSONL", parquet: "Parquet", mp4: "Annotated film" };
+
+export class FilmPage {
+  constructor(id) {
+    this.id = id;
+    this.place = $("#film-page");
+    this.closed = false;
+    this.film = { times: [], faces: [] };
+    this.people = [];
+    this.load();
+  }
+
+  close() {
+    this.closed = true;
+    this.abort?.abort();
+    this.sized?.disconnect();
+    this.video?.removeAttribute("src");
+    this.video?.load();
+    this.place.replaceChildren();
+  }
+
+  async load() {
+    if (!this.waited) this.wait("Loading the film");
+    this.abort = new AbortController();
+    const { signal } = this.abort;
+    try {
+      const job = await getJson(`v1/jobs/${encodeURIComponent(this.id)}`, { signal });
+      if (job.state !== "done") return this.notYet(job);
+      const summary = await getJson(job.results.summary, { signal });
+      if (this.waited) this.wait("Loading the film");
+      await this.read(await request(job.results.jsonl, { signal }), summary);
+      if (!this.closed) this.build(job, summary);
+    } catch (problem) {
+      if (!this.closed) this.place.replaceChildren(this.back(), h("h1", { tabindex: "-1" }, "Film"), problemBox({ title: problem.title || "The film cannot be shown", detail: problem.detail || problem.message }));
+    }
+    return undefined;
+  }
+
+  back() {
+    return h("p", {}, h("a", { class: "button small quiet", href: "#films" }, icon("back"), "All films"));
+  }
+
+  wait(words) {
+    this.note = h("p", {}, "");
+    this.place.replaceChildren(this.back(), h("div", { class: "notice", role: "status" }, h("span", { class: "spinner", "aria-hidden": "true" }), h("h1", { tabindex: "-1" }, words), this.note));
+  }
+
+  notYet(job) {
+    this.waited = true;
+    this.place.replaceChildren(this.back(), h("div", { class: "notice" }, icon(job.state === "failed" ? "warn" : "wait", "drop-art"), h("h1", { tabindex: "-1" }, job.source), h("p", {}, noteOf(job))));
+    if (["queued", "running"].includes(job.state)) setTimeout(() => this.closed || this.load(), 1500);
+  }
+
+  /** Read the rows as they come, grouped by frame and by person. */
+  async read(answer, summary) {
+    const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+    const people = new Map();
+    let rest = "";
+    let size = 0;
+    for (let part = await reader.read(); !part.done; part = await reader.read()) {
+      const lines = (rest + part.value).split("\n");
+      rest = lines.pop();
+      size += part.value.length;
+      this.note.textContent = `${bytes(size)} of rows`;
+      for (const line of lines) if (line) this.take(JSON.parse(line), people);
+    }
+    if (rest.trim()) this.take(JSON.parse(rest), people);
+    this.people = summary.tracks.map((track) => ({ ...track, points: people.get(track.track_id) || [] })).filter((track) => track.points.length);
+    this.people.sort((a, b) => b.seconds - a.seconds);
+  }
+
+  take(row, people) {
+    if (row.frame === null || row.frame === undefined || row.error) return;
+    const { times, faces } = this.film;
+    if (times[times.length - 1] !== row.time_s) {
+      times.push(row.time_s);
+      faces.push([]);
+    }
+    if (row.x1 === null || row.x1 === undefined) return;
+    this.names ??= stacked(Object.keys(row).filter((key) => key.startsWith("smooth_")).map((key) => key.slice(7)));
+    const face = faceOf(row, this.names);
+    faces[faces.length - 1].push(face);
+    if (!people.has(row.track_id)) people.set(row.track_id, []);
+    people.get(row.track_id).push({ t: row.time_s, p: this.names.map((name) => face.smoothed?.[name] || 0) });
+  }
+
+  // The page ------------------------------------------------------------------------------------------------------
+
+  build(job, summary) {
+    this.names ??= [];
+    this.seconds = Math.max(summary.end_s, this.film.times.at(-1) || 0, 0.1);
+    this.video = h("video", { controls: true, playsinline: true, preload: "auto", "aria-label": job.source });
+    this.overlay = h("canvas", { "aria-hidden": "true" });
+    this.stage = h("div", { class: "stage film-stage", "data-state": "running" }, this.video, this.overlay);
+    this.place.replaceChildren(
+      h("div", { class: "film-head" }, h("a", { class: "round", href: "#films", "aria-label": "All films" }, icon("back")), h("h1", { tabindex: "-1" }, job.source)),
+      h("div", { class: "film" },
+        h("div", { class: "film-main" }, this.stage, this.timelinePanel()),
+        h("aside", { class: "live-side" }, this.peoplePanel(summary), this.downloadPanel(job))),
+    );
+    this.follow(job);
+    this.sized = new ResizeObserver(() => this.paintAll());
+    this.sized.observe(this.stage);
+    if (!location.hash.includes(this.id)) return;
+    this.place.querySelector("h1").focus({ preventScroll: true });
+  }
+
+  follow(job) {
+    const { video } = this;
+    const source = job.results.video || job.results.mp4;
+    video.src = address(source, { secret: true });
+    this.overlaid = Boolean(job.results.video);
+    video.onerror = () => this.fallBack(job);
+    video.onloadedmetadata = () => {
+      if (!video.videoWidth) return this.fallBack(job); // it knows the sound, but not the pictures
+      this.stage.style.aspectRatio = `${video.videoWidth} / ${video.videoHeight}`;
+      return this.paintAll();
+    };
+    video.onseeked = video.ontimeupdate = () => this.show(video.currentTime);
+    const tick = (time) => {
+      if (this.closed) return;
+      this.show(time);
+      request();
+    };
+    const request = video.requestVideoFrameCallback
+      ? () => video.requestVideoFrameCallback((_, { mediaTime }) => tick(mediaTime))
+      : () => requestAnimationFrame(() => tick(video.currentTime));
+    request();
+  }
+
+  /** The browser cannot play the film as it was sent: show the annotated one, which it can. */
+  fallBack(job) {
+    if (!this.overlaid || !job.results.mp4) {
+      this.stage.replaceChildren(h("div", { class: "stage-card" }, icon("warn", "art"), h("h2", {}, "This browser cannot play the film"), h("p", {}, "The timeline and the downloads are there all the same.")));
+      return;
+    }
+    this.overlaid = false;
+    this.video.src = address(job.results.mp4, { secret: true });
+  }
+
+  timelinePanel() {
+    this.lanes = this.people.slice(0, MOST_PEOPLE).map((person) => {
+      const canvas = h("canvas", { role: "img", "aria-label": `Person ${person.track_id}, mostly ${person.dominant}` });
+      const head = h("div", { class: "lane-head" }, h("b", {}, `Person ${person.track_id}`), h("span", {}, person.dominant));
+      return { person, canvas, element: h("div", { class: "lane" }, head, canvas) };
+    });
+    this.head = h("div", { class: "head" });
+    this.tip = h("div", { class: "tip", hidden: true });
+    this.scrub = h("div", { class: "scrub", role: "slider", tabindex: "0", "aria-label": "Position in the film", "aria-valuemin": 0, "aria-valuemax": Math.round(this.seconds), "aria-valuenow": 0 }, this.head, this.tip);
+    this.listen();
+    const legend = h("ul", { class: "legend", "aria-label": "Colours" });
+    fillLegend(legend, this.names);
+    const body = this.lanes.length
+      ? [h("div", { class: "track" }, this.lanes.map((lane) => lane.element), this.scrub), h("div", { class: "axis", "aria-hidden": "true" }, [0, 0.25, 0.5, 0.75, 1].map((share) => h("span", {}, this.at(share * this.seconds)))), legend]
+      : [h("p", { class: "empty" }, "Nobody was found in this film.")];
+    const hint = this.people.length > MOST_PEOPLE ? `the ${MOST_PEOPLE} seen longest of ${this.people.length}` : "click to go there";
+    return h("section", { class: "panel", "aria-label": "Timeline" }, h("div", { class: "panel-head" }, h("h2", {}, "Timeline"), h("span", { class: "hint" }, this.lanes.length ? hint : "")), body);
+  }
+
+  listen() {
+    const { scrub } = this;
+    const at = (event) => {
+      const box = scrub.getBoundingClientRect();
+      return Math.max(0, Math.min(1, (event.clientX - box.left) / box.width)) * this.seconds;
+    };
+    scrub.onpointerdown = (event) => {
+      scrub.setPointerCapture(event.pointerId);
+      this.seek(at(event));
+    };
+    scrub.onpointermove = (event) => {
+      if (event.buttons) this.seek(at(event));
+      this.tip.hidden = false;
+      this.tip.textContent = this.at(at(event));
+      this.tip.style.left = `${(100 * at(event)) / this.seconds}%`;
+    };
+    scrub.onpointerleave = () => (this.tip.hidden = true);
+    scrub.onkeydown = (event) => {
+      const now = this.video.currentTime;
+      const goals = { ArrowLeft: now - STEP_S, ArrowDown: now - STEP_S, ArrowRight: now + STEP_S, ArrowUp: now + STEP_S, PageDown: now - 10 * STEP_S, PageUp: now + 10 * STEP_S, Home: 0, End: this.seconds };
+      if (event.key === " ") this.video.paused ? this.video.play() : this.video.pause();
+      else if (event.key in goals) this.seek(goals[event.key]);
+      else return;
+      event.preventDefault();
+    };
+  }
+
+  /** Return a moment in words. */
+  at(time) {
+    return moment(time, this.seconds);
+  }
+
+  seek(time) {
+    this.video.currentTime = Math.max(0, Math.min(this.seconds, time));
+    this.show(this.video.currentTime);
+  }
+
+  peoplePanel(summary) {
+    const items = this.people.slice(0, MOST_PEOPLE).map((person) => this.person(person));
+    const words = `${span(summary.seconds)}, ${summary.people} ${summary.people === 1 ? "person" : "people"}`;
+    return h("section", { class: "panel", "aria-label": "People" }, h("div", { class: "panel-head" }, h("h2", {}, "People"), h("span", { class: "hint" }, words)),
+      h("ul", { class: "people" }, items.length ? items : h("li", { class: "empty" }, "Nobody was found.")));
+  }
+
+  person(person) {
+    const shares = Object.entries(person.share).filter(([, share]) => share >= 0.005).sort((a, b) => b[1] - a[1]);
+    const words = shares.map(([name, share]) => `${name} ${percent(share)}`).join(", ");
+    const changes = person.transitions.reduce((sum, one) => sum + one.count, 0);
+    const face = h("div", { class: "face emoji", "aria-hidden": "true" }, look(person.dominant).emoji);
+    face.style.background = `${look(person.dominant).colour}33`;
+    return h("li", { class: "person" },
+      h("div", { class: "person-head" }, face, h("div", {},
+        h("div", { class: "person-name" }, `Person ${person.track_id}`),
+        h("div", { class: "person-note" }, `${this.at(person.first_s)}–${this.at(person.last_s)} · ${changes === 1 ? "1 change" : `${changes} changes`}`))),
+      mixBar(person.share, words),
+      h("ul", { class: "shares" }, shares.slice(0, 4).map(([name, share]) => h("li", { class: "prob most" }, h("span", {}, name), h("span", { class: "person-note" }, this.longest(person, name)), h("span", { class: "prob-value" }, percent(share))))));
+  }
+
+  /** Where the longest span of an expression begins, as a button that goes there. */
+  longest(person, name) {
+    const found = person.longest_spans.find((one) => one.expression === name);
+    if (!found) return "";
+    const button = h("button", { class: "jump", type: "button", click: () => this.seek(found.start_s) }, `longest at ${this.at(found.start_s)}`);
+    button.setAttribute("aria-label", `longest at ${this.at(found.start_s)}: go to this ${name} moment of person ${person.track_id}`);
+    return button;
+  }
+
+  downloadPanel(job) {
+    const links = Object.entries(DOWNLOADS).filter(([kind]) => job.results[kind]).map(([kind, words]) =>
+      h("a", { class: "button small", href: address(job.results[kind], { secret: true }), download: true, "data-kind": kind }, icon("down"), words));
+    return h("section", { class: "panel", "aria-label": "Downloads" }, h("div", { class: "panel-head" }, h("h2", {}, "Downloads")), h("div", { class: "downloads" }, links));
+  }
+
+  // Painting ------------------------------------------------------------------------------------------------------
+
+  paintAll() {
+    const { times } = this.film;
+    const gap = times.length > 1 ? Math.max(0.5, (2.5 * (times.at(-1) - times[0])) / times.length) : 0.5;
+    for (const { person, canvas } of this.lanes) paintLane(canvas, person.points, this.names, this.seconds, gap);
+    this.show(this.video.currentTime);
+  }
+
+  show(time) {
+    const share = Math.max(0, Math.min(1, time / this.seconds));
+    this.head.style.left = `${100 * share}%`;
+    this.scrub.setAttribute("aria-valuenow", String(Math.round(time)));
+    this.scrub.setAttribute("aria-valuetext", this.at(time));
+    const { context, width, height } = fitCanvas(this.overlay);
+    if (!this.overlaid || !this.video.videoWidth) return;
+    const place = { ...contain(this.video.videoWidth, this.video.videoHeight, width, height), width, height };
+    drawFaces(context, this.facesAt(time), place);
+  }
+
+  /** The faces of the last analysed frame at or before a time. */
+  facesAt(time) {
+    const { times, faces } = this.film;
+    let [low, high] = [0, times.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (times[middle] <= time + 0.002) low = middle + 1;
+      else high = middle;
+    }
+    return low && time - times[low - 1] < HOLD_S ? faces[low - 1] : [];
+  }
+}

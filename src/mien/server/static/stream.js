@@ -1,0 +1,119 @@
+// The live stream: one picture under way at a time, and a new connection whenever one is lost.
+
+import { askForToken, note, streamAddress, token } from "./api.js";
+
+const WAITS_S = [0.5, 1, 2, 4, 8];
+const ANSWER_MS = 15_000;
+
+/**
+ * Events: "ready" (detail: labels of the server), "faces" (an answer), "refused" (the problem of one picture),
+ * "away" ({seconds, problem, busy}: no connection, the next try in so many seconds).
+ */
+export class Stream extends EventTarget {
+  constructor(settings) {
+    super();
+    this.settings = settings;
+    this.wanted = false;
+    this.socket = null;
+    this.tries = 0;
+    this.problem = null;
+    this.ready = false;
+    this.sentAt = null;
+  }
+
+  open() {
+    this.wanted = true;
+    this.connect();
+  }
+
+  close() {
+    this.wanted = false;
+    clearTimeout(this.timer);
+    clearTimeout(this.watch);
+    this.ready = false;
+    this.socket?.close(1000);
+    this.socket = null;
+  }
+
+  /** Use other settings from the next picture on. */
+  configure(settings) {
+    this.settings = settings;
+    if (this.ready) this.greet();
+  }
+
+  /** Whether a picture may be sent now. */
+  get free() {
+    return this.ready && this.sentAt === null;
+  }
+
+  send(picture) {
+    this.sentAt = performance.now();
+    this.socket.send(picture);
+    clearTimeout(this.watch);
+    this.watch = setTimeout(() => this.socket?.close(), ANSWER_MS);
+  }
+
+  connect() {
+    clearTimeout(this.timer);
+    this.ready = false;
+    this.sentAt = null;
+    this.problem = null;
+    const socket = new WebSocket(streamAddress());
+    this.socket = socket;
+    socket.binaryType = "arraybuffer";
+    socket.onopen = () => this.greet();
+    socket.onmessage = ({ data }) => socket === this.socket && this.take(JSON.parse(data));
+    socket.onclose = () => socket === this.socket && this.lose();
+  }
+
+  greet() {
+    this.socket.send(JSON.stringify({ ...this.settings, ...(token() && { token: token() }) }));
+  }
+
+  take(message) {
+    if (message.type === "ready") {
+      note(true);
+      this.ready = true;
+      this.tries = 0;
+      this.tell("ready", message);
+    } else if (message.type === "faces") {
+      const ms = this.answered();
+      this.tell("faces", { ...message, delay: ms });
+    } else if (message.type === "error") {
+      if (message.frame !== null && message.frame !== undefined) this.answered();
+      this.problem = message.problem;
+      if (this.ready) this.tell("refused", message.problem);
+    } else if (message.type === "closing") {
+      this.problem = { title: "The server is stopping", detail: message.reason };
+    }
+  }
+
+  answered() {
+    clearTimeout(this.watch);
+    const ms = this.sentAt === null ? 0 : performance.now() - this.sentAt;
+    this.sentAt = null;
+    return ms;
+  }
+
+  async lose() {
+    clearTimeout(this.watch);
+    this.ready = false;
+    this.sentAt = null;
+    if (!this.wanted) return;
+    if (this.problem?.status === 401) {
+      await askForToken(Boolean(token()));
+      if (this.wanted) this.connect();
+      return;
+    }
+    const busy = [429, 503].includes(this.problem?.status);
+    if (!this.problem) note(false);
+    const seconds = busy ? 3 : WAITS_S[Math.min(this.tries, WAITS_S.length - 1)];
+    this.tries += 1;
+    this.timer = setTimeout(() => this.connect(), 1000 * seconds);
+    this.tell("away", { seconds, busy, problem: this.problem });
+  }
+
+  tell(name, detail) {
+    this.dispatchEvent(new CustomEvent(name, { detail }));
+  }
+}

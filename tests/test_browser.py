@@ -1,0 +1,536 @@
+"""The page in a real browser: Chromium against a real server, with a camera that plays the example portraits."""
+
+import csv
+import gzip
+import io
+import itertools
+import json
+import re
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+import browser_tools as tools
+from conftest import EXAMPLES, read_rgb
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install 'mien[dev]'")
+pytest.importorskip("fastapi", reason="needs the extra server")
+pytest.importorskip("av", reason="needs the extra video")
+sync_api.expect.set_options(timeout=20_000)
+pytestmark = [
+    pytest.mark.skipif(tools.CHROMIUM is None, reason="needs Chromium: apt-get install chromium"),
+    pytest.mark.timeout(120),
+]
+
+AXE = Path(__file__).resolve().parent / "assets" / "axe" / "axe.min.js.gz"
+PHONE = {"viewport": {"width": 360, "height": 740}, "device_scale_factor": 2, "has_touch": True, "is_mobile": True}
+VIEWS = ("live", "pictures", "films", "camera")
+WAIT_MS = 30_000
+TOKEN = "a token of the tests"
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory):
+    """A film for the camera (both portraits at once), and one to upload (one after the other)."""
+    folder = tmp_path_factory.mktemp("films")
+    smiling = read_rgb(EXAMPLES / "astronaut.jpg")[:320, 60:380]
+    neutral = read_rgb(EXAMPLES / "grace_hopper.jpg")[40:480, 30:470]
+    camera = tools.write_camera_film(folder / "camera.mjpeg", [smiling, neutral], count=30)
+    upload = tools.write_film(folder / "two scenes.mp4", [[smiling], [neutral]], count=100, fps=5)
+    return camera, upload
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory, films):
+    with tools.running_server(tmp_path_factory.mktemp("server") / "data", source=str(films[1])) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def playwright():
+    with sync_api.sync_playwright() as playwright:
+        yield playwright
+
+
+@pytest.fixture(scope="module")
+def browser(playwright, films):
+    browser = tools.launch(playwright, camera=films[0])
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
+def open_page(browser, server):
+    """Return a function that opens the page; at the end, whatever it complained of or asked of others is an error."""
+    pages, complaints = [], []
+
+    def open_(view="live", *, url=None, using=browser, **context):
+        page = using.new_context(**{"viewport": {"width": 1280, "height": 860}} | context).new_page()
+        page.set_default_timeout(WAIT_MS)
+        page.on("pageerror", lambda error: complaints.append(f"{error.stack or error}"))
+        page.on("console", lambda message: complaints.extend(complaint_of(message)))
+        page.on("request", lambda request: complaints.extend(foreign(request.url, url or server.url)))
+        pages.append(page)
+        page.goto(f"{url or server.url}#{view}")
+        if url is None:
+            page.wait_for_selector(f"#view-{view}:not([hidden])")
+        return page
+
+    yield open_
+    for page in pages:
+        page.context.close()
+    assert not complaints
+
+
+def complaint_of(message):
+    """Yield what the console says of a broken page; answers with a problem, a stopped server and tests are not that."""
+    expected = re.search(
+        r"ERR_CONNECTION|status of (401|404|422|429|503)|WebSocket connection|willReadFrequently", message.text
+    )
+    if message.type in ("error", "warning") and not expected:
+        yield message.text
+
+
+def foreign(address, home):
+    """Yield an address that is not the server's own."""
+    if not address.startswith((home, "blob:" + home, "data:", "ws" + home.removeprefix("http"))):
+        yield f"asked another host: {address}"
+
+
+def start_camera(page):
+    page.click("#live-start")
+    page.wait_for_selector("#stage[data-state=running]")
+    sync_api.expect(page.locator(".person")).to_have_count(2)
+    sync_api.expect(page.locator(".person-name", has_text="happy")).to_be_visible()
+
+
+def wait_until(page, expression):
+    """Wait until an expression is true; Playwright's own way needs eval, which the page's policy forbids."""
+    for _ in range(WAIT_MS // 50):
+        if page.evaluate(expression):
+            return
+        page.wait_for_timeout(50)
+    pytest.fail(f"never true: {expression}")
+
+
+def names_of_people(page):
+    return sorted(page.locator("#people .person-name").all_inner_texts())
+
+
+def saved(page, selector):
+    """Click a download and return its name and bytes."""
+    with page.expect_download() as download:
+        page.click(selector)
+    return download.value.suggested_filename, Path(download.value.path()).read_bytes()
+
+
+def test_the_live_page_names_the_expression_of_each_face(open_page):
+    page = open_page()
+    start_camera(page)
+    assert names_of_people(page) == ["happy", "neutral"]
+    happy = page.locator(".person", has=page.locator(".person-name", has_text="happy"))
+    assert int(happy.locator(".prob.most .prob-value").inner_text().rstrip("%")) > 50
+    sync_api.expect(page.locator("#live-lanes .lane")).to_have_count(2)
+    sync_api.expect(page.locator("#meter-rate")).to_have_text(re.compile(r"^\d+\.\d$"))
+    sync_api.expect(page.locator("#meter-delay")).to_have_text(re.compile(r"^\d+ ms$"))
+    sync_api.expect(page.locator("#announcer")).to_contain_text("happy")
+    inked = "c => c.getContext('2d').getImageData(0, 0, c.width, c.height).data.some(v => v > 0)"
+    assert page.locator("#live-overlay").evaluate(inked)
+    assert page.locator("#live-lanes canvas").first.evaluate(inked)
+
+
+def test_mirroring_turns_picture_and_boxes(open_page):
+    page = open_page()
+    start_camera(page)
+    yellow = """c => { // the middle of the tag of the happy face, as a share of the width
+        const { data, width } = c.getContext('2d').getImageData(0, 0, c.width, c.height);
+        let [sum, n] = [0, 0];
+        for (let i = 0; i < data.length; i += 4)
+            if (data[i] > 230 && data[i + 1] > 160 && data[i + 1] < 200 && data[i + 2] < 60 && data[i + 3] > 250)
+                [sum, n] = [sum + (i / 4) % width, n + 1];
+        return n > 200 ? sum / n / width : null; }"""
+    places = []
+    for mirrored in ("true", "false"):
+        if page.get_attribute("#live-mirror", "aria-pressed") != mirrored:
+            page.click("#live-mirror")
+        page.wait_for_timeout(400)
+        places.append(page.locator("#live-overlay").evaluate(yellow))
+    assert places[0] > 0.55 and places[1] < 0.45
+    assert places[0] + places[1] == pytest.approx(1, abs=0.08)
+
+
+def test_one_picture_is_under_way_at_a_time_and_none_while_paused(open_page):
+    page = open_page()
+    under_way, most, sent = [0], [0], [0]
+
+    def on_socket(socket):
+        def on_sent(payload):
+            if isinstance(payload, bytes):
+                assert payload.startswith(b"\xff\xd8"), "pictures go as JPEG"
+                sent[0] += 1
+                under_way[0] += 1
+                most[0] = max(most[0], under_way[0])
+
+        def on_received(payload):
+            if json.loads(payload)["type"] == "faces":
+                under_way[0] -= 1
+
+        socket.on("framesent", on_sent)
+        socket.on("framereceived", on_received)
+
+    page.on("websocket", on_socket)
+    start_camera(page)
+    page.wait_for_timeout(500)
+    assert sent[0] > 3 and most[0] == 1
+    page.click("#live-pause")
+    page.wait_for_timeout(300)
+    before = sent[0]
+    page.wait_for_timeout(500)
+    assert sent[0] == before
+    page.get_by_role("button", name="Go on").click()
+    page.wait_for_timeout(500)
+    assert sent[0] > before
+    page.click("#live-stop")
+    sync_api.expect(page.locator("#live-start")).to_be_visible()
+    assert page.evaluate("document.querySelector('#live-video').srcObject") is None
+
+
+def test_recorded_rows_are_downloaded_as_csv_and_jsonl(open_page):
+    page = open_page()
+    start_camera(page)
+    page.click("#live-record")
+    wait_until(page, "parseInt(document.querySelector('#saved-count').textContent) >= 6")
+    page.click("#live-record")
+    _, text = saved(page, "#save-csv")
+    rows = list(csv.DictReader(io.StringIO(text.decode())))
+    _, lines = saved(page, "#save-jsonl")
+    records = [json.loads(line) for line in lines.splitlines()]
+    assert len(rows) == len(records) >= 6
+    assert {row["steady_expression"] for row in rows} == {"happy", "neutral"}
+    assert list(records[0]) == list(rows[0])
+    for record in records:
+        names = [key.removeprefix("smooth_") for key in record if key.startswith("smooth_")]
+        assert sum(record[name] for name in names) == pytest.approx(1, abs=0.01)
+        assert record["x2"] > record["x1"] and record["source"] == "live"
+    page.click("#save-clear")
+    sync_api.expect(page.locator("#saved")).to_be_hidden()
+
+
+def test_another_label_set_is_used_at_once(open_page):
+    page = open_page()
+    start_camera(page)
+    page.select_option("#live-labels", "ferplus")
+    sync_api.expect(page.locator("#live-legend")).to_contain_text("contempt")
+    sync_api.expect(page.locator(".person .prob", has_text="contempt")).to_have_count(2)
+    assert names_of_people(page) == ["happy", "neutral"]
+
+
+def test_pictures_are_analysed_and_saved(open_page, tmp_path):
+    page = open_page("pictures")
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(b"no picture")
+    page.set_input_files("#picture-files", [EXAMPLES / "astronaut.jpg", EXAMPLES / "grace_hopper.jpg", broken])
+    sync_api.expect(page.locator(".shot:not(.waiting)")).to_have_count(3)
+    headings = page.locator(".shot h2").all_inner_texts()
+    assert headings == ["astronaut.jpg", "grace_hopper.jpg", "broken.jpg"]
+    expressions = page.locator(".shot tbody td:nth-child(2)").all_inner_texts()
+    assert [words.split()[-1] for words in expressions] == ["happy", "neutral"]
+    sync_api.expect(page.locator(".shot").nth(2).locator(".problem")).to_contain_text("broken.jpg")
+
+    _, text = saved(page, "#picture-csv")
+    rows = {row["source"]: row["expression"] for row in csv.DictReader(io.StringIO(text.decode()))}
+    assert rows == {"astronaut.jpg": "happy", "grace_hopper.jpg": "neutral"}
+    _, text = saved(page, "#picture-json")
+    assert {one["source"]: len(one["faces"]) for one in json.loads(text)} == dict.fromkeys(rows, 1)
+    name, jpeg = saved(page, ".shot:first-child .shot-body .button")
+    drawn = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+    original = cv2.imread(str(EXAMPLES / "astronaut.jpg"))
+    assert name == "astronaut-faces.jpg" and drawn.shape == original.shape
+    changed = (np.abs(drawn.astype(int) - original).max(axis=2) > 60).mean()
+    assert 0.005 < changed < 0.2
+
+    page.get_by_role("button", name="Remove broken.jpg").click()
+    sync_api.expect(page.locator(".shot")).to_have_count(2)
+
+
+def test_a_picture_is_dropped_and_pasted(open_page):
+    page = open_page("pictures")
+    page.wait_for_selector("#picture-drop")
+    hand_over = """async ([selector, kind, bytes]) => {
+        const files = new DataTransfer();
+        files.items.add(new File([new Uint8Array(bytes)], kind + '.jpg', { type: 'image/jpeg' }));
+        const target = document.querySelector(selector);
+        if (kind === 'drop') target.dispatchEvent(new DragEvent('drop', { dataTransfer: files, bubbles: true }));
+        else target.dispatchEvent(new ClipboardEvent('paste', { clipboardData: files, bubbles: true }));
+    }"""
+    picture = list((EXAMPLES / "astronaut.jpg").read_bytes())
+    page.evaluate(hand_over, ["#picture-drop", "drop", picture])
+    page.evaluate(hand_over, ["body", "paste", picture])
+    sync_api.expect(page.locator(".shot tbody tr", has_text="happy")).to_have_count(2)
+    assert sorted(page.locator(".shot h2").all_inner_texts()) == ["drop.jpg", "paste.jpg"]
+
+
+def test_a_film_becomes_a_job_that_survives_a_reload_and_can_be_watched(open_page, films):
+    page = open_page("films")
+    sync_api.expect(page.locator(".blank")).to_contain_text("No films yet")
+    page.set_input_files("#film-file", films[1])
+    page.wait_for_selector(".job:is([data-state=queued], [data-state=running])")
+    page.reload()
+    sync_api.expect(page.locator(".job .job-name")).to_have_text("two scenes.mp4")
+    page.wait_for_selector(".job[data-state=done]")
+    sync_api.expect(page.locator(".job .job-note")).to_contain_text("100 frames")
+
+    page.get_by_role("link", name="Open two scenes.mp4").click()
+    sync_api.expect(page.locator(".film h2").first).to_be_visible()
+    first, second = page.locator(".film .people .person").all()[:2]
+    assert {first.locator(".prob span").first.inner_text(), second.locator(".prob span").first.inner_text()} == {
+        "happy", "neutral",
+    }  # fmt: skip
+    wait_until(page, "document.querySelector('.film video').readyState >= 2")
+    box = page.locator(".scrub").bounding_box()
+    page.mouse.click(box["x"] + box["width"] * 0.75, box["y"] + 20)
+    wait_until(page, "Math.abs(document.querySelector('.film video').currentTime - 15) < 0.3")
+    page.focus(".scrub")
+    page.keyboard.press("ArrowLeft")
+    wait_until(page, "Math.abs(document.querySelector('.film video').currentTime - 14) < 0.3")
+    page.keyboard.press("Home")
+    wait_until(page, "document.querySelector('.film video').currentTime === 0")
+
+    starts = {"csv": b"source,frame", "jsonl": b'{"source"', "parquet": b"PAR1"}
+    for kind, start in starts.items():
+        name, content = saved(page, f"a[data-kind={kind}]")
+        assert name == f"two scenes.{kind}" and content.startswith(start)
+    name, content = saved(page, "a[data-kind=mp4]")
+    assert name == "two scenes.mp4" and content[4:8] == b"ftyp"
+
+
+def test_a_film_that_the_browser_cannot_play_is_shown_annotated(open_page, films, tmp_path):
+    old = tools.write_film(tmp_path / "old.mp4", [[read_rgb(EXAMPLES / "astronaut.jpg")]], count=10, codec="mpeg4")
+    page = open_page("films")
+    page.set_input_files("#film-file", old)
+    page.locator(".job[data-state=done]").get_by_role("link", name="Open old.mp4").click()
+    video = page.locator(".film video")
+    sync_api.expect(video).to_have_attribute("src", re.compile(r"/result\.mp4$"))
+    wait_until(page, "document.querySelector('.film video').videoWidth === 640")
+
+
+def test_a_running_film_is_cancelled_and_removed(open_page, films):
+    page = open_page("films")
+    page.wait_for_selector(".job, .blank")
+    before = page.locator(".job").count()
+    page.set_input_files("#film-file", films[1])
+    page.locator(".job").first.get_by_role("button", name="Cancel two scenes.mp4", exact=True).click()
+    page.wait_for_selector(".job[data-state=cancelled]")
+    page.locator(".job[data-state=cancelled]").get_by_role("button", name="Remove two scenes.mp4").click()
+    sync_api.expect(page.locator(".job")).to_have_count(before)
+
+
+def test_what_is_no_film_is_refused_in_words(open_page):
+    page = open_page("films")
+    page.wait_for_selector("#film-drop")
+    page.set_input_files("#film-file", EXAMPLES / "README.md")
+    sync_api.expect(page.locator(".job[data-state=failed] .job-note")).to_contain_text("film")
+
+
+def test_the_servers_camera_is_shown(open_page):
+    page = open_page("camera")
+    page.wait_for_selector("#camera-stage[data-state=running]")
+    assert page.evaluate("document.querySelector('#camera-picture').naturalWidth") == tools.CAMERA_SIZE[0]
+    name, jpeg = saved(page, "#camera-save")
+    assert name == "mien-camera.jpg" and jpeg.startswith(b"\xff\xd8")
+    page.click("#camera-stop")
+    sync_api.expect(page.locator("#camera-card")).to_contain_text("rests")
+
+
+def test_a_refused_camera_is_explained(open_page, playwright):
+    strict = tools.launch(playwright, allow=False)
+    try:
+        page = open_page(using=strict)
+        page.click("#live-start")
+        sync_api.expect(page.locator("#stage-card h2")).to_have_text("The camera is blocked")
+        sync_api.expect(page.locator("#stage-card")).to_contain_text("allow the camera")
+        sync_api.expect(page.get_by_role("button", name="Try again")).to_be_enabled()
+    finally:
+        strict.close()
+
+
+def test_the_page_connects_again_after_a_restart_of_the_server(open_page, server):
+    page = open_page()
+    start_camera(page)
+    server.stop()
+    sync_api.expect(page.locator("#stage[data-state=away] h2")).to_have_text("Connection lost")
+    sync_api.expect(page.locator("#connection")).to_have_text("No connection")
+    server.start()
+    page.wait_for_selector("#stage[data-state=running]")
+    sync_api.expect(page.locator(".person")).to_have_count(2)
+    sync_api.expect(page.locator("#connection")).to_have_text("Connected")
+    sync_api.expect(page.locator("#banner")).to_be_hidden()
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory):
+    """A server with a token and one place for streams, which may fetch pictures, also from this machine."""
+    allowed = {"url_allowed": "1", "allow_private": "1", "streams": "1"}
+    with tools.running_server(tmp_path_factory.mktemp("guarded") / "data", token=TOKEN, **allowed) as guarded:
+        yield guarded
+
+
+def unlock(page, token=TOKEN):
+    page.wait_for_selector("#token-dialog[open]")
+    page.fill("#token-input", token)
+    page.keyboard.press("Enter")
+
+
+def test_the_token_is_asked_for_and_kept_in_the_tab_only(open_page, guarded):
+    page = open_page(url=guarded.url)
+    unlock(page, "wrong")
+    sync_api.expect(page.locator("#token-error")).to_have_text("That is not the token of this server.")
+    unlock(page)
+    start_camera(page)
+    kept = page.evaluate("[Object.values(sessionStorage), Object.values(localStorage), document.cookie]")
+    assert kept == [[TOKEN], [], ""]
+    page.reload()
+    sync_api.expect(page.locator("#live-start")).to_be_visible()
+
+
+def test_a_busy_server_is_waited_for(open_page, guarded):
+    first, second = (open_page(url=guarded.url) for _ in range(2))
+    unlock(first)
+    start_camera(first)
+    unlock(second)
+    second.click("#live-start")
+    sync_api.expect(second.locator("#stage[data-state=busy] h2")).to_have_text("The server is busy")
+    first.click("#live-stop")
+    sync_api.expect(second.locator(".person")).to_have_count(2)
+
+
+def test_a_picture_is_fetched_only_where_the_server_allows_it(open_page, guarded):
+    sync_api.expect(open_page("pictures").locator("#picture-url")).to_be_hidden()
+    page = open_page("pictures", url=guarded.url)
+    unlock(page)
+    with tools.served_folder(EXAMPLES) as address:
+        page.fill("#picture-address", f"{address}astronaut.jpg")
+        page.keyboard.press("Enter")
+        sync_api.expect(page.locator(".shot tbody tr")).to_contain_text("happy")
+    width = page.locator(".shot-picture img").evaluate("image => image.decode().then(() => image.naturalWidth)")
+    assert width == 512
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_nothing_is_wider_than_a_phone(open_page, view):
+    page = open_page(view, **PHONE)
+    page.wait_for_selector(f"#view-{view}")
+    if view == "live":
+        start_camera(page)
+        page.click("#live-record")
+    if view == "pictures":
+        page.set_input_files("#picture-files", EXAMPLES / "astronaut.jpg")
+        page.wait_for_selector(".shot table")
+    if view == "films":
+        page.wait_for_selector(".job, .blank")
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
+    tabs = page.locator(".tabs").bounding_box()
+    assert tabs["y"] + tabs["height"] == pytest.approx(740, abs=1), "the tabs are at the lower edge"
+
+
+def test_dark_mode_follows_the_system_and_the_switch(open_page):
+    page = open_page(color_scheme="dark")
+    page.wait_for_selector("#live-start")
+    brightness = "() => Math.max(...getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number))"
+    assert page.evaluate(brightness) < 40
+    page.get_by_role("button", name="Colours: as the system").click()
+    assert page.evaluate(brightness) > 220
+    page.reload()
+    page.wait_for_selector("#live-start")
+    assert page.evaluate(brightness) > 220
+    page.get_by_role("button", name="Colours: light").click()
+    assert page.evaluate(brightness) < 40
+    page.emulate_media(color_scheme="light")
+    assert page.evaluate(brightness) < 40, "the choice outweighs the system"
+
+
+def test_everything_is_reached_with_the_keyboard(open_page):
+    page = open_page()
+    page.wait_for_selector("#live-start")
+
+    def tab_to(selector):
+        for _ in range(40):
+            page.keyboard.press("Tab")
+            if page.evaluate("s => document.activeElement.matches(s)", selector):
+                outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+                assert outline != "none" or page.evaluate("document.activeElement.matches('input.file')")
+                return
+        pytest.fail(f"Tab does not reach {selector}")
+
+    tab_to(".skip")
+    page.keyboard.press("Enter")
+    tab_to("#live-start")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#stage[data-state=running]")
+    assert page.evaluate("document.activeElement.id") == "live-pause", "focus goes on where the button was"
+    page.keyboard.press("Space")
+    page.wait_for_selector("#stage[data-state=paused]")
+    tab_to("#live-mirror")
+    tab_to("#live-stop")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#live-start")
+    tab_to("#live-labels")
+    tab_to("#live-smoothing")
+    page.keyboard.press("ArrowRight")
+    sync_api.expect(page.locator("#live-smoothing-out")).to_have_text("0.4 s")
+    tab_to(".skip")
+    tab_to('.tabs a[data-view="pictures"]')
+    page.keyboard.press("Enter")
+    sync_api.expect(page.locator("#pictures-title")).to_be_focused()
+    tab_to("#picture-files")
+    tab_to(".skip")
+    tab_to("#about")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#about-dialog[open]")
+    page.keyboard.press("Escape")
+    sync_api.expect(page.locator("#about")).to_be_focused()
+
+
+@pytest.mark.parametrize(("scheme", "view"), list(itertools.product(("light", "dark"), VIEWS)))
+def test_axe_finds_nothing_serious(open_page, films, scheme, view):
+    page = open_page(view, color_scheme=scheme, reduced_motion="reduce")
+    page.wait_for_selector(f"#view-{view}")
+    if view == "live":
+        start_camera(page)
+    if view == "pictures":
+        page.set_input_files("#picture-files", EXAMPLES / "astronaut.jpg")
+        page.wait_for_selector(".shot table")
+    if view == "films":
+        page.wait_for_selector(".job, .blank")
+        if page.locator(".job[data-state=done]").count():
+            assert serious(page) == []
+            page.click(".job[data-state=done] a")
+            page.wait_for_selector(".film video")
+    if view == "camera":
+        page.wait_for_selector("#camera-stage[data-state=running]")
+    assert serious(page) == []
+
+
+def test_axe_finds_nothing_serious_in_other_states(open_page):
+    page = open_page(reduced_motion="reduce")
+    assert serious(page) == []
+    start_camera(page)
+    page.click("#live-record")
+    page.click("#live-pause")
+    assert serious(page) == []
+    page.click("#about")
+    assert serious(page) == []
+
+
+def serious(page):
+    """Return what axe-core finds, without the lesser things."""
+    if page.evaluate("typeof axe") == "undefined":
+        page.evaluate(gzip.decompress(AXE.read_bytes()).decode())
+    found = page.evaluate("async () => (await axe.run()).violations")
+    return [
+        (one["id"], one["impact"], [node["html"][:200] for node in one["nodes"]])
+        for one in found
+        if one["impact"] in ("serious", "critical")
+    ]

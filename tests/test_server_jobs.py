@@ -1,0 +1,443 @@
+"""Films: taken in, analyzed in the background, kept for a while, and through restarts."""
+
+import csv
+import io
+import json
+import os
+import shutil
+import socket
+import subprocess
+import threading
+import time
+import uuid
+from pathlib import Path
+
+import cv2
+import pytest
+
+from conftest import EXAMPLES, read_rgb
+
+pytest.importorskip("fastapi")
+pytest.importorskip("av")
+
+import av
+import numpy as np
+
+from mien.errors import InputError, OutputError
+from mien.server.jobs import ORPHAN_S, JobFiles
+from mien.server.store import CANCELLED, DONE, FAILED, QUEUED, RUNNING, JobStore
+from served import served, wait_for
+from test_server_api import check_problem
+
+ENDED = ("done", "failed", "cancelled")
+
+
+def make_film(path, frames=12, fps=10, size=(160, 160)):
+    """Write a film of the astronaut's face."""
+    picture = cv2.resize(read_rgb(EXAMPLES / "astronaut.jpg")[20:230, 110:330], size, interpolation=cv2.INTER_AREA)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("h264", rate=fps)
+        stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
+        for i in range(frames):
+            picture[-20:] = np.random.default_rng(i).integers(0, 255, (20, size[0], 3), np.uint8)  # so that files grow
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory):
+    return make_film(tmp_path_factory.mktemp("films") / "film.mp4").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def long_film(tmp_path_factory):
+    return make_film(tmp_path_factory.mktemp("films") / "long.mp4", frames=3000).read_bytes()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with served(tmp_path_factory.mktemp("jobs"), max_film_mb=16, max_film_s=400.0) as running:
+        yield running
+
+
+def submit(server, data, name="film.mp4", **options):
+    form = {"options": json.dumps(options)} if options else {}
+    return server.http.post("/v1/jobs", files={"file": (name, data)}, data=form)
+
+
+def state_of(server, name):
+    return server.http.get(f"/v1/jobs/{name}").json()["state"]
+
+
+def finished(server, answer, *, seconds=60):
+    assert answer.status_code == 202, answer.text
+    name = answer.json()["id"]
+    wait_for(lambda: state_of(server, name) in ENDED, seconds=seconds)
+    return server.http.get(f"/v1/jobs/{name}").json()
+
+
+def test_a_film_gives_tables_a_summary_and_an_annotated_film(server, film):
+    answer = submit(server, film, "My film.mp4")
+    assert answer.headers["location"] == f"/v1/jobs/{answer.json()['id']}"
+    assert answer.json()["state"] == "queued" and answer.json()["source"] == "My film.mp4"
+    job = finished(server, answer)
+    assert (job["state"], job["error"]) == ("done", None)
+    assert job["progress"]["frames"] == 12 == job["progress"]["total"] and job["progress"]["fps"] > 0
+    assert job["created"] <= job["started"] <= job["finished"] < job["expires"]
+    assert set(job["results"]) == {"csv", "jsonl", "parquet", "mp4", "summary", "video"}
+    table = server.http.get(job["results"]["csv"])
+    assert 'filename="My film.csv"' in table.headers["content-disposition"].replace("%20", " ") or (
+        "My%20film.csv" in table.headers["content-disposition"]
+    )
+    rows = list(csv.DictReader(io.StringIO(table.text)))
+    assert len(rows) == 12 and {row["source"] for row in rows} == {"My film.mp4"}
+    assert {row["steady_expression"] for row in rows} == {"happy"}
+    lines = [json.loads(line) for line in server.http.get(job["results"]["jsonl"]).text.splitlines()]
+    assert [line["frame"] for line in lines] == list(range(12))
+    assert server.http.get(job["results"]["parquet"]).content.startswith(b"PAR1")
+    summary = server.http.get(job["results"]["summary"]).json()
+    assert summary["frames"] == 12 and summary["people"] == 1 and summary["source"] == "My film.mp4"
+    assert server.http.get(job["results"]["mp4"]).content[4:8] == b"ftyp"
+
+
+def test_no_result_tells_where_the_server_keeps_its_files(server, film):
+    job = finished(server, submit(server, film))
+    told = json.dumps(job) + "".join(server.http.get(job["results"][kind]).text for kind in ("csv", "jsonl", "summary"))
+    assert str(server.data_dir) not in told and "upload" not in told
+
+
+def test_players_may_ask_for_pieces_of_the_film(server, film):
+    job = finished(server, submit(server, film))
+    whole = server.http.get(job["results"]["video"])
+    assert whole.content == film and whole.headers["content-type"] == "video/mp4"
+    piece = server.http.get(job["results"]["video"], headers={"Range": "bytes=100-199"})
+    assert piece.status_code == 206 and piece.content == film[100:200]
+    assert piece.headers["content-range"] == f"bytes 100-199/{len(film)}"
+    assert server.http.get(job["results"]["video"], headers={"Range": "bytes=99999999-"}).status_code == 416
+
+
+def test_options_choose_frames_labels_and_outputs(server, film):
+    job = finished(server, submit(server, film, every=4, labels="ferplus", annotate=False, keep_video=False))
+    assert job["options"] == {"every": 4, "labels": "ferplus", "annotate": False, "keep_video": False}
+    assert set(job["results"]) == {"csv", "jsonl", "parquet", "summary"}
+    rows = list(csv.DictReader(io.StringIO(server.http.get(job["results"]["csv"]).text)))
+    assert [row["frame"] for row in rows] == ["0", "4", "8"] and "contempt" in rows[0]
+    check_problem(server.http.get(f"/v1/jobs/{job['id']}/video"), 409)
+    check_problem(server.http.get(f"/v1/jobs/{job['id']}/result.mp4"), 409)
+
+
+def test_a_film_that_breaks_off_gives_what_it_holds_and_says_so(server, tmp_path):
+    whole = make_film(tmp_path / "whole.mkv", frames=60).read_bytes()
+    job = finished(server, submit(server, whole[: len(whole) * 2 // 3], "cut.mkv"))
+    assert job["state"] == "done" and "breaks off" in job["error"]["detail"] and "csv" in job["results"]
+    assert 0 < job["progress"]["frames"] < 60
+
+
+def test_all_jobs_are_listed_the_newest_first_and_removed_with_their_files(server, film):
+    first, second = finished(server, submit(server, film)), finished(server, submit(server, film))
+    listed = [job["id"] for job in server.http.get("/v1/jobs").json()["jobs"]]
+    assert listed[:2] == [second["id"], first["id"]]
+    folder = server.data_dir / "jobs" / first["id"]
+    assert folder.is_dir()
+    answer = server.http.delete(f"/v1/jobs/{first['id']}")
+    assert answer.status_code == 204 and not answer.content and not folder.exists()
+    check_problem(server.http.get(f"/v1/jobs/{first['id']}"), 404, "expired")
+    check_problem(server.http.delete(f"/v1/jobs/{first['id']}"), 404)
+
+
+def test_a_running_film_is_cancelled_and_its_files_go(server, long_film):
+    name = submit(server, long_film).json()["id"]
+    wait_for(lambda: server.http.get(f"/v1/jobs/{name}").json()["progress"]["frames"] > 0)
+    running = server.http.get(f"/v1/jobs/{name}").json()
+    assert running["state"] == "running" and running["progress"]["total"] == 3000
+    assert running["progress"]["left_s"] > 0
+    check_problem(server.http.get(f"/v1/jobs/{name}/result.csv"), 409, "running")
+    answer = server.http.delete(f"/v1/jobs/{name}")
+    assert answer.status_code == 200 and answer.json()["state"] == "cancelled"
+    wait_for(lambda: not (server.data_dir / "jobs" / name).exists(), seconds=10)
+    assert state_of(server, name) == "cancelled"
+
+
+# What is refused.
+
+
+@pytest.mark.parametrize(
+    ("data", "status", "word"),
+    [
+        (b"", 422, "no film"),
+        (b"hello", 422, "film"),
+        (b"\x89PNG\r\n\x1a\n" + b"x" * 100, 422, "film"),
+        (b"x" * (17 << 20), 413, "16,777,216"),
+    ],
+)
+def test_what_is_no_film_or_too_large_is_refused_and_leaves_no_file(server, data, status, word):
+    before = sorted((server.data_dir / "jobs").glob("*")) if (server.data_dir / "jobs").exists() else []
+    problem = check_problem(submit(server, data), status, word)
+    assert str(server.data_dir) not in problem
+    assert sorted((server.data_dir / "jobs").glob("*")) == before
+
+
+def test_forms_without_a_film_or_with_wrong_options_are_refused(server, film):
+    check_problem(server.http.post("/v1/jobs", content=film), 415)
+    check_problem(server.http.post("/v1/jobs", files={"options": (None, b"{}")}), 422, "no film")
+    check_problem(submit(server, film, every=0), 422, "every")
+    check_problem(submit(server, film, end_s=-1), 422, "end_s")
+    check_problem(submit(server, film, start_s=2, end_s=1), 422, "end_s")
+    check_problem(submit(server, film, every=2, fps=3), 422, "every")
+    check_problem(submit(server, film, labels="nine"), 422, "fer2013")
+    check_problem(submit(server, film, detector="yunet"), 422, "mtcnn")
+    check_problem(submit(server, film, path="/etc/passwd"), 422, "path")
+    two = [("file", ("a.mp4", film)), ("file", ("b.mp4", film))]
+    check_problem(server.http.post("/v1/jobs", files=two), 413, "at most 1")
+
+
+@pytest.mark.parametrize("name", ["x", "0" * 31, "0" * 33, "..%2f..%2fetc", "A" * 32, "%00" * 32])
+def test_ids_are_32_hexadecimal_digits(server, name):
+    assert server.http.get(f"/v1/jobs/{name}").status_code in (404, 422)
+    assert server.http.get(f"/v1/jobs/{name}/result.csv").status_code in (404, 422)
+    check_problem(server.http.get(f"/v1/jobs/{'0' * 32}/result.exe"), 422)
+
+
+def test_a_film_that_lasts_too_long_or_is_too_wide_is_refused(tmp_path, film):
+    with served(tmp_path, max_film_s=1.0, job_workers=0) as server:
+        check_problem(submit(server, film), 413, "at most 1 s")
+    with served(tmp_path, max_pixels_mp=0.01, job_workers=0) as server:
+        check_problem(submit(server, film), 413, "10,000 pixels")
+
+
+SDP = "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 9 RTP/AVP 96\n"
+PLAYLISTS = {
+    "hls": "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{target}\n#EXT-X-ENDLIST\n",
+    "concat": "ffconcat version 1.0\nfile '{target}'\n",
+    "sdp": SDP + "a=rtpmap:96 H264/90000\na=control:{target}\n",
+    "dash": '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static"><Period>'
+    '<AdaptationSet mimeType="video/mp4"><Representation id="1" bandwidth="1"><BaseURL>{target}</BaseURL>'
+    "</Representation></AdaptationSet></Period></MPD>",
+}
+
+
+@pytest.mark.parametrize("kind", PLAYLISTS)
+@pytest.mark.parametrize("suffix", [".mp4", ".m3u8", ".ts"])
+def test_a_play_list_reaches_neither_other_files_nor_the_network(server, tmp_path, film, kind, suffix):
+    """A film may be a list of other films; one that a stranger sends must not open what the server can reach."""
+    (tmp_path / "secret.mp4").write_bytes(film)
+    secrets = [make_film(tmp_path / "secret.ts"), tmp_path / "secret.mp4", f"file://{tmp_path / 'secret.mp4'}"]
+    with socket.create_server(("127.0.0.1", 0)) as inside:
+        inside.settimeout(0.1)
+        for target in (*secrets, "/etc/passwd", f"http://127.0.0.1:{inside.getsockname()[1]}/x.ts"):
+            for noise in ("", "\x01"):
+                data = (PLAYLISTS[kind].format(target=target) + noise).encode()
+                check_problem(submit(server, data, f"list{suffix}"), 422)
+        with pytest.raises(TimeoutError):
+            inside.accept()
+
+
+# Limits.
+
+
+def test_a_film_that_takes_too_long_fails(tmp_path, long_film):
+    with served(tmp_path, job_timeout_s=1.0) as server:
+        job = finished(server, submit(server, long_film))
+        assert job["state"] == "failed" and "longer than 1 s" in job["error"]["detail"]
+        assert set(job["results"]) <= {"video"}
+
+
+def test_a_job_analyzes_no_more_frames_than_allowed(tmp_path, film):
+    with served(tmp_path, max_frames=5) as server:
+        assert finished(server, submit(server, film))["progress"]["frames"] == 5
+
+
+def test_more_films_than_may_wait_or_be_kept_are_refused_at_once(tmp_path, film):
+    with served(tmp_path, job_workers=0, jobs_waiting=2, jobs_kept=3) as server:
+        names = [submit(server, film).json()["id"] for _ in range(2)]
+        answer = submit(server, film)
+        check_problem(answer, 503, "2 films wait")
+        assert answer.headers["retry-after"] == "60"
+        assert server.http.delete(f"/v1/jobs/{names[0]}").json()["state"] == "cancelled"
+        assert not (tmp_path / "jobs" / names[0]).exists()
+        submit(server, film)
+        check_problem(submit(server, film), 503)
+
+
+def test_more_films_than_may_come_in_at_once_are_refused(server, film, monkeypatch):
+    monkeypatch.setattr("mien.server.jobs.MOST_INCOMING", 0)
+    check_problem(submit(server, film), 503, "come in")
+    monkeypatch.undo()
+    assert submit(server, film).status_code == 202
+
+
+def test_jobs_expire_with_their_files(tmp_path, film, monkeypatch):
+    monkeypatch.setattr("mien.server.jobs.TIDY_S", 0.2)
+    with served(tmp_path, keep_s=0.5) as server:
+        name = submit(server, film).json()["id"]
+        wait_for(lambda: server.http.get(f"/v1/jobs/{name}").status_code == 404)
+        wait_for(lambda: not (tmp_path / "jobs" / name).exists())
+
+
+def test_folders_that_belong_to_no_job_are_found_when_they_are_old(tmp_path):
+    files = JobFiles(tmp_path)
+    assert files.orphans(set()) == []
+    for name in ("known", "old", "new"):
+        files.of(name).mkdir(parents=True)
+    long_ago = time.time() - ORPHAN_S - 1
+    for name in ("known", "old"):
+        os.utime(files.of(name), (long_ago, long_ago))
+    assert files.orphans({"known"}) == ["old"]
+
+
+# Restarts.
+
+
+def test_a_waiting_film_survives_a_restart(tmp_path, film):
+    with served(tmp_path, job_workers=0) as server:
+        name = submit(server, film).json()["id"]
+    with served(tmp_path) as server:
+        wait_for(lambda: state_of(server, name) == "done")
+        assert server.http.get(f"/v1/jobs/{name}").json()["progress"]["frames"] == 12
+
+
+def test_a_running_film_is_put_back_and_goes_on_after_a_restart(tmp_path, tmp_path_factory):
+    data = make_film(tmp_path_factory.mktemp("f") / "middle.mp4", frames=600).read_bytes()
+    with served(tmp_path) as server:
+        name = submit(server, data).json()["id"]
+        wait_for(lambda: server.http.get(f"/v1/jobs/{name}").json()["progress"]["frames"] > 20)
+    store = JobStore(f"sqlite:///{tmp_path / 'jobs.sqlite'}")
+    row = store.get(name)
+    store.close()
+    assert row.state == QUEUED and row.owner is None and row.attempts == 0 and 20 < row.frames < 600
+    with served(tmp_path) as server:
+        wait_for(lambda: state_of(server, name) in ENDED, seconds=60)
+        job = server.http.get(f"/v1/jobs/{name}").json()
+        assert (job["state"], job["progress"]["frames"]) == ("done", 600)
+        rows = list(csv.DictReader(io.StringIO(server.http.get(job["results"]["csv"]).text)))
+        assert [int(row["frame"]) for row in rows] == list(range(600))
+        assert len({row["track_id"] for row in rows}) == 1
+
+
+def test_two_servers_share_one_list_and_no_film_is_done_twice(tmp_path, film):
+    with served(tmp_path) as one, served(tmp_path) as other:
+        names = [submit(server, film).json()["id"] for server in (one, other) * 4]
+        wait_for(lambda: all(state_of(one, name) == "done" for name in names), seconds=60)
+        assert {job["id"] for job in other.http.get("/v1/jobs").json()["jobs"]} == set(names)
+        counts = [server.app.state.jobs.store.get(name).attempts for server in (one,) for name in names]
+        assert counts == [1] * 8
+
+
+# The list itself, on every database at hand.
+
+
+def postgresql():
+    """Yield the URL of a PostgreSQL server of the test's own, where there is one to start."""
+    program = shutil.which("pg_ctl") or next(iter(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl")), None)
+    return None if program is None else Path(program).parent
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request, tmp_path):
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'jobs.sqlite'}"
+    else:
+        yield from postgresql_url(tmp_path)
+
+
+def postgresql_url(tmp_path):
+    pytest.importorskip("psycopg")
+    programs = postgresql()
+    if programs is None:
+        pytest.skip("needs PostgreSQL's pg_ctl")
+    user = ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []
+    folder = Path(f"/tmp/mien-pg-{uuid.uuid4().hex[:8]}")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    folder.mkdir()
+    try:
+        if user:
+            shutil.chown(folder, "postgres")
+        quiet = {"check": True, "capture_output": True, "cwd": "/"}
+        subprocess.run([*user, programs / "initdb", "-D", folder / "data", "-A", "trust", "-U", "mien", "-N"], **quiet)
+        options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
+        start = [*user, programs / "pg_ctl", "-D", folder / "data", "-w", "-l", folder / "log", "-o", options, "start"]
+        subprocess.run(start, check=True, cwd="/", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        yield f"postgresql+psycopg://mien@127.0.0.1:{port}/postgres"
+        subprocess.run([*user, programs / "pg_ctl", "-D", folder / "data", "-m", "immediate", "stop"], **quiet)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_the_list_keeps_what_was_put_into_it_and_gives_each_job_to_one_server(url):
+    store, other = JobStore(url), JobStore(url)
+    rows = [store.add(f"film {i} ü😀.mp4", ".mp4", {"every": i + 1}) for i in range(20)]
+    assert other.get(rows[3].id) == rows[3] and len({row.id for row in rows}) == 20
+    assert [row.id for row in other.all()] == [row.id for row in reversed(rows)]
+    claimed, lock = [], threading.Lock()
+
+    def work(mine, owner):
+        while (row := mine.claim(owner, lease_s=60)) is not None:
+            with lock:
+                claimed.append((row.id, row.owner == owner))
+
+    threads = [threading.Thread(target=work, args=(s, f"{n}")) for n, s in enumerate((store, other, store, other))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(name for name, _ in claimed) == sorted(row.id for row in rows) and all(own for _, own in claimed)
+    assert store.counts() == {QUEUED: 0, RUNNING: 20, DONE: 0, FAILED: 0, CANCELLED: 0}
+    for one in (store, other):
+        one.close()
+
+
+def test_a_lease_that_ran_out_gives_the_job_to_the_next_server(url):
+    store = JobStore(url)
+    row = store.add("a.mp4", ".mp4", {})
+    assert store.claim("dead", lease_s=-1).attempts == 1
+    again = store.claim("alive", lease_s=60)
+    assert (again.id, again.owner, again.attempts) == (row.id, "alive", 2)
+    assert not store.renew(row.id, "dead", lease_s=60, frames=5)
+    assert not store.finish(row.id, "dead", DONE, keep_s=60)
+    assert store.renew(row.id, "alive", lease_s=60, frames=7, total=9, fps=1.5, left_s=2.0)
+    assert (store.get(row.id).frames, store.get(row.id).total, store.get(row.id).fps) == (7, 9, 1.5)
+    assert store.finish(row.id, "alive", FAILED, keep_s=-1, error={"status": 500})
+    assert store.get(row.id).error == {"status": 500} and store.expired() == [row.id]
+    assert store.remove(row.id) and not store.remove(row.id) and store.get(row.id) is None
+    store.close()
+
+
+def test_cancelling_ends_the_owners_right_and_putting_back_gives_it_up(url):
+    store = JobStore(url)
+    first, second = store.add("a.mp4", ".mp4", {}), store.add("b.mp4", ".mp4", {})
+    assert store.claim("me", lease_s=60).id == first.id
+    store.cancel(first.id, keep_s=60)
+    assert store.get(first.id).state == CANCELLED and not store.renew(first.id, "me", lease_s=60)
+    store.put_back(first.id, "me")
+    assert store.get(first.id).state == CANCELLED  # too late
+    assert store.claim("me", lease_s=60).id == second.id
+    store.put_back(second.id, "me")
+    assert (store.get(second.id).state, store.get(second.id).attempts) == (QUEUED, 0)
+    store.close()
+
+
+def test_wrong_databases_are_named_without_their_password(tmp_path):
+    with pytest.raises(InputError, match="SQLAlchemy URL"):
+        JobStore("nonsense")
+    with pytest.raises(OutputError) as refused:
+        JobStore("sqlite:////nowhere/at/all/jobs.sqlite")
+    assert "check the database" in str(refused.value)
+    pytest.importorskip("psycopg")
+    with pytest.raises(OutputError) as refused:
+        JobStore("postgresql+psycopg://me:secret@127.0.0.1:1/mien")
+    assert "secret" not in str(refused.value)
+
+
+def test_a_film_that_ends_the_process_each_time_is_given_up(tmp_path, film):
+    with served(tmp_path, job_workers=0) as server:
+        name = submit(server, film).json()["id"]
+    store = JobStore(f"sqlite:///{tmp_path / 'jobs.sqlite'}")
+    for _ in range(3):
+        assert store.claim("dying", lease_s=-1).id == name
+    store.close()
+    with served(tmp_path) as server:
+        wait_for(lambda: state_of(server, name) == "failed")
+        assert "given up" in server.http.get(f"/v1/jobs/{name}").json()["error"]["detail"]
