@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.align import crop_faces
-from mien.datasets import CROP_PX, PUBLIC_TEST, TRAINING, CropDataset, read_fer2013
+from mien.datasets import PUBLIC_TEST, TRAINING, CropDataset, read_fer2013
 from mien.detect import DetectorSettings, create_detector
-from mien.faces import Faces
+from mien.faces import CROP_PX, Faces
 from mien.hub import load_model
 
 ENLARGE = 4

@@ -19,14 +19,23 @@ from drawn_faces import SHAPES, drawn_faces, plain_net, tiny_net, training_and_h
 from mien.datasets import TRAINING, CropDataset
 from mien.errors import InputError, OutputError
 from mien.labels import FER7, FERPLUS8, FIVE, LabelSet
+from mien.train import fit as fit_module
 from mien.train.augment import NO_AUGMENTATION, AugmentSettings, central_views
-from mien.train.callbacks import AtomicCheckpoints, write_atomically
+from mien.train.callbacks import AtomicCheckpoints
 from mien.train.fit import Hardware, TrainSettings, fit, load_net, load_settings, settings_from_json, with_settings
 from mien.train.losses import soft_cross_entropy
 from mien.train.module import ExpressionModule
 from mien.train.nets import NETS, TWO_HEADS, count_parameters
 from mien.train.settings import settings_from_dict, settings_to_json
-from mien.train.targets import EpochBatches, OrderedBatches, class_weights, head_targets, training_crops
+from mien.train.targets import (
+    EpochBatches,
+    OrderedBatches,
+    blend,
+    class_weights,
+    head_targets,
+    plain_answers,
+    training_crops,
+)
 
 TINY = TrainSettings(
     net="tiny", epochs=4, batch_size=12, lr=0.2, warmup_epochs=0.5, ema_decay=0.8, label_smoothing=0.05,
@@ -264,12 +273,10 @@ def test_a_failed_write_leaves_the_old_checkpoint(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OutputError, match="No space left"):
+    with pytest.raises(OutputError, match="disk is full"):
         AtomicCheckpoints().save_checkpoint({"step": torch.tensor(2)}, path)
     assert torch.load(path, weights_only=True) == {"step": torch.tensor(1)}
     assert [p.name for p in tmp_path.iterdir()] == ["last.ckpt"]
-    with pytest.raises(OutputError, match="cannot write"):
-        write_atomically(tmp_path / "no" / "folder", b"")
 
 
 def test_lightning_is_quiet_and_left_as_it_was(faces, tmp_path, capfd):
@@ -436,6 +443,49 @@ def test_teachers_pull_the_student(run, faces, tmp_path):
     with pytest.raises(InputError, match="other heads"):
         quick([without_votes(d) for d in faces], tmp_path / "wrong", teachers=[run[1]])
     assert not (tmp_path / "wrong").exists()
+
+
+def test_teachers_that_see_plain_crops_answer_once(run, faces, tmp_path):
+    teachers = [load_net(run[1]), tiny_net(TWO_HEADS).eval()]
+    crops = torch.from_numpy(faces[0].crops[:7])
+    answers = plain_answers(teachers, crops)
+    for number, labels in enumerate(TWO_HEADS):
+        seen = []
+        for teacher in teachers:
+            for shown in (crops, torch.from_numpy(faces[0].crops[:7, :, ::-1].copy())):
+                views = central_views(shown, teacher.view_px)
+                with torch.no_grad():
+                    seen.append(torch.softmax(teacher(teacher.normalise(views))[number], dim=1))
+        torch.testing.assert_close(answers[number], sum(seen) / 4)
+        assert answers[number].shape == (7, len(labels))
+    own = tuple(torch.eye(len(labels))[:7] for labels in TWO_HEADS)
+    for mixed, mine, taught in zip(blend(own, answers, 0.25), own, answers, strict=True):
+        torch.testing.assert_close(mixed, 0.75 * mine + 0.25 * taught)
+        torch.testing.assert_close(mixed.sum(dim=1), torch.ones(7))
+
+
+def test_plain_teaching_is_training_on_blended_targets(run, faces, tmp_path, monkeypatch):
+    settings = replace(TINY, epochs=1, teacher_weight=0.5, teacher_views="plain")
+    given = []
+
+    class Noted(fit_module.CropBatches):
+        def __init__(self, *tensors):
+            super().__init__(*tensors)
+            given.append(tensors)
+
+    monkeypatch.setattr(fit_module, "CropBatches", Noted)
+    quick(faces, tmp_path / "plain", settings, teachers=[run[1]])
+    ((crops, *targets),) = given
+    teacher = load_net(run[1])
+    own = [torch.from_numpy(head.soft) for head in head_targets(faces[0], settings)]
+    assert torch.equal(crops, torch.from_numpy(faces[0].crops))
+    for found, mine, taught in zip(targets, own, plain_answers([teacher], crops), strict=True):
+        torch.testing.assert_close(found, (mine + taught) / 2)
+    quick(faces, tmp_path / "same", replace(settings, teacher_views="same"), teachers=[run[1]])
+    assert len(given) == 1
+    assert rows_of(tmp_path / "plain") != rows_of(tmp_path / "same")
+    with pytest.raises(InputError, match="teacher_views"):
+        replace(settings, teacher_views="none")
 
 
 def test_prepare_sees_the_fresh_net(faces, tmp_path):

@@ -813,8 +813,8 @@ class TestRefusals:
 
     def test_places_that_cannot_be_written(self, tmp_path):
         files = save_archive(small_cnn(), tmp_path)
-        with pytest.raises(OutputError, match="choose another place"):
-            import_keras(*files, tmp_path / "absent" / "m.onnx")
+        with pytest.raises(OutputError, match="part of the path is a file"):
+            import_keras(*files, files[0] / "m.onnx")
         with pytest.raises(InputError, match=r"must end in \.onnx"):
             import_keras(*files, tmp_path / "m.tflite")
 

@@ -1,6 +1,7 @@
 """The registry: sizes of published networks to the last parameter, and what every network must do."""
 
 import hashlib
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -9,9 +10,13 @@ from torch import nn
 
 from mien.errors import InputError, ModelError, SourceError
 from mien.labels import FER7, FERPLUS8, FIVE
+from mien.train.checkpoints import start_from
 from mien.train.nets import (
     NETS,
+    TWO_HEADS,
     MultiHeadNet,
+    ResidualBlock,
+    SqueezeExcite,
     count_parameters,
     count_values,
     mien_b,
@@ -23,6 +28,7 @@ from mien.train.nets import (
     vgg16,
     wide_cnn,
 )
+from mien.train.settings import TrainSettings
 from mien.train.vgg_weights import download_imagenet_weights, load_imagenet_weights
 
 SIZES = {  # name: all stored values, trained values; seven classes
@@ -33,7 +39,9 @@ SIZES = {  # name: all stored values, trained values; seven classes
     "mlp": (2_888_711, 2_888_711),
     "vgg16": (14_718_279, 14_718_279),
     "mien-b": (1_936_087, 1_933_399),
-    "mien-s": (288_679, 287_783),
+    "mien-b2": (2_236_263, 2_233_063),
+    "mien-s": (473_767, 472_487),
+    "mien-s2": (1_037_543, 1_035_687),
 }
 SMALL = {**NETS, "wide-5000": lambda heads: wide_cnn(heads, filters=6, hidden=10)}
 
@@ -92,7 +100,62 @@ def test_every_parameter_learns(name):
     before_norm = {  # batch normalisation takes away what a bias before it adds: its gradient is rounding noise
         n for n in still if n.endswith("bias") and name.startswith("tutorial")
     }
+    if name == "mien-b2":  # see test_an_idle_block_wakes_up_with_the_first_step
+        still = [n for n in still if not n.startswith("trunk.deeper.")]
     assert set(still) <= before_norm
+
+
+def test_an_idle_block_wakes_up_with_the_first_step():
+    torch.manual_seed(3)
+    net = NETS["mien-b2"]((FER7,)).train()
+    views = net.normalise(views_of(net, 8))
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    for _ in range(2):
+        optimizer.zero_grad()
+        net(views)[0].square().mean().backward()
+        optimizer.step()
+    still = [n for n, p in net.named_parameters() if not p.grad.abs().sum() > 0]
+    assert still == []
+
+
+def test_an_idle_block_leaves_what_comes_in():
+    x = torch.rand(2, 8, 5, 5)
+    idle, busy = ResidualBlock(8, starts_idle=True).eval(), ResidualBlock(8).eval()
+    with torch.inference_mode():
+        torch.testing.assert_close(idle(x), x)
+        assert not torch.allclose(busy(x), x)
+
+
+def test_the_deeper_net_starts_as_the_trained_one_it_goes_on_from(tmp_path):
+    torch.manual_seed(4)
+    trained = mien_b()
+    for module in trained.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.running_mean, -0.2, 0.2)
+            nn.init.uniform_(module.running_var, 0.5, 2)
+    path = tmp_path / "best.ckpt"
+    state = {f"net.{key}": value for key, value in trained.state_dict().items()}
+    torch.save({"mien": asdict(TrainSettings(net="mien-b")), "state_dict": state}, path)
+    deeper = NETS["mien-b2"](TWO_HEADS).eval()
+    views = deeper.normalise(views_of(deeper, 4))
+    trained.eval()
+    with torch.inference_mode():
+        before = deeper(views)
+        start_from(deeper, path, name="mien-b2", crops=np.zeros((1, 48, 48), np.uint8))
+        for fresh, mine, theirs in zip(before, deeper(views), trained(views), strict=True):
+            assert torch.equal(mine, theirs)
+            assert not torch.allclose(fresh, theirs, atol=0.01)
+    with pytest.raises(InputError, match="holds another network than 'mien-s'"):
+        start_from(NETS["mien-s"](TWO_HEADS), path, name="mien-s", crops=np.zeros((1, 48, 48), np.uint8))
+
+
+@pytest.mark.parametrize(("name", "gates"), [("mien-b", 2), ("mien-b2", 3), ("mien-s", 0), ("mien-s2", 0)])
+def test_the_small_nets_have_no_attention(name, gates):
+    net = on_meta(name, (FER7,))
+    blocks = [module for module in net.modules() if isinstance(module, ResidualBlock)]
+    assert len(blocks) >= 2
+    assert sum(isinstance(module, SqueezeExcite) for module in net.modules()) == gates
+    assert sum(isinstance(block.attention, SqueezeExcite) for block in blocks) == gates
 
 
 def test_own_nets_and_mlp_see_standardised_pictures():

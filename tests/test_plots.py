@@ -164,10 +164,8 @@ def test_equal_figures_are_equal_files(tmp_path):
 def test_a_figure_appears_whole_or_not_at_all(tmp_path):
     with pytest.raises(InputError, match=r"\.png, \.svg, \.pdf"):
         plots.save_figure(risk(), tmp_path / "figure.gif")
-    with pytest.raises(OutputError, match="could not be written"):
-        plots.save_figure(risk(), tmp_path / "absent" / "figure.png")
     (tmp_path / "taken.png").mkdir()
-    with pytest.raises(OutputError):
+    with pytest.raises(OutputError, match="it is not a file"):
         plots.save_figure(risk(), tmp_path / "taken.png")
     assert [p.name for p in tmp_path.iterdir()] == ["taken.png"]
 

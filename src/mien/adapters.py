@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import DeviceError, InputError, ModelError
+from mien.faces import CROP_PX
 from mien.labels import LABEL_SETS, LabelSet, canonical_name, label_set
-from mien.models import CROP_PX, MAX_BATCH, RuntimeSettings, create_session
+from mien.models import MAX_BATCH, RuntimeSettings, create_session
 
 MAX_SIDE_PX = 1024
 MAX_ADAPTER_BYTES = 2**20

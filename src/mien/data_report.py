@@ -3,7 +3,6 @@
 import base64
 import html
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.datasets import (
-    CROP_PX,
     CropDataset,
     Duplicates,
     ReadResult,
@@ -23,7 +21,9 @@ from mien.datasets import (
     find_duplicates,
     is_face,
 )
-from mien.errors import InputError, OutputError
+from mien.errors import InputError
+from mien.faces import CROP_PX
+from mien.files import write_whole
 from mien.labels import COLOURS, EMOJI
 
 GAP_PX = 2
@@ -337,27 +337,6 @@ def png_bytes(image: NDArray[np.uint8]) -> bytes:
     return bytes(cv2.imencode(".png", bgr)[1].tobytes())
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file that appears complete or not at all.
-
-    Args:
-        path: Where to; missing folders are made.
-        content: The bytes.
-
-    Raises:
-        OutputError: The place cannot be written to.
-    """
-    part = path.with_name(f".{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(content)
-        part.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            part.unlink()
-        raise OutputError(f"cannot write {path}: {error.strerror or error}; choose another place") from error
-
-
 STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;color:#222;background:#fff;max-width:1260px;margin:2rem auto;padding:0 1.5rem}
 h1{font-size:1.7rem;margin:0 0 .2rem;overflow-wrap:anywhere} h2{font-size:1.2rem;margin:2.2rem 0 .6rem}
@@ -420,7 +399,7 @@ def write_html(
         f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{html.escape(title)}</title>'
     )
     page = f'<!doctype html>\n<html lang="en"><head>{head}<style>{STYLE}</style></head><body>\n{body}\n</body></html>\n'
-    write_whole(Path(path), page.encode())
+    write_whole(path, page)
     return Path(path)
 
 

@@ -13,12 +13,12 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from mien.errors import DeviceError, InputError, ModelError
+from mien.faces import CROP_PX
 from mien.labels import LabelSet
 
 METADATA_KEY = "mien.card"
 CARD_VERSION = 1
 INPUT_NAME = "crops"
-CROP_PX = 48
 MAX_BATCH = 256  # keeps the working memory of a large batch flat
 
 PROVIDERS = {

@@ -8,7 +8,6 @@ import functools
 import html
 import io
 import math
-import os
 import re
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,7 +18,8 @@ from typing import TYPE_CHECKING, ParamSpec
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.errors import InputError, OutputError, require_extra
+from mien.errors import InputError, require_extra
+from mien.files import write_whole
 from mien.labels import COLOURS
 
 if TYPE_CHECKING:
@@ -447,15 +447,7 @@ def save_figure(figure: "Figure", path: str | Path, *, dpi: int = 150) -> Path:
     kind = target.suffix.lower()
     if kind not in FORMATS:
         raise InputError(f"{target}: a figure must end in {', '.join(FORMATS)}, got {kind or 'no ending'!r}; rename it")
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        part.write_bytes(_render(figure, kind.removeprefix("."), dpi=dpi))
-        part.replace(target)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        reason = error.strerror or error
-        raise OutputError(f"{target} could not be written ({reason}); check folder, rights and disk space") from error
-    return target
+    return write_whole(target, _render(figure, kind.removeprefix("."), dpi=dpi))
 
 
 def _render(figure: "Figure", kind: str, *, dpi: int = 150, text_as: str = "path", background: str = "white") -> bytes:

@@ -4,7 +4,6 @@ import base64
 import dataclasses
 import json
 import math
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -18,8 +17,9 @@ from numpy.typing import NDArray
 
 from mien import plots
 from mien._version import __version__
-from mien.errors import InputError, OutputError
+from mien.errors import InputError
 from mien.evaluate import FERPLUS_MAJORITY, Comparison, Estimate, Figures, GroupFigures, Latency, Mistake, Report
+from mien.files import write_whole
 from mien.labels import COLOURS, EMOJI
 from mien.robustness import RobustnessReport
 
@@ -74,38 +74,10 @@ def write_report(document: ReportDocument, folder: str | Path) -> tuple[Path, Pa
     """
     into = Path(folder)
     return (
-        write_text(to_json(document), into / "report.json"),
-        write_text(to_markdown(document), into / "report.md"),
-        write_text(to_html(document), into / "report.html"),
+        write_whole(into / "report.json", to_json(document)),
+        write_whole(into / "report.md", to_markdown(document)),
+        write_whole(into / "report.html", to_html(document)),
     )
-
-
-def write_text(text: str, path: str | Path) -> Path:
-    """Write a text file in UTF-8; it appears whole or not at all.
-
-    Args:
-        text: What to write.
-        path: Where; the folder is made where it is missing.
-
-    Returns:
-        The path.
-
-    Raises:
-        OutputError: It cannot be written.
-    """
-    target = Path(path)
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(text, encoding="utf-8")
-        part.replace(target)
-    except OSError as error:
-        reason = error.strerror or error
-        raise OutputError(f"{target} could not be written ({reason}); check folder, rights and disk space") from error
-    finally:
-        if part.is_file():
-            part.unlink()
-    return target
 
 
 # JSON

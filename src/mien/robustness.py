@@ -9,10 +9,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.align import CROP_PX, TEMPLATE_PX
+from mien.align import TEMPLATE_PX
 from mien.datasets import CropDataset
 from mien.errors import InputError
 from mien.evaluate import PredictProba, Progress, predict, truth_of
+from mien.faces import CROP_PX
 from mien.labels import LabelSet, convert_probs
 
 Spoil = Callable[[NDArray[np.uint8], float, int], NDArray[np.uint8]]

@@ -21,7 +21,6 @@ from mien.data_report import (
     summarise,
     write_html,
     write_sheets,
-    write_whole,
 )
 from mien.datasets import (
     LEFT_OUT,
@@ -42,6 +41,7 @@ from mien.datasets import (
     write_split,
 )
 from mien.errors import InputError, require_extra
+from mien.files import write_whole
 
 app = typer.Typer(help="Look at, convert and split data sets.", no_args_is_help=True)
 

@@ -22,7 +22,6 @@ from mien.datasets._splits import (
     write_split,
 )
 from mien.datasets._values import (
-    CROP_PX,
     LEFT_OUT,
     PRIVATE_TEST,
     PUBLIC_TEST,
@@ -46,7 +45,6 @@ from mien.datasets._votes import join_votes, read_ferplus_votes
 from mien.datasets._write import write_dataset
 
 __all__ = [
-    "CROP_PX",
     "LEFT_OUT",
     "PRIVATE_TEST",
     "PUBLIC_TEST",

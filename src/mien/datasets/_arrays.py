@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.datasets._values import (
-    CROP_PX,
     PRIVATE_TEST,
     PUBLIC_TEST,
     TRAINING,
@@ -23,6 +22,7 @@ from mien.datasets._values import (
     refuse_bad_rows,
 )
 from mien.errors import InputError, require_extra
+from mien.faces import CROP_PX
 from mien.labels import FER7, LabelSet, canonical_name, label_set
 
 SPLIT_NUMBERS = np.array([TRAINING, PUBLIC_TEST, PRIVATE_TEST])

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and parsed copies that last as long as their source's content."""
+"""Parsed copies of data sets that last as long as the content of their source."""
 
 import hashlib
 import json

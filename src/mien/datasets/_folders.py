@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.datasets._values import (
-    CROP_PX,
     PRIVATE_TEST,
     PUBLIC_TEST,
     TEST,
@@ -24,6 +23,7 @@ from mien.datasets._values import (
     refuse_bad_rows,
 )
 from mien.errors import InputError
+from mien.faces import CROP_PX
 from mien.labels import FER7, FERPLUS8, LabelSet, canonical_name
 
 PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".pgm"}

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from mien.datasets._folders import read_crop
 from mien.datasets._values import (
-    CROP_PX,
     SPLIT_NAMES,
     TEST,
     TRAINING,
@@ -26,6 +25,7 @@ from mien.datasets._values import (
     refuse_bad_rows,
 )
 from mien.errors import InputError
+from mien.faces import CROP_PX
 from mien.labels import FER7, FIVE, LabelSet, canonical_name
 
 LABEL_NAMES = ("emotion", "label", "class", "expression")

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import InputError
+from mien.faces import CROP_PX
 from mien.labels import FER7, FERPLUS8, FIVE, LabelSet
 
-CROP_PX = 48
 TRAINING, PUBLIC_TEST, PRIVATE_TEST = "Training", "PublicTest", "PrivateTest"
 VALIDATION, TEST, UNSPLIT, LEFT_OUT = "Validation", "Test", "Unsplit", "LeftOut"
 USAGES = (TRAINING, PUBLIC_TEST, PRIVATE_TEST)

@@ -7,8 +7,8 @@ import kornia.augmentation as K
 import torch
 from torch import Tensor, nn
 
-from mien.datasets import CROP_PX
 from mien.errors import InputError
+from mien.faces import CROP_PX
 
 AFFINE_SHARE = 0.9  # of the crops are rotated, scaled and shifted
 LIGHT_SHARE = 0.3  # of the crops change their gamma, and as many their brightness

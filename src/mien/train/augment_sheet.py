@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mien.datasets import CROP_PX
 from mien.errors import InputError
+from mien.faces import CROP_PX
 from mien.train.augment import Augment, AugmentSettings, transformations
 
 CELL_PX = 2 * CROP_PX

@@ -13,9 +13,11 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.datasets import CROP_PX, CropDataset
-from mien.errors import InputError, ModelError, OutputError, require_extra
+from mien.datasets import CropDataset
+from mien.errors import InputError, ModelError, require_extra
 from mien.evaluate import fit_temperature, truth_of
+from mien.faces import CROP_PX
+from mien.files import whole_or_nothing
 from mien.labels import LabelSet
 from mien.train.face_distances import DISTANCE_NAMES, crop_distances
 
@@ -357,15 +359,8 @@ class Baseline:
         }
         scaling = self.fitted.scaling
         arrays = {**self.fitted.arrays(), "mean": scaling.mean, "deviation": scaling.deviation}
-        part = path.with_name(f".{path.name}.part")
-        try:
-            with part.open("wb") as file:
-                np.savez_compressed(file, allow_pickle=False, about=np.array(json.dumps(about)), **arrays)
-            part.replace(path)
-        except OSError as error:
-            raise OutputError(f"cannot write {path} ({error.strerror}); choose another place with -o") from error
-        finally:
-            part.unlink(missing_ok=True)
+        with whole_or_nothing(path) as part, part.open("wb") as file:
+            np.savez_compressed(file, allow_pickle=False, about=np.array(json.dumps(about)), **arrays)
 
 
 def load_baseline(path: Path) -> Baseline:

@@ -3,7 +3,6 @@
 import csv
 import io
 import logging
-import os
 import signal
 import threading
 import time
@@ -20,7 +19,8 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint, WeightAveraging
 from torch import Tensor
 
-from mien.errors import MissingExtraError, OutputError
+from mien.errors import MissingExtraError
+from mien.files import write_whole
 from mien.train.targets import EpochBatches, process_place
 
 logger = logging.getLogger(__name__)
@@ -81,32 +81,7 @@ class AtomicCheckpoints(TorchCheckpointIO):
         """Write a checkpoint whole or not at all."""
         buffer = io.BytesIO()
         torch.save(checkpoint, buffer)
-        write_atomically(Path(path), buffer.getvalue())
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file that appears whole or not at all, even if the machine stops.
-
-    Args:
-        path: The file; its folder must exist.
-        content: What it holds.
-
-    Raises:
-        OutputError: The place cannot be written to.
-    """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except OSError as error:
-        raise OutputError(
-            f"cannot write {path} ({error.strerror}); free some space or choose another folder"
-        ) from error
-    finally:
-        part.unlink(missing_ok=True)
+        write_whole(path, buffer.getvalue())
 
 
 class EpochLog(L.Callback):
@@ -160,7 +135,7 @@ class EpochLog(L.Callback):
         table = csv.DictWriter(text, list(self.rows[-1]), extrasaction="ignore", lineterminator="\n")
         table.writeheader()
         table.writerows(self.rows)
-        write_atomically(self.out / METRICS, text.getvalue().encode())
+        write_whole(self.out / METRICS, text.getvalue())
         if self.curves:
             self._draw()
 

@@ -137,7 +137,7 @@ def _carry_over(trained: ExpressionNet, net: ExpressionNet) -> None:
     heads = set() if same_heads else head_names(net)
     if not same_heads and not heads:
         raise InputError(f"this network's classes cannot change: it has no {HEAD_PREFIX}* weights to replace")
-    if not theirs.keys() <= ours.keys():
+    if not {key for key in theirs if same_heads or not key.startswith(HEAD_PREFIX)} <= ours.keys():
         raise KeyError("the trained network has layers that this one lacks")
     net.load_state_dict({key: ours[key] if key in heads else theirs.get(key, ours[key]) for key in ours})
     for number, labels in enumerate(net.heads if heads else ()):

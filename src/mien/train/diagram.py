@@ -1,5 +1,6 @@
 """A picture of a network: one card per resolution with what happens there, arrows that shrink, heads at the end."""
 
+import io
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -7,7 +8,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mien.errors import InputError, OutputError, require_extra
+from mien.errors import InputError, require_extra
+from mien.files import write_whole
 from mien.labels import LABEL_SETS
 from mien.train.summary import Layer, Shape, Summary
 
@@ -349,12 +351,6 @@ def save_diagram(summary: Summary, path: Path) -> None:
     suffix = path.suffix.lower()
     if suffix not in FORMATS:
         raise InputError(f"a diagram must end in {' or '.join(FORMATS)}, got {path.name}; change the name after -o")
-    figure = draw_network(summary)
-    part = path.with_name(f".{path.name}.part")
-    try:
-        figure.savefig(part, format=suffix[1:], dpi=DOTS_PER_INCH)
-        part.replace(path)
-    except OSError as error:
-        raise OutputError(f"cannot write {path} ({error.strerror}); choose another place with -o") from error
-    finally:
-        part.unlink(missing_ok=True)
+    content = io.BytesIO()
+    draw_network(summary).savefig(content, format=suffix[1:], dpi=DOTS_PER_INCH)
+    write_whole(path, content.getvalue())

@@ -20,13 +20,14 @@ from torch import Tensor, nn
 
 from mien import __version__
 from mien.align import TEMPLATE_PX
-from mien.datasets import CROP_PX, TRAINING, CropDataset, seen_in
+from mien.datasets import TRAINING, CropDataset, seen_in
 from mien.errors import InputError
 from mien.evaluate import fit_temperature
+from mien.faces import CROP_PX
+from mien.files import write_whole
 from mien.labels import FER7
 from mien.models import INPUT_NAME, METADATA_KEY, ExpressionModel, Measured, ModelCard
 from mien.train.augment import central_views
-from mien.train.callbacks import write_atomically
 from mien.train.checkpoints import load_net, load_settings
 from mien.train.folding import folded
 from mien.train.nets import ExpressionNet
@@ -119,7 +120,7 @@ def export_onnx(
     model.producer_name = "mien"
     helper.set_model_props(model, {METADATA_KEY: json.dumps(card.to_json(), ensure_ascii=False)})
     onnx.checker.check_model(model)
-    write_atomically(path, model.SerializeToString())
+    write_whole(path, model.SerializeToString())
 
 
 def _trace(graph: InferenceGraph, outputs: list[str]) -> onnx.ModelProto:
@@ -259,7 +260,7 @@ def calibrate_and_export(
     measured = _measure(ExpressionModel(path), validation, targets, training)
     card = replace(card, measured=measured)
     export_onnx(net, path, card=card, temperatures=temperatures, precision=precision, calibration=crops)
-    write_atomically(path.with_suffix(".md"), card_markdown(card).encode())
+    write_whole(path.with_suffix(".md"), card_markdown(card))
     return card
 
 

@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader
 from mien import __version__
 from mien.datasets import CropDataset
 from mien.errors import InputError, OutputError
+from mien.files import write_whole
 from mien.labels import LabelSet
 from mien.train.callbacks import (
     BEST,
@@ -33,7 +34,6 @@ from mien.train.callbacks import (
     StepCounter,
     StoppedError,
     WarmedAverage,
-    write_atomically,
 )
 from mien.train.checkpoints import check_net, load_net, load_settings, start_from
 from mien.train.module import ExpressionModule
@@ -332,8 +332,8 @@ def _start_folder(out: Path, settings: TrainSettings, record: dict[str, Any]) ->
             (out / name).unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(f"cannot write to {out} ({error.strerror}); choose another folder with --out") from error
-    write_atomically(out / SETTINGS, settings_to_json(settings).encode())
-    write_atomically(out / RUN, (json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode())
+    write_whole(out / SETTINGS, settings_to_json(settings))
+    write_whole(out / RUN, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
 
 
 def _check_resumable(out: Path, settings: TrainSettings, record: dict[str, Any]) -> None:

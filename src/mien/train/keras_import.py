@@ -5,7 +5,7 @@ The file is data: its architecture is read as JSON, its weights as arrays, and n
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 
 from mien import __version__
 from mien.adapters import OUTPUTS, SCALINGS, STANDARDISE_FLOOR, Adapter, Scaling, in_known_order
-from mien.errors import InputError, ModelError, OutputError, require_extra
+from mien.errors import InputError, ModelError, require_extra
+from mien.faces import CROP_PX
+from mien.files import whole_or_nothing, write_whole
 from mien.labels import FER7, FERPLUS8, FIVE, LabelSet
-from mien.models import CROP_PX, INPUT_NAME, METADATA_KEY, ModelCard
+from mien.models import INPUT_NAME, METADATA_KEY, ModelCard
 from mien.train._keras_architecture import Model, owned_weights, parse_architecture
 from mien.train._keras_files import KerasFiles, Owner, keras_version_of, locate_weights, open_keras
 from mien.train._keras_layers import IDENTITIES, Builder, StoredWeight, Tensor, check_layers, emit_model, resize
@@ -113,7 +115,7 @@ def import_keras(
             proto, card = _convert(files, settings, model)
     except ModelError as error:
         raise ModelError(str(error) if str(model) in str(error) else f"{model}: {error}") from error
-    _write({output: proto.SerializeToString()})
+    write_whole(output, proto.SerializeToString())
     return card
 
 
@@ -154,16 +156,11 @@ def export_keras_pair(onnx_path: str | Path, out_dir: str | Path) -> tuple[Path,
         ) from error
     if missing := [owner for layer in model.layers for owner in owned_weights(layer) if owner not in values]:
         raise ModelError(f"{onnx_path}: the weights of {'/'.join(missing[0][0])!r} are missing; import it again")
-    try:
-        out_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot make the folder {out_dir} ({error.strerror}); choose another place") from error
-    paths = out_dir / MODEL_FILE, out_dir / WEIGHTS_FILE
-    _write({
-        paths[0]: metadata[ARCHITECTURE_KEY].encode(),
-        paths[1]: lambda part: _write_weights(part, model, values),
-    })  # fmt: skip
-    return paths
+    architecture, weights = out_dir / MODEL_FILE, out_dir / WEIGHTS_FILE
+    with whole_or_nothing(architecture) as json_part, whole_or_nothing(weights) as weights_part:  # both, or neither
+        json_part.write_text(metadata[ARCHITECTURE_KEY], encoding="utf-8")
+        _write_weights(weights_part, model, values)
+    return architecture, weights
 
 
 # Keras → ONNX
@@ -385,27 +382,3 @@ def _write_weights(path: Path, model: Model, values: Mapping[Owner, NDArray[np.f
             group.attrs["weight_names"] = [name.encode() for name in names]
             for name, owner in zip(names, owners, strict=True):
                 group.create_dataset(name, data=values[owner])
-
-
-# Files that appear whole or not at all
-
-Content = bytes | Callable[[Path], None]
-
-
-def _write(files: Mapping[Path, Content]) -> None:
-    parts = {path: path.with_name(f".{path.name}.part") for path in files}
-    try:
-        for path, content in files.items():
-            if isinstance(content, bytes):
-                parts[path].write_bytes(content)
-            else:
-                content(parts[path])
-        for path, part in parts.items():
-            part.replace(path)
-    except OSError as error:
-        raise OutputError(
-            f"cannot write {', '.join(map(str, files))} ({error}); choose another place with -o"
-        ) from error
-    finally:
-        for part in parts.values():
-            part.unlink(missing_ok=True)

@@ -10,8 +10,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from mien.datasets import CROP_PX
 from mien.errors import InputError
+from mien.faces import CROP_PX
 from mien.labels import FER7, FERPLUS8, LabelSet
 
 
@@ -281,7 +281,7 @@ def mien_s(heads: tuple[LabelSet, ...] = TWO_HEADS) -> MultiHeadNet:
 
 
 def mien_s2(heads: tuple[LabelSet, ...] = TWO_HEADS) -> MultiHeadNet:
-    """`mien_s` with 32-96-192 channels, about 1.0 M parameters: as fast in eight bits as `mien_s` is in single precision.
+    """`mien_s` with 32-96-192 channels, about 1.0 M parameters: in eight bits as fast as `mien_s` in single precision.
 
     Args:
         heads: One label set per head.

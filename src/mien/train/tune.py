@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from mien.datasets import CropDataset
 from mien.errors import InputError, MissingExtraError, require_extra
-from mien.train.callbacks import EpochMetrics, write_atomically
+from mien.files import write_whole
+from mien.train.callbacks import EpochMetrics
 from mien.train.fit import Hardware, TrainSettings, fit, with_settings
 from mien.train.settings import settings_to_json
 from mien.train.targets import head_label_sets, training_crops
@@ -364,8 +365,8 @@ def summarise(out: Path, settings: TrainSettings) -> TuneResult:
     if not rows or rows[0].state != "complete":
         raise InputError(f"no trial in {out} was completed; give the search more trials (--trials)")
     recipe = out / RECIPE
-    write_atomically(recipe, settings_to_json(with_settings(settings, rows[0].values)).encode())
-    write_atomically(out / TABLE, _table(rows).encode())
+    write_whole(recipe, settings_to_json(with_settings(settings, rows[0].values)))
+    write_whole(out / TABLE, _table(rows))
     try:
         from mien.plots import save_figure
 

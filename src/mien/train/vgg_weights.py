@@ -7,7 +7,8 @@ from pathlib import Path
 
 import torch
 
-from mien.errors import InputError, ModelError, OutputError, SourceError
+from mien.errors import InputError, ModelError, SourceError
+from mien.files import whole_or_nothing
 from mien.train.nets import VggNet
 
 WEIGHTS_URL = "https://download.pytorch.org/models/vgg16-397923af.pth"
@@ -66,8 +67,7 @@ def download_imagenet_weights(path: Path, *, url: str = WEIGHTS_URL, sha256: str
 
 
 def _fetch(path: Path, url: str, sha256: str) -> Path:
-    part = path.with_name(f".{path.name}.part")
-    try:
+    with whole_or_nothing(path) as part:
         with part.open("wb") as file:
             try:
                 with urllib.request.urlopen(url, timeout=TIMEOUT_S) as answer:
@@ -76,13 +76,6 @@ def _fetch(path: Path, url: str, sha256: str) -> Path:
                 raise SourceError(f"cannot download {url} ({error}); fetch it by hand and give its path") from error
         if (found := _sha256(part)) != sha256:
             raise SourceError(f"{url} must have SHA-256 {sha256}, got {found}; try again, or fetch it by hand")
-        part.replace(path)
-    except SourceError:
-        raise
-    except OSError as error:
-        raise OutputError(f"cannot write {path} ({error.strerror}); choose another place") from error
-    finally:
-        part.unlink(missing_ok=True)
     return path
 
 
