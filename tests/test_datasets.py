@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mien import datasets as ds
 from mien.data_report import conflicting_labels, summarise
 from mien.errors import InputError, OutputError
-from mien.labels import FER7, FERPLUS8, FIVE
+from mien.labels import FER7, FERPLUS8, FIVE, LabelSet
 
 PIXELS = 48 * 48
 
@@ -348,6 +348,70 @@ def test_pictures_of_any_size_and_colour_become_gray_crops(tmp_path: Path) -> No
     assert set(large.ravel().tolist()) == {76}  # 0.299 * 255
     assert set(small.ravel().tolist()) == {77}
     assert any("2 other sizes, 30x20 to 144x96, were resized to 48x48" in note for note in result.notes)
+
+
+@pytest.fixture
+def own_folders(crops: NDArray[np.uint8], tmp_path: Path) -> Path:
+    """Class folders that name no expression, split in two."""
+    for place in ("train/Bored/a", "train/focused/b", "val/bored/c", "val/in doubt/d"):
+        save_png(tmp_path / "own" / f"{place}.png", crops[len(place) % len(crops)])
+    return tmp_path / "own"
+
+
+OWN = LabelSet("own", ("bored", "focused", "in doubt"))
+
+
+def test_folders_that_name_no_expression_are_classes_of_their_own(own_folders: Path) -> None:
+    for _ in range(2):  # the second time from the cache
+        result = ds.read_dataset(own_folders)
+        assert result.data.labels == OWN
+        assert [OWN.names[label] for label in result.data.label] == ["bored", "focused", "bored", "in doubt"]
+        assert result.data.usage.tolist() == ["Training", "Training", "Validation", "Validation"]
+        assert "classes of your own: bored, focused, in doubt" in result.notes
+    (own_folders / "train" / "in doubt").mkdir()
+    with pytest.raises(InputError, match="train/in doubt/: a class folder must hold a picture"):
+        ds.read_dataset(own_folders)
+
+
+def test_own_classes_are_told_from_a_mistyped_one(own_folders: Path, crops: NDArray[np.uint8]) -> None:
+    save_png(own_folders / "train" / "happy" / "e.png", crops[0])
+    with pytest.raises(InputError, match=r"got 'Bored'; for classes of your own give all of them as labels"):
+        ds.read_dataset(own_folders)
+    named = ds.read_dataset(own_folders, labels="happiness,bored,focused,in doubt").data
+    assert named.labels == LabelSet("own", ("happy", "bored", "focused", "in doubt"))
+    assert sorted(named.label.tolist()) == [0, 1, 1, 2, 3]
+    with pytest.raises(InputError, match="must be one of happy, bored"):
+        ds.read_dataset(own_folders, labels="happy,bored")
+    with pytest.raises(InputError, match="must not be empty"):
+        ds.read_dataset(own_folders, labels="happy,,bored")
+    save_png(own_folders / "train" / "loose.png", crops[0])
+    with pytest.raises(InputError, match="got 'train'"):
+        ds.read_dataset(own_folders, labels="happy,bored,focused,in doubt")
+
+
+@pytest.mark.parametrize("name", ["x.npz", "x.parquet", "folders"])
+def test_own_classes_are_written_and_read_back(name: str, own_folders: Path, tmp_path: Path) -> None:
+    if name.endswith("parquet"):
+        pytest.importorskip("pyarrow")
+    data = ds.read_dataset(own_folders).data
+    (path,) = ds.write_dataset(data, tmp_path / name)
+    again = ds.read_dataset(path).data
+    assert again.labels == OWN
+    assert sorted(again.label.tolist()) == sorted(data.label.tolist())
+    with pytest.raises(InputError, match="write your own classes as"):
+        ds.write_dataset(data, tmp_path / "x.csv")
+
+
+def test_a_list_of_pictures_with_own_classes(own_folders: Path) -> None:
+    rows = ["train/Bored/a.png,Bored", "val/in doubt/d.png,in doubt"]
+    data = ds.read_dataset(write_rows(own_folders / "list.csv", "path,label", rows)).data
+    assert data.labels == LabelSet("own", ("bored", "in doubt"))
+    assert data.label.tolist() == [0, 1]
+
+
+def test_a_file_without_names_of_its_classes_has_the_known_ones(data: ds.CropDataset, tmp_path: Path) -> None:
+    np.savez(tmp_path / "old.npz", crops=data.crops, label=data.label, labels=np.array("fer2013"))
+    assert ds.read_dataset(tmp_path / "old.npz").data.labels == FER7
 
 
 def test_broken_pictures_and_strange_folders_are_named(crops: NDArray[np.uint8], tmp_path: Path) -> None:

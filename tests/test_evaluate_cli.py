@@ -1,14 +1,16 @@
 """`mien evaluate` and `mien compare` on small files that the tests write."""
 
 import csv
+import hashlib
 import json
 
 import numpy as np
 import pytest
 
 from helpers import public_test, run_cli
-from mien.datasets import CropDataset, write_dataset
+from mien.datasets import PUBLIC_TEST, CropDataset, read_dataset, write_dataset
 from mien.labels import FER7
+from mien.train.baselines import load_baseline
 
 
 @pytest.fixture
@@ -111,6 +113,60 @@ def test_compare_two_models(mien, fer2013, tmp_path):
     code, _, err = mien("compare", "mien-b", fer2013)
     assert code == 2
     assert "at least two models" in err
+
+
+@pytest.fixture(scope="module")
+def classical(fer2013, tmp_path_factory):
+    """Two classical models that learned the ten Training crops by heart."""
+    pytest.importorskip("sklearn")
+    from mien.train.baselines import BaselineSettings, fit_baseline
+
+    training = read_dataset(fer2013).data.split("Training")
+    paths = {name: tmp_path_factory.mktemp("models") / f"{name}-pixels.npz" for name in ("knn", "logistic")}
+    for name, path in paths.items():
+        fit_baseline(training, BaselineSettings(name, neighbours=1)).save(path)
+    return paths
+
+
+@pytest.mark.parametrize("name", ["knn", "logistic"])
+def test_evaluate_opens_a_classical_model(mien, fer2013, classical, tmp_path, name):
+    path, answers = classical[name], tmp_path / "answers.csv"
+    code, out, _ = mien("evaluate", path, fer2013, "--json", "--predictions", answers)
+    assert code == 0
+    report = json.loads(out)
+    model, images = load_baseline(path), read_dataset(fer2013).data.split(PUBLIC_TEST)
+    probs = model.predict_proba(images.crops)
+    right = (probs.argmax(axis=1) == images.label).mean()
+    assert report["overall"]["n"] == 30
+    assert report["overall"]["accuracy"]["value"] == pytest.approx(right, abs=1e-6)
+    assert report["facts"]["model"] == f"{name}-pixels"
+    assert report["facts"]["SHA-256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    rows = list(csv.DictReader(answers.read_text().splitlines()))
+    written = [[float(row[expression]) for expression in FER7.names] for row in rows]
+    np.testing.assert_allclose(written, probs, rtol=0, atol=6e-5)
+    _, out, _ = mien("evaluate", path, fer2013, "--json", "--split", "Training")
+    assert json.loads(out)["overall"]["accuracy"]["value"] == 1
+
+
+def test_compare_a_classical_model_with_a_network(mien, fer2013, classical, tmp_path):
+    """Ten crops known by heart against a network that noise tells nothing."""
+    models = (classical["knn"], classical["logistic"], "mien-b")
+    code, out, _ = mien("compare", *models, fer2013, "--split", "Training", "-o", tmp_path / "pairs.json")
+    assert code == 0
+    assert "knn-pixels" in out
+    pairs = json.loads((tmp_path / "pairs.json").read_text())["pairs"]
+    known, *others = sorted(pairs, key=lambda pair: pair["only_a"])
+    assert (known["only_a"], known["only_b"], known["p_value"]) == (0, 0, 1.0)
+    assert [(pair["n"], pair["only_b"]) for pair in others] == [(10, 0)] * 2
+    assert others[0]["only_a"] == others[1]["only_a"] >= 5
+
+
+def test_an_npz_that_is_no_model_is_refused(mien, fer2013, tmp_path):
+    write_dataset(read_dataset(fer2013).data, tmp_path / "data.npz")
+    for name in ("data.npz", "absent.npz"):
+        code, _, err = mien("evaluate", tmp_path / name, fer2013)
+        assert code == 2
+        assert f"{name} is not a model that `mien train-baseline` wrote" in err
 
 
 def test_flipping_at_test_time_does_not_hurt(mien, shared, tmp_path):

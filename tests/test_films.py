@@ -92,7 +92,8 @@ def assert_same_outputs(folder, whole):
         assert (folder / name).read_bytes() == (whole / name).read_bytes(), name
     assert json.loads((folder / "summary.json").read_text()) == json.loads((whole / "summary.json").read_text())
     for one, other in zip(pictures(folder / "annotated.mp4"), pictures(whole / "annotated.mp4"), strict=True):
-        assert np.abs(one.astype(int) - other).max() < 30  # frames are the same; the encoder's threads may not be
+        apart = np.abs(one.astype(int) - other)  # frames are the same; the encoder's threads may not be
+        assert apart.mean() < 1 and np.percentile(apart, 99.9) < 30
 
 
 class StopAfter:

@@ -19,10 +19,12 @@ h5py = pytest.importorskip("h5py")
 keras = pytest.importorskip("keras")
 onnx = pytest.importorskip("onnx")
 
+from helpers import run_cli  # noqa: E402
 from mien.adapters import SCALINGS, Adapter, Scaling, parse_labels  # noqa: E402
 from mien.cli.import_keras import import_keras as command  # noqa: E402
 from mien.cli.import_keras import open_adapter  # noqa: E402
 from mien.errors import InputError, ModelError, OutputError  # noqa: E402
+from mien.hub import model_path  # noqa: E402
 from mien.labels import FER7, FERPLUS8, FIVE, LabelSet  # noqa: E402
 from mien.models import ExpressionModel  # noqa: E402
 from mien.train import _keras_files  # noqa: E402
@@ -580,6 +582,20 @@ class TestOutputs:
         np.testing.assert_allclose(np.concatenate([model.predict_proba(c[None]) for c in CROPS]), together, atol=1e-6)
 
 
+def load_pair(folder):
+    model = keras.models.model_from_json((folder / "model.json").read_text())
+    model.load_weights(folder / "weights.h5")
+    return model
+
+
+def load_keras_2_pair(folder):
+    """Join a pair to the whole file of Keras 2, the only place where Keras 3 reads the JSON of Keras 2."""
+    with h5py.File(folder / "weights.h5") as source, h5py.File(folder / "whole.h5", "w") as target:
+        target.attrs.update({"model_config": (folder / "model.json").read_text(), **source.attrs})
+        source.copy(source, target, name="model_weights")
+    return keras.models.load_model(folder / "whole.h5", compile=False)
+
+
 class TestBackToKeras:
     @pytest.mark.parametrize("build", [small_cnn, mini_xception, lambda: transfer(False)])
     def test_keras_reads_what_is_written_back(self, tmp_path, build):
@@ -592,6 +608,51 @@ class TestBackToKeras:
         again.load_weights(weights_path)
         x = scaled(channels=model.input_shape[-1])
         np.testing.assert_allclose(oracle(again, x), oracle(model, x), rtol=0, atol=1e-6)
+
+    @pytest.mark.parametrize("save", [save_archive, save_pair, save_whole, save_keras_2_pair])
+    @pytest.mark.parametrize("build", [small_cnn, mini_xception, lambda: transfer(False)])
+    def test_there_and_back_on_the_command_line(self, build, save, tmp_path, monkeypatch, capsys):
+        mien = run_cli(monkeypatch, capsys)
+        model = build()
+        imported, back = tmp_path / "theirs.onnx", tmp_path / "back"
+        mien("import-keras", *filter(None, save(model, tmp_path)), "-o", imported)
+        code, said, _ = mien("export", imported, "--keras-pair", back)
+        assert code == 0
+        assert said.splitlines() == [f"wrote {back / name}" for name in ("model.json", "weights.h5")]
+        again = load_pair(back) if save is not save_keras_2_pair else load_keras_2_pair(back)
+        answers = oracle(again, scaled(channels=model.input_shape[-1]))
+        np.testing.assert_allclose(answers, oracle(model, scaled(channels=model.input_shape[-1])), **AGREE)
+        np.testing.assert_allclose(answers, ExpressionModel(imported).predict_proba(CROPS), **AGREE)
+
+    @pytest.mark.parametrize("save", [save_archive, save_pair, save_whole])
+    def test_the_pair_still_means_keras_3(self, save, tmp_path):
+        """Its hard sigmoid is another one than that of Keras 2."""
+        model = sequential(L.Flatten(), L.Dense(7, activation="hard_sigmoid"))
+        model.layers[-1].kernel.assign(np.random.default_rng(5).normal(0, 0.05, (2304, 7)))
+        first = run(tmp_path, *save(model, tmp_path), output="sum")
+        pair = export_keras_pair(tmp_path / "imported.onnx", tmp_path / "back")
+        np.testing.assert_array_equal(run(tmp_path, *pair, output="sum"), first)
+        np.testing.assert_allclose(oracle(load_pair(tmp_path / "back")), oracle(model), **AGREE)
+
+    def test_wrong_use_of_the_command_names_the_fix(self, tmp_path, monkeypatch, capsys):
+        mien = run_cli(monkeypatch, capsys)
+        run(tmp_path, *save_archive(small_cnn(), tmp_path))
+        (tmp_path / "model.json").write_text("mine")
+        (tmp_path / "best.ckpt").write_text("no model")
+        (tmp_path / "file").write_text("no folder")
+        imported, back = tmp_path / "imported.onnx", tmp_path / "back"
+        for arguments, message in (
+            ((imported, "--keras-pair", tmp_path), "model.json exists; move it away, or name another folder"),
+            ((imported, "--keras-pair", back, "-o", tmp_path / "x.onnx"), "leave out --data and -o"),
+            ((tmp_path / "best.ckpt", "--keras-pair", back), "give a file of `mien import-keras`"),
+            ((model_path("mien-b"), "--keras-pair", back), "did not come from Keras"),
+            ((imported, "--keras-pair", tmp_path / "file"), "is a file"),
+        ):
+            code, _, said = mien("export", *arguments)
+            assert code == 2, arguments
+            assert message in said
+        assert not back.exists()
+        assert (tmp_path / "model.json").read_text() == "mine"
 
     def test_and_so_does_mien(self, tmp_path):
         files = TestOldFormats().save(

@@ -13,6 +13,7 @@ from mien.labels import (
     canonical_name,
     convert_probs,
     label_set,
+    named_labels,
 )
 
 
@@ -20,6 +21,16 @@ def test_orders_are_those_of_the_data_sets():
     assert FER7.names == ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
     assert FERPLUS8.names == ("neutral", "happy", "surprise", "sad", "angry", "disgust", "fear", "contempt")
     assert FIVE.names == ("angry", "happy", "sad", "surprise", "neutral")
+
+
+def test_names_make_a_known_set_or_one_of_their_own():
+    assert named_labels(["Anger", "happiness", "sad", "surprised", "neutral"]) == FIVE
+    assert named_labels(["happy", "Bored "]) == LabelSet("own", ("happy", "bored"))
+    assert named_labels(["x", "y"], key="mine").key == "mine"
+    with pytest.raises(InputError, match="must not be empty"):
+        named_labels(["happy", " "])
+    with pytest.raises(InputError, match="distinct names"):
+        named_labels(["joy", "happy"])
 
 
 def test_every_expression_has_an_emoji_and_a_colour_of_its_own():

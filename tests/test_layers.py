@@ -19,6 +19,7 @@ ROWS = {  # first path component below src/mien, without .py
     **dict.fromkeys(("track", "scene", "appearance", "smooth", "_stages"), 1),
     **dict.fromkeys(("draw", "plots", "sinks", "datasets", "weights", "assets"), 1),
     **dict.fromkeys(("pipeline", "adapters", "evaluate", "robustness", "report", "data_report", "batch", "live"), 2),
+    "compare_page": 2,
     **dict.fromkeys(("locate", "follow", "films"), 2),
     "client": 2,
     "train": 3,
@@ -37,6 +38,7 @@ SIDEWAYS = {  # within a row: these build on one another in one direction
     ("timeline", "truth"), ("timeline", "draw"), ("timeline", "plots"), ("timeline", "sinks"),
     ("cli", "server"),
     ("robustness", "evaluate"), ("report", "evaluate"), ("report", "robustness"), ("report", "plots"),
+    ("compare_page", "evaluate"), ("compare_page", "report"),
 }  # fmt: skip
 PACKAGE = "__init__"
 

@@ -350,6 +350,7 @@ def test_requests_may_hold_so_much_memory_together_and_no_more(tmp_path):
         gate = threading.Event()
         for _ in range(workers.count):
             workers.submit("test", gate.wait)
+        wait_for(lambda: workers.waiting == 0)  # both are at work: from here on only requests wait
         body = ASTRONAUT + bytes(600_000)
         kind = {"content-type": "image/jpeg"}
         with ThreadPoolExecutor(1) as pool:

@@ -70,7 +70,8 @@ def test_the_camera_is_open_only_while_somebody_watches(tmp_path, camera, monkey
 def test_viewers_take_places_of_live_streams(tmp_path, camera):
     with served(tmp_path, source=str(camera), streams=1) as server:
         with httpx.stream("GET", f"{server.url}/video_feed", timeout=20) as first:
-            next(first.iter_raw())
+            reading = first.iter_raw()  # kept: the viewer leaves when it is collected
+            next(reading)
             check_problem(server.http.get("/video_feed"), 503, "taken")
         wait_for(lambda: len(server.app.state.streams) == 0)
         assert pictures(server.url, 1)

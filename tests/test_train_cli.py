@@ -4,7 +4,9 @@ import signal
 import subprocess
 import sys
 import textwrap
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import cv2
 import numpy as np
@@ -13,9 +15,20 @@ import typer
 from typer.testing import CliRunner
 
 from drawn_faces import drawn_faces, tiny_net
+from helpers import run_cli
 from mien.cli import train as commands
-from mien.cli.train import _DataChoice, _settings
-from mien.datasets import PUBLIC_TEST, TRAINING, VALIDATION, VOTE_COLUMNS, CropDataset, stratified_split, write_split
+from mien.cli._train_options import DataOptions, RecipeOptions
+from mien.cli.options import with_groups
+from mien.datasets import (
+    PUBLIC_TEST,
+    TRAINING,
+    VALIDATION,
+    VOTE_COLUMNS,
+    CropDataset,
+    read_dataset,
+    stratified_split,
+    write_split,
+)
 from mien.errors import InputError
 from mien.labels import FER7
 from mien.models import ExpressionModel
@@ -76,10 +89,10 @@ def write_fer2013(folder):
     return faces, votes
 
 
-def write_folders(folder, count=120):
+def write_folders(folder, count=120, names=FER7.names):
     data = drawn_faces(count)
     for number, (crop, label) in enumerate(zip(data.crops, data.label, strict=True)):
-        place = folder / FER7.names[label]
+        place = folder / names[label]
         place.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(place / f"{number}.png"), crop)
     return folder
@@ -150,21 +163,20 @@ def test_resume_takes_its_settings_from_the_folder(mien, official, tmp_path):
 def test_recipe_options_and_assignments(tmp_path):
     recipe = tmp_path / "recipe.json"
     recipe.write_text('{"epochs": 7, "lr": 0.2, "augment": {"flip": 0.1}}')
-    settings = _settings(
-        recipe, None, {"lr": 0.3, "epochs": None}, ["augment.mixup=0", "soft_votes=false", "clip_norm=1"]
-    )
+    assignments = ["augment.mixup=0", "soft_votes=false", "clip_norm=1"]
+    settings = RecipeOptions(recipe=recipe, assignments=assignments).settings({"lr": 0.3, "focal_gamma": None})
     assert (settings.epochs, settings.lr, settings.clip_norm, settings.soft_votes) == (7, 0.3, 1.0, False)
     assert (settings.augment.flip, settings.augment.mixup) == (0.1, 0.0)
-    assert _settings(None, None, {}, None) == TrainSettings()
+    assert RecipeOptions().settings({}) == TrainSettings()
     for text, message in (
         ("lr", "name=value"), ("lr=fast", "a value like 0.1"), ("rate=1", "unknown setting 'rate'"),
         ("augment.zoom=1", "unknown setting 'zoom'"), ("net=3", None),
     ):  # fmt: skip
         if message:
             with pytest.raises(InputError, match=message):
-                _settings(None, None, {}, [text])
+                RecipeOptions(assignments=[text]).settings({})
         else:
-            assert _settings(None, None, {}, [text]).net == "3"
+            assert RecipeOptions(assignments=[text]).settings({}).net == "3"
 
 
 @pytest.mark.parametrize(
@@ -181,7 +193,7 @@ def test_wrong_use_says_what_to_do(mien, official, tmp_path, options, message):
 
 def test_splits_are_chosen_by_what_there_is(tmp_path):
     def splits_of(data, **choice):
-        return _DataChoice(Path("x"), **choice)._splits(data, 0)
+        return DataOptions(**choice).splits_of(data, 0)
 
     data = drawn_faces(60)
     usage = np.array([TRAINING] * 40 + [VALIDATION] * 10 + [PUBLIC_TEST] * 10)
@@ -200,13 +212,12 @@ def test_splits_are_chosen_by_what_there_is(tmp_path):
 
 def test_split_file(mien, tmp_path):
     folder = write_folders(tmp_path / "mine", 60)
-    choice = _DataChoice(folder)
-    data = commands.read_dataset(folder).data
+    data = read_dataset(folder).data
     dealt = stratified_split(data, shares={TRAINING: 0.5, VALIDATION: 0.5}, seed=3)
     path = write_split(tmp_path / "split.csv", data, dealt)
-    training, held_out = _DataChoice(folder, split=path).read(0)
+    training, held_out = DataOptions(split=path).read(folder, 0)
     assert len(training) == len(held_out) == 30
-    assert len(choice.read(0)[1]) == 6
+    assert len(DataOptions().read(folder, 0)[1]) == 6
 
 
 def test_export_in_each_precision(mien, official, tmp_path):
@@ -225,6 +236,73 @@ def test_export_in_each_precision(mien, official, tmp_path):
     mien("export", out / "best.ckpt", "--data", faces, "-o", tmp_path / "x.onnx", fails="--votes")
     mien("export", out / "best.ckpt", "--data", faces, "-o", tmp_path / "x.bin", fails="must end in .onnx")
     mien("export", faces, "--data", faces, "-o", tmp_path / "x.onnx", fails="not a checkpoint")
+
+
+OWN = ("", "", "", "Bored", "focused", "In Doubt", "")  # in place of happy, sad and surprise
+
+
+def test_own_classes_go_all_the_way(mien, tmp_path, monkeypatch, capsys):
+    folder = write_folders(tmp_path / "mine", count=240, names=OWN)
+    said = mien("train", folder, "-o", tmp_path / "run", "--epochs", 4, *QUICK, *PLAIN)
+    card = ExpressionModel(tmp_path / "run" / "model.onnx").card
+    assert card.heads == {"own": ("bored", "focused", "in doubt")}
+    assert f"own: {card.measured[0].accuracy:.2%} on Validation" in said
+    assert (tmp_path / "run" / "report" / "report.json").is_file()
+    model = tmp_path / "again.onnx"
+    mien("export", tmp_path / "run" / "best.ckpt", "--data", folder, "-o", model, "--precision", "fp32")
+    mien("train", folder, "-o", tmp_path / "further", "--init", model, "--net", "tiny", "--epochs", 1, *QUICK, *PLAIN)
+    whole = run_cli(monkeypatch, capsys)
+    code, out, err = whole("evaluate", model, folder, "--split", "Unsplit", "--json")
+    report = json.loads(out)
+    assert (code, report["overall"]["n"]) == (0, 240)
+    assert report["overall"]["accuracy"]["value"] >= 0.9
+    assert [c["name"] for c in report["classes"]] == ["bored", "focused", "in doubt"]
+    picture = next((folder / "Bored").iterdir())
+    code, out, err = whole("analyze", picture, "--model", model, "--detector", "none", "-o", tmp_path / "faces.csv")
+    assert code == 0, err
+    (row,) = csv.DictReader((tmp_path / "faces.csv").read_text().splitlines())
+    assert row["expression"] == max(("bored", "focused", "in doubt"), key=lambda name: float(row[name]))
+
+
+def test_own_classes_next_to_known_ones_are_named(mien, tmp_path, monkeypatch, capsys):
+    folder = write_folders(tmp_path / "mine", names=("", "", "", "Happy", "focused", "Bored", ""))
+    mien("train", folder, "-o", tmp_path / "no", *QUICK, fails="give all of them as labels (--labels bored,happy)")
+    labels = ("--labels", "happy,focused,bored")
+    mien("train", folder, *labels, "-o", tmp_path / "run", "--epochs", 2, *QUICK, *PLAIN)
+    model = tmp_path / "run" / "model.onnx"
+    assert ExpressionModel(model).card.heads == {"own": ("happy", "focused", "bored")}
+    code, out, err = run_cli(monkeypatch, capsys)("evaluate", model, folder, "--split", "Unsplit", "--json")
+    assert code == 0, err
+    assert json.loads(out)["overall"]["n"] == 120
+    code, out, err = run_cli(monkeypatch, capsys)("compare", model, "mien-b", folder, "--split", "Unsplit")
+    assert code == 2
+    assert "same images and label set" in err
+
+
+def test_export_says_what_it_needs(mien, tmp_path):
+    mien("export", tmp_path / "best.ckpt", fails="give --data and -o FILE.onnx")
+    mien("export", tmp_path / "x.onnx", "--data", tmp_path, "-o", tmp_path / "y.onnx", fails="is exported already")
+
+
+def test_groups_of_options_become_options_of_their_own():
+    @dataclass(frozen=True)
+    class Group:
+        size: Annotated[int, typer.Option(min=2)]
+        name: Annotated[str, typer.Option("--called")] = "nobody"
+
+    seen = []
+
+    def command(first: str, group: Group, loud: bool = False) -> None:
+        """Say something."""
+        seen.append((first, group, loud))
+
+    app = typer.Typer()
+    app.command()(with_groups(command))
+    for arguments, code in ((["x", "--size", "3", "--loud"], 0), (["x", "--size", "3", "--called", "me"], 0),
+                            (["x"], 2), (["x", "--size", "1"], 2), (["--size", "3"], 2)):  # fmt: skip
+        assert CliRunner().invoke(app, arguments).exit_code == code
+    assert seen == [("x", Group(3), True), ("x", Group(3, "me"), False)]
+    assert "Say something." in CliRunner().invoke(app, ["--help"]).stdout
 
 
 def test_tune_prints_a_table_and_writes_a_recipe(mien, official, tmp_path):

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from mien.errors import DeviceError, InputError, ModelError
 from mien.faces import CROP_PX
-from mien.labels import LABEL_SETS, LabelSet, canonical_name, label_set
+from mien.labels import LABEL_SETS, LabelSet, label_set, named_labels
 from mien.models import MAX_BATCH, RuntimeSettings, create_session
 
 MAX_SIDE_PX = 1024
@@ -171,8 +171,7 @@ def parse_labels(value: str | list[str] | tuple[str, ...], *, key: str = "custom
     names = value.split(",") if isinstance(value, str) else value
     if not all(isinstance(name, str) and name.strip() for name in names):
         raise InputError(f"labels must be names, got {names!r}; give them in the order of the outputs")
-    given = tuple(canonical_name(name) for name in names)
-    return next((labels for labels in LABEL_SETS.values() if labels.names == given), LabelSet(key, given))
+    return named_labels(names, key=key)
 
 
 def in_known_order(labels: LabelSet) -> tuple[LabelSet, NDArray[np.int64]]:

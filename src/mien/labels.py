@@ -1,5 +1,6 @@
 """The label sets of the field, mapped to one another by name, with an emoji and a colour per expression."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -115,6 +116,7 @@ FERPLUS8 = LabelSet("ferplus", ("neutral", "happy", "surprise", "sad", "angry", 
 FIVE = LabelSet("five", ("angry", "happy", "sad", "surprise", "neutral"))
 
 LABEL_SETS = {labels.key: labels for labels in (FER7, FERPLUS8, FIVE)}
+OWN = "own"  # key of label sets that people make from their own class names
 
 
 def label_set(key: str) -> LabelSet:
@@ -129,6 +131,22 @@ def label_set(key: str) -> LabelSet:
     if key not in LABEL_SETS:
         raise InputError(f"unknown label set {key!r}; known: {', '.join(LABEL_SETS)}")
     return LABEL_SETS[key]
+
+
+def named_labels(names: Sequence[str], *, key: str = OWN) -> LabelSet:
+    """Return the label set with some names: the known one where there is one, else one of its own.
+
+    Args:
+        names: Names in order, in any case or wording.
+        key: The key of a set that is none of the known ones.
+
+    Raises:
+        InputError: There is no name, an empty one, or one twice.
+    """
+    given = tuple(canonical_name(name) for name in names)
+    if not all(given):
+        raise InputError(f"label names must not be empty, got {', '.join(map(repr, names))}; name every class")
+    return next((known for known in LABEL_SETS.values() if known.names == given), LabelSet(key, given))
 
 
 def convert_probs(probs: NDArray[np.float32], source: LabelSet, target: LabelSet) -> NDArray[np.float32]:

@@ -135,7 +135,7 @@ def to_markdown(document: ReportDocument) -> str:
     parts = [
         [f"## {document.title}"],
         facts,
-        _markdown_table(FIGURE_COLUMNS, [[name, *_figure_cells(figures)] for name, figures in sets]),
+        _markdown_table(FIGURE_COLUMNS, [[name, *figure_cells(figures)] for name, figures in sets]),
         _markdown_table(CLASS_COLUMNS, _class_rows(report)),
         _markdown_table(GROUP_COLUMNS, [_group_cells(group) for group in report.groups]) if report.groups else [],
         _markdown_table(LATENCY_COLUMNS, _latency_rows(document.latency)) if document.latency else [],
@@ -159,10 +159,12 @@ def _cell(text: str) -> str:
 FIGURE_COLUMNS = ("", "N", "accuracy", "macro-F1", "top-2", "log loss", "ECE")
 CLASS_COLUMNS = ("expression", "precision", "recall", "F1", "images")
 GROUP_COLUMNS = ("group", "N", "accuracy", "macro-F1", "top-2", "log loss", "ECE")
+COMPARISON_COLUMNS = ("pair", "difference in points", "only first right", "only second right", "McNemar p")
 LATENCY_COLUMNS = ("batch", "median", "90th percentile", "faces/s")
 
 
-def _figure_cells(figures: Figures) -> list[str]:
+def figure_cells(figures: Figures) -> list[str]:
+    """Return the figures as `FIGURE_COLUMNS` wants them, but for the first column."""
     return [
         f"{figures.n:,}", _interval(figures.accuracy), _interval(figures.macro_f1), f"{figures.top2_accuracy:.1%}",
         f"{figures.log_loss:.3f}", f"{figures.ece:.1%}",
@@ -188,7 +190,7 @@ def _class_rows(report: Report) -> list[list[str]]:
 
 
 def _group_cells(group: GroupFigures) -> list[str]:
-    return [f"{group.attribute}: {group.group or NO_GROUP}", *_figure_cells(group.figures)]
+    return [f"{group.attribute}: {group.group or NO_GROUP}", *figure_cells(group.figures)]
 
 
 def _latency_rows(timings: Iterable[Latency]) -> list[list[str]]:
@@ -199,10 +201,11 @@ def _latency_rows(timings: Iterable[Latency]) -> list[list[str]]:
 
 def _footnote(report: Report) -> str:
     intervals = f"In brackets: 95% intervals from {report.resamples:,} bootstrap resamples, seed {report.seed}."
-    return f"{_rule(report)} {intervals}"
+    return f"{scoring_rule(report)} {intervals}"
 
 
-def _rule(report: Report) -> str:
+def scoring_rule(report: Report) -> str:
+    """Say in a sentence or two where the truth came from."""
     if report.rule == FERPLUS_MAJORITY:
         left_out = f"; {report.n_left_out:,} images without such a majority are left out" if report.n_left_out else ""
         return f"Scored by the FER+ authors' majority rule{left_out}."
@@ -226,23 +229,36 @@ def to_html(document: ReportDocument) -> str:
         _headline, _sets, _votes, _classes, _confusion, _calibration, _selective, _groups, _robustness, _latency,
         _mistakes,
     )  # fmt: skip
-    body = "\n".join(text for section in sections if (text := section(document)))
-    title = escape(document.title)
+    body = "\n".join(text for render in sections if (text := render(document)))
+    footer = f"{_footnote(document.report)} Made with mien {__version__}."
+    return html_page(document.title, document.facts, body, footer)
+
+
+def html_page(title: str, facts: Mapping[str, str], body: str, footer: str, *, style: str = "") -> str:
+    """Return a whole page in the look of the reports.
+
+    Args:
+        title: Heading, as text.
+        facts: Name → value beneath it, as text.
+        body: Sections, as HTML.
+        footer: Last line, as text.
+        style: CSS rules besides those of the reports.
+    """
     return f"""<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
-<title>{title}</title>
-<style>{STYLE}</style>
+<title>{escape(title)}</title>
+<style>{STYLE}{style}</style>
 </head>
 <body>
 <main>
-<header><h1>{title}</h1>
-{_facts(document.facts)}</header>
+<header><h1>{escape(title)}</h1>
+{_facts(facts)}</header>
 {body}
-<footer>{escape(_footnote(document.report))} Made with mien {escape(__version__)}.</footer>
+<footer>{escape(footer)}</footer>
 </main>
 </body>
 </html>
@@ -257,12 +273,14 @@ def _facts(facts: Mapping[str, str]) -> str:
     return f'<dl class="facts">{items}</dl>\n' if items else ""
 
 
-def _section(title: str, *parts: str, note: str = "") -> str:
+def section(title: str, *parts: str, note: str = "") -> str:
+    """Return a section of a page: title and note as text, the parts as HTML."""
     lead = f"<p>{escape(note)}</p>\n" if note else ""
     return f"<section>\n<h2>{escape(title)}</h2>\n{lead}" + "\n".join(parts) + "\n</section>"
 
 
-def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def html_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table of texts; the first cell of a row is its heading."""
     header = "".join(f'<th scope="col">{escape(name)}</th>' for name in columns)
     lines = "".join(
         f'<tr><th scope="row">{escape(first)}</th>' + "".join(f"<td>{escape(cell)}</td>" for cell in rest) + "</tr>\n"
@@ -311,13 +329,13 @@ def _range(estimate: Estimate) -> str:
 def _sets(document: ReportDocument) -> str:
     report = document.report
     rows = [("All images", report.overall), *_unseen_row(report)]
-    note = _rule(report)
+    note = scoring_rule(report)
     if report.unseen is not None:
         note += (
             " Some images of the data set occur pixel for pixel among those the model has learnt from; the second line "
             "does without them."
         )
-    return _section("Figures", _table(FIGURE_COLUMNS, [[name, *_figure_cells(f)] for name, f in rows]), note=note)
+    return section("Figures", html_table(FIGURE_COLUMNS, [[name, *figure_cells(f)] for name, f in rows]), note=note)
 
 
 def _votes(document: ReportDocument) -> str:
@@ -335,8 +353,8 @@ def _votes(document: ReportDocument) -> str:
         "Ten people named each expression and often disagreed. Here the model is held against all of their votes, "
         "ambiguous images included."
     )
-    table = f'<div class="narrow">{_table(("measure", "value"), rows)}</div>'
-    return _section("Against the annotators' votes", table, note=note)
+    table = f'<div class="narrow">{html_table(("measure", "value"), rows)}</div>'
+    return section("Against the annotators' votes", table, note=note)
 
 
 def _classes(document: ReportDocument) -> str:
@@ -346,9 +364,9 @@ def _classes(document: ReportDocument) -> str:
         [c.name for c in rows], [c.f1 for c in rows], [c.precision for c in rows], [c.recall for c in rows],
         [c.support for c in rows],
     )  # fmt: skip
-    return _section(
+    return section(
         "Expressions",
-        _columns(_table(CLASS_COLUMNS, _class_rows(report)), _picture(picture, "F1, precision and recall")),
+        _columns(html_table(CLASS_COLUMNS, _class_rows(report)), _picture(picture, "F1, precision and recall")),
         note="Precision: how often an answer is right. Recall: how much of an expression is found. F1 joins the two.",
     )
 
@@ -357,7 +375,7 @@ def _confusion(document: ReportDocument) -> str:
     report = document.report
     picture = plots.confusion_matrix(report.confusion, report.labels.names)
     note = "Rows are labels, columns answers: how the images of one label were answered, in percent and in numbers."
-    return _section("Confusion", _picture(picture, "Confusion matrix"), note=note)
+    return section("Confusion", _picture(picture, "Confusion matrix"), note=note)
 
 
 def _calibration(document: ReportDocument) -> str:
@@ -370,13 +388,13 @@ def _calibration(document: ReportDocument) -> str:
         (f"{b.low:.0%}–{b.high:.0%}", f"{b.count:,}", _percent_or_dash(b.confidence), _percent_or_dash(b.accuracy))
         for b in found.bins
     ]
-    table = _table(("confidence", "images", "mean confidence", "accuracy"), rows)
+    table = html_table(("confidence", "images", "mean confidence", "accuracy"), rows)
     note = (
         "Of the answers given with 80% confidence, 80% should be right. Bars above the diagonal: the model is too "
         f"modest; below: too sure. Expected calibration error {found.ece:.1%} over {len(found.bins)} bins of equal "
         f"width, {found.adaptive_ece:.1%} over bins of equal count."
     )
-    return _section("Calibration", _columns(_picture(picture, "Reliability diagram"), table), note=note)
+    return section("Calibration", _columns(_picture(picture, "Reliability diagram"), table), note=note)
 
 
 def _percent_or_dash(value: float) -> str:
@@ -387,12 +405,12 @@ def _selective(document: ReportDocument) -> str:
     found = document.report.selective
     picture = plots.risk_coverage({"": (found.coverage, found.risk)})
     rows = [(f"{p.threshold:.0%}", f"{p.coverage:.1%}", _percent_or_dash(p.accuracy)) for p in found.points]
-    table = _table(("answer from confidence", "images answered", "accuracy"), rows)
+    table = html_table(("answer from confidence", "images answered", "accuracy"), rows)
     note = (
         "Below a confidence of your choice the answer can be «uncertain». The fewer images are answered, the fewer of "
         f"the answers are wrong. Area under the curve {found.aurc:.4f}; smaller is better."
     )
-    return _section(
+    return section(
         "When the model may say «uncertain»", _columns(_picture(picture, "Risk against coverage"), table), note=note
     )
 
@@ -403,13 +421,13 @@ def _groups(document: ReportDocument) -> str:
         for attribute, groups in groupby(document.report.groups, key=lambda group: group.attribute)
     ]
     note = "Groups of few images have wide intervals; where intervals overlap widely, do not read much into it."
-    return _section("Slices", *tables, note=note) if tables else ""
+    return section("Slices", *tables, note=note) if tables else ""
 
 
 def _group_table(groups: Sequence[GroupFigures]) -> str:
     rows = "".join(
         f'<tr><th scope="row">{escape(g.group or NO_GROUP)}</th>'
-        + "".join(f"<td>{escape(cell)}</td>" for cell in _figure_cells(g.figures)[:3])
+        + "".join(f"<td>{escape(cell)}</td>" for cell in figure_cells(g.figures)[:3])
         + f'<td class="wide">{_range_bar(g.figures.accuracy)}</td></tr>\n'
         for g in groups
     )
@@ -433,7 +451,7 @@ def _robustness(document: ReportDocument) -> str:
          ", ".join(f"{s}: {a:.1%}" for s, a in zip(c.settings, c.accuracy, strict=True)))
         for c in found.curves
     ]  # fmt: skip
-    table = _table(("", "mean", "strongest", "accuracy at each strength"), rows)
+    table = html_table(("", "mean", "strongest", "accuracy at each strength"), rows)
     half_width = 1.96 * math.sqrt(found.accuracy * (1 - found.accuracy) / found.n)
     note = (
         f"Accuracy on {found.n:,} images spoilt with growing strength. Untouched: {found.accuracy:.1%}, dashed; mean "
@@ -441,15 +459,15 @@ def _robustness(document: ReportDocument) -> str:
         f"point by less than {100 * half_width:.1f} points."
     )
     picture = _picture(plots.robustness_curves(panels), "Accuracy against strength of corruption")
-    return _section("Robustness", picture, _details("All values", table), note=note)
+    return section("Robustness", picture, _details("All values", table), note=note)
 
 
 def _latency(document: ReportDocument) -> str:
     if not document.latency:
         return ""
-    table = _table(LATENCY_COLUMNS, _latency_rows(document.latency))
+    table = html_table(LATENCY_COLUMNS, _latency_rows(document.latency))
     note = "Time of one call with that many faces, and faces per second at the median."
-    return _section("Speed", f'<div class="narrow">{table}</div>', note=note)
+    return section("Speed", f'<div class="narrow">{table}</div>', note=note)
 
 
 def _mistakes(document: ReportDocument) -> str:
@@ -458,7 +476,7 @@ def _mistakes(document: ReportDocument) -> str:
         return ""
     cards = "\n".join(_mistake_card(m, crops[m.index], report) for m in report.mistakes)
     note = "The wrong answers given with most confidence: label → answer. Not every label is right."
-    return _section("Worst mistakes", f'<div class="gallery">{cards}</div>', note=note)
+    return section("Worst mistakes", f'<div class="gallery">{cards}</div>', note=note)
 
 
 def _mistake_card(mistake: Mistake, crop: NDArray[np.uint8], report: Report) -> str:
@@ -470,7 +488,7 @@ def _mistake_card(mistake: Mistake, crop: NDArray[np.uint8], report: Report) -> 
     caption = f"{escape(mistake.truth)} → <b>{escape(mistake.predicted)}</b>"
     alt = f"face {mistake.index}: label {mistake.truth}, answer {mistake.predicted}"
     return (
-        f'<figure><img alt="{escape(alt)}" width="48" height="48" src="{_data_uri(crop)}">'
+        f'<figure><img alt="{escape(alt)}" width="48" height="48" src="{data_uri(crop)}">'
         f'<span class="number">#{mistake.index}</span><figcaption>{caption}{bars}</figcaption></figure>'
     )
 
@@ -482,7 +500,8 @@ def _prob_bar(name: str, prob: float, *, strong: bool) -> str:
     return f'<div class="{kind}"><span>{escape(name)}</span><i><u style="{fill}"></u></i><em>{prob:.0%}</em></div>'
 
 
-def _data_uri(crop: NDArray[np.uint8]) -> str:
+def data_uri(crop: NDArray[np.uint8]) -> str:
+    """Return a crop, (H, W) uint8 gray, as the address of a PNG that holds it."""
     _, encoded = cv2.imencode(".png", crop)
     return "data:image/png;base64," + base64.b64encode(encoded.tobytes()).decode("ascii")
 
@@ -509,13 +528,13 @@ def comparison_to_markdown(reports: Mapping[str, Report], comparisons: Mapping[t
         reports: Model → report, all on the same data.
         comparisons: Pair of models → comparison.
     """
-    models = _markdown_table(FIGURE_COLUMNS, [[name, *_figure_cells(r.overall)] for name, r in reports.items()])
-    columns = ("pair", "difference in points", "only first right", "only second right", "McNemar p")
-    pairs = _markdown_table(columns, [_comparison_cells(a, b, c) for (a, b), c in comparisons.items()])
+    models = _markdown_table(FIGURE_COLUMNS, [[name, *figure_cells(r.overall)] for name, r in reports.items()])
+    pairs = _markdown_table(COMPARISON_COLUMNS, [comparison_cells(a, b, c) for (a, b), c in comparisons.items()])
     return "\n".join([*models, "", *pairs]) + "\n"
 
 
-def _comparison_cells(a: str, b: str, found: Comparison) -> list[str]:
+def comparison_cells(a: str, b: str, found: Comparison) -> list[str]:
+    """Return a comparison as `COMPARISON_COLUMNS` wants it."""
     value, low, high = (100 * v for v in (found.difference.value, found.difference.low, found.difference.high))
     p_value = f"{found.p_value:.3f}" if found.p_value >= 0.001 else "< 0.001"
     return [

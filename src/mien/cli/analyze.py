@@ -60,7 +60,9 @@ MACHINE = "Detector and machine"
 def analyze(
     sources: Sources,
     output: Outputs = None,
-    labels: Annotated[str, typer.Option(help="Label set: fer2013 (7 classes) or ferplus (8).")] = "fer2013",
+    labels: Annotated[
+        str | None, typer.Option(help="Label set: fer2013 (7 classes), ferplus (8), …; the model's first by default.")
+    ] = None,
     detector: Annotated[str, typer.Option(help="Face detector; see `mien detectors`.")] = DEFAULT_DETECTOR,
     model: Annotated[str, typer.Option(help="Expression model; see `mien models list`.")] = DEFAULT_MODEL,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines, as when piped.")] = False,

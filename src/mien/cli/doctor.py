@@ -30,6 +30,9 @@ PACKAGES = {
     "train": ("torch", "lightning", "torchmetrics", "kornia", "onnx", "scikit-learn"),
     "data": ("pandas", "pyarrow"),
     "plots": ("matplotlib", "seaborn"),
+    "video": ("av",),
+    "live": ("pygame-ce",),
+    "server": ("fastapi", "uvicorn", "sqlalchemy"),
     "dlib": ("dlib-bin", "face_recognition_models"),
 }
 SELF_TEST_EXPRESSION = "happy"

@@ -2,10 +2,12 @@
 
 import csv
 import datetime
+import hashlib
 import itertools
 import platform
 import shlex
 import sys
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -20,6 +22,7 @@ from rich.table import Table
 from mien import __version__
 from mien.cli.console import errors, expression_text, out
 from mien.cli.import_keras import is_adapter, open_adapter
+from mien.compare_page import comparison_to_html
 from mien.datasets import PUBLIC_TEST, TRAINING, CropDataset, read_dataset
 from mien.errors import InputError
 from mien.evaluate import (
@@ -37,18 +40,24 @@ from mien.evaluate import (
 )
 from mien.evaluate import compare as compare_predictions
 from mien.evaluate import evaluate as evaluate_model
+from mien.files import write_whole
 from mien.hub import load_model
-from mien.labels import FERPLUS8, LabelSet, label_set
-from mien.report import ReportDocument, comparison_to_json, comparison_to_markdown, to_json, write_report, write_text
+from mien.labels import EMOJI, FERPLUS8, LabelSet, label_set
+from mien.report import ReportDocument, comparison_to_json, comparison_to_markdown, to_json, write_report
 from mien.robustness import RobustnessReport, robustness
 
 ModelArgument = Annotated[
-    str, typer.Argument(help="A name from `mien models list`, an .onnx file, or an adapter file.")
+    str,
+    typer.Argument(
+        help="A name from `mien models list`, an .onnx file, an .npz of `mien train-baseline`, or an adapter file."
+    ),
 ]
 DataArgument = Annotated[Path, typer.Argument(help="Data set: fer2013.csv, class folders, a list CSV, .npz, …")]
 VotesOption = Annotated[Path | None, typer.Option("--votes", help="The FER+ file fer2013new.csv.")]
 LabelsOption = Annotated[str | None, typer.Option("--labels", help="Label set to score in: fer2013, ferplus or five.")]
 SplitOption = Annotated[str, typer.Option("--split", help="Split of the data set to measure on.")]
+COMPARISON_SUFFIXES = (".html", ".json", ".md")
+BASELINE_SUFFIX = ".npz"
 
 
 @dataclass(frozen=True)
@@ -84,8 +93,8 @@ def evaluate(
     seed: Annotated[int, typer.Option(help="Seed of intervals and corruptions.")] = 0,
 ) -> None:
     """Measure a model on a split: accuracy with intervals, calibration, robustness, also without Training copies."""
-    everything = read_dataset(data, votes_path=votes).data
     candidate = _candidate(model, labels, tta)
+    everything = _read(data, votes, candidate)
     target = label_set(labels) if labels else candidate.labels
     if (everything.label < 0).all():
         _write_predictions(candidate, everything, _required(predictions))
@@ -122,7 +131,7 @@ def compare(
     labels: LabelsOption = None,
     split: SplitOption = PUBLIC_TEST,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="A .json or .md file for the comparison.")
+        Path | None, typer.Option("--output", "-o", help="An .html, .json or .md file for the comparison.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the intervals.")] = 0,
 ) -> None:
@@ -130,13 +139,18 @@ def compare(
     *names, data = models
     if len(names) < 2:
         raise InputError("compare needs at least two models and a data set: mien compare MODEL MODEL… DATA")
-    everything = read_dataset(data, votes_path=votes).data
+    if output and output.suffix.lower() not in COMPARISON_SUFFIXES:
+        raise InputError(f"a comparison is written as {', '.join(COMPARISON_SUFFIXES)}, got {output}; end it in one")
+    candidates = {name: _candidate(name, labels, None) for name in names}
+    everything = _read(Path(data), votes, candidates[names[0]])
     images, trained_on = everything.split(split), _training_crops(everything, split)
     reports: dict[str, Report] = {}
-    for name in names:
-        candidate = _candidate(name, labels, None)
+    sha256: dict[str, str] = {}
+    for name, candidate in candidates.items():
         target = label_set(labels) if labels else candidate.labels
-        reports[candidate.name if candidate.name not in reports else name] = evaluate_model(
+        known_as = candidate.name if candidate.name not in reports else name
+        sha256[known_as] = candidate.sha256
+        reports[known_as] = evaluate_model(
             candidate.predict_proba, images, candidate.labels, target=target, trained_on=trained_on, seed=seed
         )
     pairs = {
@@ -145,13 +159,32 @@ def compare(
     }
     _print_comparison(reports, pairs)
     if output:
-        text = comparison_to_json if output.suffix == ".json" else comparison_to_markdown
-        errors.print(f"wrote {write_text(text(reports, pairs), output)}", highlight=False, soft_wrap=True)
+        page = partial(
+            comparison_to_html, title=f"{_listed(reports)} on {Path(data).stem} {split}", crops=images.crops,
+            facts={f"SHA-256 of {name}": digest for name, digest in sha256.items()}
+            | _circumstances(Path(data), split, next(iter(reports.values()))),
+        )  # fmt: skip
+        texts: dict[str, Callable[..., str]] = dict(
+            zip(COMPARISON_SUFFIXES, (page, comparison_to_json, comparison_to_markdown), strict=True)
+        )
+        text = texts[output.suffix.lower()](reports, pairs)
+        errors.print(f"wrote {write_whole(output, text)}", highlight=False, soft_wrap=True)
+
+
+def _listed(names: Iterable[str]) -> str:
+    *others, last = names
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def _candidate(name: str, labels: str | None, tta: str | None) -> _Candidate:
     """Open a model; of a model with several heads, the one of the label set to score in, else the first."""
-    candidate = _foreign(Path(name)) if is_adapter(Path(name)) else _own(name, labels)
+    path = Path(name)
+    if is_adapter(path):
+        candidate = _foreign(path)
+    elif path.suffix.lower() == BASELINE_SUFFIX:
+        candidate = _classical(path)
+    else:
+        candidate = _own(name, labels)
     if tta is None:
         return candidate
     augmented = test_time_augment(candidate.predict_proba, cast(TestTimeAugmentation, tta))
@@ -163,10 +196,23 @@ def _foreign(path: Path) -> _Candidate:
     return _Candidate(path.stem, model.sha256, model.labels, model.predict_proba)
 
 
+def _classical(path: Path) -> _Candidate:
+    from mien.train.baselines import load_baseline
+
+    model = load_baseline(path)
+    return _Candidate(path.stem, hashlib.sha256(path.read_bytes()).hexdigest(), model.labels, model.predict_proba)
+
+
 def _own(name: str, labels: str | None) -> _Candidate:
     model = load_model(name)
     own = model.card.label_set(labels if labels in model.card.heads else None)
     return _Candidate(model.card.name, model.sha256, own, partial(model.predict_proba, head=own.key))
+
+
+def _read(path: Path, votes: Path | None, candidate: _Candidate) -> CropDataset:
+    """Read a data set; class folders of a person's own are those that the model has learnt."""
+    own = None if set(candidate.labels.names) <= set(EMOJI) else candidate.labels
+    return read_dataset(path, votes_path=votes, labels=own).data
 
 
 def _training_crops(data: CropDataset, split: str) -> NDArray[np.uint8] | None:
@@ -197,15 +243,21 @@ def _write_predictions(candidate: _Candidate, data: CropDataset, path: Path) -> 
         best = int(row.argmax())
         cells = (str(number), str(best), candidate.labels.names[best], f"{row[best]:.4f}", *(f"{p:.4f}" for p in row))
         lines.append(",".join(cells))
-    errors.print(f"wrote {write_text(chr(10).join(lines) + chr(10), path)}", highlight=False, soft_wrap=True)
+    errors.print(f"wrote {write_whole(path, chr(10).join(lines) + chr(10))}", highlight=False, soft_wrap=True)
 
 
 def _document(
     candidate: _Candidate, data: Path, images: CropDataset, report: Report, spoilt: RobustnessReport | None, split: str
 ) -> ReportDocument:
-    facts = {
-        "model": candidate.name,
-        "SHA-256": candidate.sha256,
+    facts = {"model": candidate.name, "SHA-256": candidate.sha256, **_circumstances(data, split, report)}
+    return ReportDocument(
+        title=f"{candidate.name} on {data.stem} {split}", report=report, facts=facts, crops=images.crops,
+        robustness=spoilt, latency=latency(candidate.predict_proba),
+    )  # fmt: skip
+
+
+def _circumstances(data: Path, split: str, report: Report) -> dict[str, str]:
+    return {
         "data": f"{data.name}, {split}, N {report.overall.n:,}",
         "label set": report.labels.key,
         "seed": str(report.seed),
@@ -214,10 +266,6 @@ def _document(
         "machine": f"{platform.machine()}, Python {platform.python_version()}",
         "command": shlex.join(["mien", *sys.argv[1:]]),
     }
-    return ReportDocument(
-        title=f"{candidate.name} on {data.stem} {split}", report=report, facts=facts, crops=images.crops,
-        robustness=spoilt, latency=latency(candidate.predict_proba),
-    )  # fmt: skip
 
 
 def _print_report(document: ReportDocument, uncertain_below: float | None) -> None:

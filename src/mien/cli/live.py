@@ -63,7 +63,9 @@ def live(
         Path | None, typer.Option(help="Table of all faces: .jsonl, .csv, .parquet.", show_default=False)
     ] = None,
     headless: Annotated[bool, typer.Option("--headless", help="Open no window; log and record only.")] = False,
-    labels: Annotated[str, typer.Option(help="Label set: fer2013 (7 classes) or ferplus (8).")] = "fer2013",
+    labels: Annotated[
+        str | None, typer.Option(help="Label set: fer2013 (7 classes), ferplus (8), …; the model's first by default.")
+    ] = None,
     detector: Annotated[str, typer.Option(help="Face detector; see `mien detectors`.")] = DEFAULT_DETECTOR,
     model: Annotated[str, typer.Option(help="Expression model; see `mien models list`.")] = DEFAULT_MODEL,
     min_face: Annotated[int, typer.Option(help="Smallest face looked for, pixels.")] = 32,

@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,18 +14,21 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from mien.cli._train_options import (
+    MACHINE,
+    RECIPE,
+    RUN,
+    START,
+    DataOptions,
+    MachineOptions,
+    RecipeOptions,
+    say,
+    split_names,
+)
 from mien.cli.console import errors, out
+from mien.cli.options import with_groups
 from mien.datasets import (
-    PUBLIC_TEST,
-    TRAINING,
-    UNSPLIT,
-    VALIDATION,
     CropDataset,
-    exact_groups,
-    read_dataset,
-    stratified_split,
-    training_and_validation,
-    with_split,
 )
 from mien.errors import InputError, MissingExtraError, require_extra
 
@@ -36,177 +38,16 @@ if TYPE_CHECKING:
     from mien.train.settings import TrainSettings
     from mien.train.tune import TrialRow, TuneResult
 
-HELD_OUT_SHARE = 0.1
-DATA, RECIPE, START, MACHINE, RUN = "Data", "Recipe", "Where the weights start", "Machine", "Run"
-
 DataArgument = Annotated[Path, typer.Argument(help="Data set: fer2013.csv, class folders, a list CSV, .npz, …")]
-VotesOption = Annotated[
-    Path | None, typer.Option("--votes", help="The FER+ file fer2013new.csv.", rich_help_panel=DATA)
-]
-SplitOption = Annotated[
-    Path | None, typer.Option("--split", help="Split file of `mien data split`.", rich_help_panel=DATA)
-]
-FoldOption = Annotated[
-    int | None, typer.Option(min=1, help="Fold of the split file that validates.", rich_help_panel=DATA)
-]
-ValidationOption = Annotated[
-    str | None, typer.Option(help="Split that chooses the checkpoint: PublicTest, say.", rich_help_panel=DATA)
-]
-ShareOption = Annotated[
-    float | None,
-    typer.Option(
-        min=0.0,
-        max=0.9,
-        rich_help_panel=DATA,
-        help=f"Hold out this share of the training crops to validate on; {HELD_OUT_SHARE} where the data have no "
-        "validation split.",
-    ),
-]
-SkipOption = Annotated[bool, typer.Option("--skip-bad", help="Leave bad rows and pictures out.", rich_help_panel=DATA)]
-ClassesOption = Annotated[
-    str | None, typer.Option(help="Expressions to keep: happy,sad,neutral.", rich_help_panel=DATA)
-]
-MergeOption = Annotated[
-    list[str] | None,
-    typer.Option(help="Expression that becomes another: fear=surprise; may be repeated.", rich_help_panel=DATA),
-]
-RecipeOption = Annotated[
-    Path | None, typer.Option("--recipe", help="JSON file with settings; options override it.", rich_help_panel=RECIPE)
-]
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set", help="Any setting by name: augment.mixup=0, clip_norm=1; may be repeated.", rich_help_panel=RECIPE
-    ),
-]
-NetOption = Annotated[
-    str | None, typer.Option(help="Network: mien-b, mien-s, tutorial-two-dense, vgg16, …", rich_help_panel=RECIPE)
-]
-EpochsOption = Annotated[int | None, typer.Option(min=1, rich_help_panel=RECIPE)]
-BatchOption = Annotated[int | None, typer.Option(min=1, help="Crops per step.", rich_help_panel=RECIPE)]
-SeedOption = Annotated[int | None, typer.Option(min=0, rich_help_panel=RECIPE)]
-TargetsOption = Annotated[
-    str | None, typer.Option(help="What the heads learn: auto, labels, votes or both.", rich_help_panel=RECIPE)
-]
-AcceleratorOption = Annotated[str, typer.Option(help="auto, cpu or cuda.", rich_help_panel=MACHINE)]
-DevicesOption = Annotated[int, typer.Option(min=1, help="GPUs, or CPU processes, per node.", rich_help_panel=MACHINE)]
-NodesOption = Annotated[
-    int, typer.Option(min=1, help="Machines; start the same command on each.", rich_help_panel=MACHINE)
-]
-StrategyOption = Annotated[
-    str, typer.Option(help="Lightning's strategy; auto is DDP for several processes.", rich_help_panel=MACHINE)
-]
-PrecisionOption = Annotated[str, typer.Option(help="auto, 32-true, bf16-mixed or 16-mixed.", rich_help_panel=MACHINE)]
-ThreadsOption = Annotated[int | None, typer.Option(min=1, help="CPU threads of each process.", rich_help_panel=MACHINE)]
-ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with what is in the folder.", rich_help_panel=RUN)]
 
 
-@dataclass(frozen=True)
-class _DataChoice:
-    """Which data to read, and how to split them."""
-
-    path: Path
-    votes: Path | None = None
-    split: Path | None = None
-    fold: int | None = None
-    validation: str | None = None
-    val_share: float | None = None
-    skip_bad: bool = False
-
-    def read(self, seed: int) -> tuple[CropDataset, CropDataset]:
-        """Return the crops to train on and those to validate on, and say what was read."""
-        result = read_dataset(self.path, votes_path=self.votes, skip_bad=self.skip_bad)
-        notes = [*result.notes, *([f"{len(result.bad):,} bad rows or pictures left out"] if result.bad else [])]
-        data = result.data if self.split is None else with_split(result.data, self.split, fold=self.fold)
-        training, validation, how = self._splits(data, seed)
-        for note in (*notes, f"{len(training):,} crops to train on, {len(validation):,} to validate on ({how})"):
-            _say(note)
-        return training, validation
-
-    def _splits(self, data: CropDataset, seed: int) -> tuple[CropDataset, CropDataset, str]:
-        present = data.splits()
-        if self.validation is not None:
-            return data.split(TRAINING), data.split(self.validation), self.validation
-        if self.val_share is None and TRAINING in present and (VALIDATION in present or PUBLIC_TEST in present):
-            training, validation = training_and_validation(data)
-            return training, validation, validation.splits()[0]
-        share = HELD_OUT_SHARE if self.val_share is None else self.val_share
-        pool = data.split(TRAINING if TRAINING in present else UNSPLIT)
-        pool = pool.where(pool.is_labelled)
-        dealt = stratified_split(
-            pool, shares={TRAINING: 1 - share, VALIDATION: share}, seed=seed, groups=exact_groups(pool.crops)
-        )
-        return pool.where(dealt == TRAINING), pool.where(dealt == VALIDATION), f"{share:.0%} held out, seed {seed}"
-
-
-def _say(text: str) -> None:
-    from mien.train.fit import is_first_process
-
-    if is_first_process():
-        errors.print(text, highlight=False, soft_wrap=True)
-
-
-def _settings(
-    recipe: Path | None, run: Path | None, given: Mapping[str, Any], assignments: list[str] | None
-) -> "TrainSettings":
-    """Return the recipe, or that of the run to resume, with the options given on top."""
-    from mien.train.fit import TrainSettings, settings_from_json, with_settings
-
-    base = settings_from_json(recipe) if recipe else TrainSettings()
-    if run is not None and (run / "settings.json").is_file():
-        base = settings_from_json(run / "settings.json")
-    changes = {name: value for name, value in given.items() if value is not None}
-    changes |= dict(_assignment(base, text) for text in assignments or ())
-    return with_settings(base, changes)
-
-
-def _assignment(settings: "TrainSettings", text: str) -> tuple[str, Any]:
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise InputError(f"--set needs name=value, got {text!r}")
-    owner = settings.augment if name.startswith("augment.") else settings
-    current = getattr(owner, name.removeprefix("augment."), value)
-    try:
-        return name, _parsed(value, type(current))
-    except ValueError:
-        raise InputError(f"--set {name} needs a value like {current!r}, got {value!r}") from None
-
-
-def _parsed(value: str, kind: type) -> Any:
-    if kind is bool:
-        return {"true": True, "false": False, "1": True, "0": False}.get(value.lower(), value)
-    return kind(value) if kind in (int, float) else value
-
-
-def _classes(text: str | None) -> tuple[str, ...] | None:
-    return None if text is None else tuple(name.strip() for name in text.split(",") if name.strip())
-
-
-def _merges(texts: list[str] | None) -> tuple[tuple[str, str], ...] | None:
-    pairs = [tuple(part.strip() for part in text.split("=")) for text in texts or ()]
-    for text, pair in zip(texts or (), pairs, strict=True):
-        if len(pair) != 2 or not all(pair):
-            raise InputError(f"--merge needs expression=expression, fear=surprise say; got {text!r}")
-    return tuple((pair[0], pair[1]) for pair in pairs) or None
-
-
+@with_groups
 def train(
     data: DataArgument,
     out_dir: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run.", rich_help_panel=RUN)],
-    votes: VotesOption = None,
-    split: SplitOption = None,
-    fold: FoldOption = None,
-    validation: ValidationOption = None,
-    val_share: ShareOption = None,
-    skip_bad: SkipOption = False,
-    classes: ClassesOption = None,
-    merge: MergeOption = None,
-    targets: TargetsOption = None,
-    recipe: RecipeOption = None,
-    assignments: SetOption = None,
-    net: NetOption = None,
-    epochs: EpochsOption = None,
-    batch_size: BatchOption = None,
+    chosen: DataOptions,
+    recipe: RecipeOptions,
+    machine: MachineOptions,
     optimizer: Annotated[str | None, typer.Option(help="sgd, adam or adamw.", rich_help_panel=RECIPE)] = None,
     lr: Annotated[float | None, typer.Option(min=0.0, help="Peak learning rate.", rich_help_panel=RECIPE)] = None,
     schedule: Annotated[str | None, typer.Option(help="cosine, plateau or constant.", rich_help_panel=RECIPE)] = None,
@@ -223,7 +64,6 @@ def train(
     ema_decay: Annotated[
         float | None, typer.Option("--ema", min=0.0, max=1.0, help="Weight averaging; 0: off.", rich_help_panel=RECIPE)
     ] = None,
-    seed: SeedOption = None,
     init: Annotated[
         str | None,
         typer.Option(help="A shipped model's name, an .onnx file of `mien export`, or a .ckpt.", rich_help_panel=START),
@@ -237,13 +77,16 @@ def train(
     teacher: Annotated[
         list[Path] | None, typer.Option(help="Checkpoint to distil from; may be repeated.", rich_help_panel=START)
     ] = None,
-    accelerator: AcceleratorOption = "auto",
-    devices: DevicesOption = 1,
-    nodes: NodesOption = 1,
-    strategy: StrategyOption = "auto",
-    precision: PrecisionOption = "auto",
-    threads: ThreadsOption = None,
-    resume: ResumeOption = False,
+    devices: Annotated[int, typer.Option(min=1, help="GPUs, or CPU processes, per node.", rich_help_panel=MACHINE)] = 1,
+    nodes: Annotated[
+        int, typer.Option(min=1, help="Machines; start the same command on each.", rich_help_panel=MACHINE)
+    ] = 1,
+    strategy: Annotated[
+        str, typer.Option(help="Lightning's strategy; auto is DDP for several processes.", rich_help_panel=MACHINE)
+    ] = "auto",
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with what is in the folder.", rich_help_panel=RUN)
+    ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Start anew where the folder holds a run.", rich_help_panel=RUN)
     ] = False,
@@ -262,17 +105,15 @@ def train(
     require_extra("train", "lightning")
     from mien.train.fit import Hardware, fit, is_first_process
 
-    settings = _settings(
-        recipe, out_dir if resume else None,
-        {"net": net, "epochs": epochs, "batch_size": batch_size, "optimizer": optimizer, "lr": lr, "schedule": schedule,
-         "warmup_epochs": warmup_epochs, "patience": patience, "class_weights": class_weights,
-         "focal_gamma": focal_gamma, "label_smoothing": label_smoothing, "ema_decay": ema_decay, "seed": seed,
-         "targets": targets, "classes": _classes(classes), "merge": _merges(merge), "freeze_trunk": freeze_trunk},
-        assignments,
+    settings = recipe.settings(
+        {"optimizer": optimizer, "lr": lr, "schedule": schedule, "warmup_epochs": warmup_epochs, "patience": patience,
+         "class_weights": class_weights, "focal_gamma": focal_gamma, "label_smoothing": label_smoothing,
+         "ema_decay": ema_decay, "freeze_trunk": freeze_trunk},
+        run=out_dir if resume else None,
     )  # fmt: skip
-    hardware = Hardware(accelerator, devices, nodes, strategy, precision, threads)
-    training, held_out = _DataChoice(data, votes, split, fold, validation, val_share, skip_bad).read(settings.seed)
-    _say(f"{settings.net}, {settings.epochs} epochs, seed {settings.seed}, into {out_dir}")
+    hardware = Hardware(machine.accelerator, devices, nodes, strategy, machine.precision, machine.threads)
+    training, held_out = chosen.read(data, settings.seed)
+    say(f"{settings.net}, {settings.epochs} epochs, seed {settings.seed}, into {out_dir}")
     try:
         with _watching(settings) as watch:
             best = fit(
@@ -281,7 +122,7 @@ def train(
                 curves=curves, tensorboard=tensorboard, report=watch.epoch, progress=watch.step,
             )  # fmt: skip
     except KeyboardInterrupt:
-        _say(f"stopped; all is kept in {out_dir}: the same command with --resume goes on")
+        say(f"stopped; all is kept in {out_dir}: the same command with --resume goes on")
         raise
     if not is_first_process():
         return
@@ -394,32 +235,21 @@ def _print_card(card: "ModelCard", path: Path) -> None:
     out.print(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB) and its card", soft_wrap=True, highlight=False)
 
 
+@with_groups
 def tune(
     data: DataArgument,
     out_dir: Annotated[Path, typer.Option("--out", "-o", help="Folder of the search.", rich_help_panel=RUN)],
-    votes: VotesOption = None,
-    split: SplitOption = None,
-    fold: FoldOption = None,
-    validation: ValidationOption = None,
-    val_share: ShareOption = None,
-    skip_bad: SkipOption = False,
-    classes: ClassesOption = None,
-    merge: MergeOption = None,
-    targets: TargetsOption = None,
-    recipe: RecipeOption = None,
-    assignments: SetOption = None,
-    net: NetOption = None,
-    epochs: EpochsOption = None,
-    seed: SeedOption = None,
+    chosen: DataOptions,
+    recipe: RecipeOptions,
+    machine: MachineOptions,
     search: Annotated[
         str | None, typer.Option(help="Settings to search: lr,augment.erase; all if not given.", rich_help_panel=RUN)
     ] = None,
     trials: Annotated[int, typer.Option(min=1, help="Trials in the end.", rich_help_panel=RUN)] = 40,
     workers: Annotated[int, typer.Option(min=1, help="Processes that run trials.", rich_help_panel=RUN)] = 1,
-    accelerator: AcceleratorOption = "auto",
-    precision: PrecisionOption = "auto",
-    threads: ThreadsOption = None,
-    resume: ResumeOption = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with what is in the folder.", rich_help_panel=RUN)
+    ] = False,
     show_space: Annotated[bool, typer.Option("--space", help="Print the space and stop.", rich_help_panel=RUN)] = False,
 ) -> None:
     """Search for better settings with Optuna; a study lives in SQLite, is pruned, and can be resumed and shared.
@@ -432,20 +262,16 @@ def tune(
     from mien.train.tune import chosen_space
     from mien.train.tune import tune as search_settings
 
-    space = chosen_space(_classes(search) or ())
+    space = chosen_space(split_names(search) or ())
     if show_space:
         out.print(_space_table(space))
         return
-    settings = _settings(
-        recipe, None,
-        {"net": net, "epochs": epochs, "seed": seed, "targets": targets, "classes": _classes(classes),
-         "merge": _merges(merge)},
-        assignments,
-    )  # fmt: skip
-    training, held_out = _DataChoice(data, votes, split, fold, validation, val_share, skip_bad).read(settings.seed)
+    settings = recipe.settings({})
+    training, held_out = chosen.read(data, settings.seed)
     result = search_settings(
         training, held_out, out=out_dir, settings=settings, space=space, trials=trials, workers=workers, resume=resume,
-        hardware=Hardware(accelerator, precision=precision, threads=threads), report=_print_trial,
+        hardware=Hardware(machine.accelerator, precision=machine.precision, threads=machine.threads),
+        report=_print_trial,
     )  # fmt: skip
     out.print(_trials_table(result))
     out.print(f"the best settings: {result.recipe}; next: mien train … --recipe {result.recipe}", soft_wrap=True)
@@ -478,16 +304,18 @@ def _trials_table(result: "TuneResult", *, shown: int = 10) -> Table:
     return table
 
 
+@with_groups
 def export(
-    checkpoint: Annotated[Path, typer.Argument(help="best.ckpt of a run.")],
-    data: Annotated[Path, typer.Option("--data", help="The data the run was trained on: to calibrate and measure.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The .onnx file to write; its card goes beside it.")],
-    votes: VotesOption = None,
-    split: SplitOption = None,
-    fold: FoldOption = None,
-    validation: ValidationOption = None,
-    val_share: ShareOption = None,
-    skip_bad: SkipOption = False,
+    model: Annotated[
+        Path, typer.Argument(help="best.ckpt of a run; for --keras-pair an .onnx file of `mien import-keras`.")
+    ],
+    chosen: DataOptions,
+    data: Annotated[
+        Path | None, typer.Option(help="The data the run was trained on: to calibrate and measure.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The .onnx file to write; its card goes beside it.")
+    ] = None,
     precision: Annotated[
         str, typer.Option(help="fp16 (half the size), fp32, or int8 (calibrated on training crops).")
     ] = "fp16",
@@ -495,18 +323,50 @@ def export(
     version: Annotated[str, typer.Option(help="Version of the weights in the model's card.")] = "1",
     licence: Annotated[str, typer.Option(help="Licence of the weights in the model's card.")] = "not stated",
     data_name: Annotated[str | None, typer.Option(help="What it was trained on, for the model's card.")] = None,
+    keras_pair: Annotated[
+        Path | None,
+        typer.Option(help="Write a net that came from Keras back: folder for model.json and weights.h5."),
+    ] = None,
 ) -> None:
-    """Turn a checkpoint into the ONNX file that mien runs, calibrated and measured on the validation split."""
-    require_extra("train", "lightning")
-    from mien.train.checkpoints import load_settings
+    """Turn a checkpoint into the ONNX file that mien runs, calibrated and measured on the validation split.
+
+    With --keras-pair, turn what `mien import-keras` wrote back into model.json and weights.h5; that needs no data.
+    """
+    if keras_pair is not None:
+        if data is not None or output is not None:
+            raise InputError("--keras-pair writes the pair and nothing else; leave out --data and -o")
+        _write_keras_pair(model, keras_pair)
+        return
+    if data is None or output is None:
+        raise InputError("a checkpoint is calibrated and measured as it is exported; give --data and -o FILE.onnx")
+    seed = _seed_of(model, output)
     from mien.train.export import calibrate_and_export
 
-    if output.suffix != ".onnx":
-        raise InputError(f"the model file must end in .onnx, got {output.name}")
-    seed = load_settings(checkpoint).seed
-    training, held_out = _DataChoice(data, votes, split, fold, validation, val_share, skip_bad).read(seed)
+    training, held_out = chosen.read(data, seed)
     card = calibrate_and_export(
-        checkpoint, output, validation=held_out, training=training, name=name, version=version, licence=licence,
+        model, output, validation=held_out, training=training, name=name, version=version, licence=licence,
         data_name=data_name, precision=precision,
     )  # fmt: skip
     _print_card(card, output)
+
+
+def _write_keras_pair(model: Path, folder: Path) -> None:
+    require_extra("keras", "h5py")
+    from mien.train.keras_import import MODEL_FILE, WEIGHTS_FILE, export_keras_pair
+
+    for path in (folder / MODEL_FILE, folder / WEIGHTS_FILE):
+        if path.exists():
+            raise InputError(f"{path} exists; move it away, or name another folder for --keras-pair")
+    for path in export_keras_pair(model, folder):
+        out.print(f"wrote {path}", soft_wrap=True, highlight=False)
+
+
+def _seed_of(checkpoint: Path, output: Path) -> int:
+    require_extra("train", "lightning")
+    from mien.train.checkpoints import load_settings
+
+    if output.suffix != ".onnx":
+        raise InputError(f"the model file must end in .onnx, got {output.name}")
+    if checkpoint.suffix == ".onnx":
+        raise InputError(f"{checkpoint} is exported already; give a checkpoint (best.ckpt), or --keras-pair FOLDER")
+    return load_settings(checkpoint).seed

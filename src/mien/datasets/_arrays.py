@@ -1,5 +1,6 @@
 """Data sets kept as arrays: `.npz` and Parquet."""
 
+import json
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,7 +27,7 @@ from mien.faces import CROP_PX
 from mien.labels import FER7, LabelSet, canonical_name, label_set
 
 SPLIT_NUMBERS = np.array([TRAINING, PUBLIC_TEST, PRIVATE_TEST])
-LABELS_KEY = b"mien.labels"
+LABELS_KEY, LABEL_NAMES_KEY = b"mien.labels", b"mien.label_names"
 
 
 def write_npz(data: CropDataset, path: Path) -> None:
@@ -44,6 +45,7 @@ def write_npz(data: CropDataset, path: Path) -> None:
             label=data.label,
             usage=data.usage,
             labels=np.array(data.labels.key),
+            label_names=np.array(data.labels.names),
             **{key: value for key, value in extra.items() if value is not None},  # type: ignore[arg-type]
         )
 
@@ -75,7 +77,8 @@ def _from_arrays(arrays: Mapping[str, NDArray[Any]], labels: LabelSet | None) ->
     crops = arrays.get("crops", arrays.get("pixels"))
     if crops is None:
         raise InputError(f"it must hold an array crops, it has {', '.join(arrays) or 'nothing'}")
-    named = label_set(str(arrays["labels"])) if "labels" in arrays else FER7
+    key, names = str(arrays.get("labels", FER7.key)), arrays.get("label_names")
+    named = label_set(key) if names is None else LabelSet(key, tuple(names.astype(str).tolist()))
     split = arrays.get("usage", arrays.get("split", np.full(len(crops), UNSPLIT)))
     return CropDataset(
         crops,
@@ -108,7 +111,7 @@ def write_parquet(data: CropDataset, path: Path) -> None:
         columns = {"name": arrow.array(data.name.tolist(), arrow.string())} | columns
     if data.votes is not None:
         columns |= {name: arrow.array(data.votes[:, i]) for i, name in enumerate(VOTE_COLUMNS)}
-    about = {LABELS_KEY: data.labels.key.encode()}
+    about = {LABELS_KEY: data.labels.key.encode(), LABEL_NAMES_KEY: json.dumps(data.labels.names).encode()}
     parquet.write_table(arrow.table(columns).replace_schema_metadata(about), path, compression="zstd")
 
 
@@ -131,8 +134,7 @@ def read_parquet(path: Path, labels: LabelSet | None, *, skip_bad: bool) -> Read
         raise InputError(f"{path} is no Parquet file that can be read: {error}") from error
     if not {"label", "pixels"} <= set(table.column_names):
         raise InputError(f"{path} must have the columns label and pixels; it has {', '.join(table.column_names)}")
-    named = (table.schema.metadata or {}).get(LABELS_KEY, FER7.key.encode()).decode()
-    chosen = labels or label_set(named)
+    chosen = labels or _labels_in(table.schema.metadata or {}, path)
     columns = {name: table.column(name).to_pylist() for name in table.column_names}
     label, reasons = _labels_of(columns["label"], chosen)
     crops = [_crop_of(value) for value in columns["pixels"]]
@@ -154,6 +156,16 @@ def read_parquet(path: Path, labels: LabelSet | None, *, skip_bad: bool) -> Read
         name=np.array(columns["name"])[kept] if "name" in columns else None,
     )
     return ReadResult(data, "Parquet", tuple(bad), missing_classes(data))
+
+
+def _labels_in(about: Mapping[bytes, bytes], path: Path) -> LabelSet:
+    key = about.get(LABELS_KEY, FER7.key.encode()).decode()
+    if LABEL_NAMES_KEY not in about:
+        return label_set(key)
+    try:
+        return LabelSet(key, tuple(map(str, json.loads(about[LABEL_NAMES_KEY]))))
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{path}: its list of classes is malformed ({error}); write it again") from error
 
 
 def _labels_of(values: list[Any], labels: LabelSet) -> tuple[NDArray[np.int8], dict[int, str]]:

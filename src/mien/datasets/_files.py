@@ -11,9 +11,9 @@ import numpy as np
 
 from mien.datasets._values import BadRow, CropDataset, ReadResult
 from mien.files import whole_or_nothing
-from mien.labels import label_set
+from mien.labels import LabelSet
 
-CACHE_VERSION = 2
+CACHE_VERSION = 3
 
 
 def content_digest(root: Path, paths: Iterable[Path]) -> str:
@@ -56,7 +56,8 @@ def _load(cache_path: Path, wanted: str) -> ReadResult:
         if str(kept["key"]) != wanted:
             raise KeyError(wanted)
         about = json.loads(str(kept["about"]))
-        data = CropDataset(kept["crops"], kept["label"], kept["usage"], label_set(about["labels"]), name=kept["name"])
+        labels = LabelSet(about["labels"], tuple(about["label_names"]))
+        data = CropDataset(kept["crops"], kept["label"], kept["usage"], labels, name=kept["name"])
     return ReadResult(data, about["format"], tuple(BadRow(*row) for row in about["bad"]), tuple(about["notes"]))
 
 
@@ -64,6 +65,7 @@ def _keep(cache_path: Path, wanted: str, result: ReadResult) -> None:
     data = result.data
     about = {
         "labels": data.labels.key,
+        "label_names": data.labels.names,
         "format": result.format,
         "bad": [[row.where, row.reason] for row in result.bad],
         "notes": result.notes,

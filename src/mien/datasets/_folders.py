@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.datasets._values import (
+    KNOWN_NAMES,
     PRIVATE_TEST,
     PUBLIC_TEST,
     TEST,
@@ -20,11 +21,12 @@ from mien.datasets._values import (
     ReadResult,
     label_set_of_names,
     missing_classes,
+    own_classes,
     refuse_bad_rows,
 )
 from mien.errors import InputError
 from mien.faces import CROP_PX
-from mien.labels import FER7, FERPLUS8, LabelSet, canonical_name
+from mien.labels import LabelSet, canonical_name
 
 PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".pgm"}
 SPLIT_FOLDERS = {
@@ -115,12 +117,14 @@ def _walk(root: Path) -> Iterator[tuple[str, list[str], list[str]]]:
 def read_folders(root: Path, labels: LabelSet | None, *, skip_bad: bool) -> ReadResult:
     """Read class folders: `class/…`, `train/class/…`, `images/validation/class/…` and the like.
 
-    The folder nearest to a picture that names an expression is its class, in any case or wording. A file name such as
-    `PublicTest_123.jpg` gives the official split; otherwise a folder above the class (train, validation, test …) does.
+    The folder nearest to a picture that names an expression is its class, in any case or wording. Where no folder names
+    one, the folders that hold the pictures are classes of a person's own. A file name such as `PublicTest_123.jpg`
+    gives the official split; otherwise a folder above the class (train, validation, test …) does.
 
     Args:
         root: The folder.
-        labels: The label set; None takes the five classes, FER2013's seven or FER+'s eight, whichever the folders name.
+        labels: The label set; None takes the five classes, FER2013's seven or FER+'s eight, whichever the folders name,
+            or the folders' own names.
         skip_bad: Leave unreadable pictures, pictures outside a class folder and empty class folders out.
 
     Raises:
@@ -129,13 +133,13 @@ def read_folders(root: Path, labels: LabelSet | None, *, skip_bad: bool) -> Read
     pictures = list_pictures(root)
     if not pictures:
         raise InputError(f"{root} holds no picture ({', '.join(sorted(PICTURE_SUFFIXES))}); give the data set's folder")
-    classes = [_class_of(path.relative_to(root)) for path in pictures]
-    chosen = labels or label_set_of_names({name for name in classes if name})
-    bad = _empty_classes(root, pictures)
+    chosen = labels or _labels_of_folders(root, pictures)
+    classes = [_class_of(path.relative_to(root), chosen) for path in pictures]
+    bad = _empty_classes(root, pictures, chosen)
     crops, label, kept, sizes = [], [], [], set()
     for path, name in zip(pictures, classes, strict=True):
         try:
-            if name is None or name not in chosen.names:
+            if name is None:
                 raise InputError(_no_class(path.relative_to(root), chosen))
             gray = _decode(path)
         except InputError as error:
@@ -153,30 +157,49 @@ def read_folders(root: Path, labels: LabelSet | None, *, skip_bad: bool) -> Read
         np.stack(crops), np.array(label, np.int8), np.array([_split_of(path) for path in kept]), chosen,
         name=np.array([path.as_posix() for path in kept]),
     )  # fmt: skip
-    return ReadResult(data, "class folders", tuple(bad), (*_resized(sizes), *missing_classes(data)))
+    return ReadResult(
+        data, "class folders", tuple(bad), (*own_classes(chosen), *_resized(sizes), *missing_classes(data))
+    )
 
 
-def _class_of(path: PurePath) -> str | None:
-    known = {*FER7.names, *FERPLUS8.names}
-    return next((name for part in reversed(path.parts[:-1]) if (name := canonical_name(part)) in known), None)
+def _labels_of_folders(root: Path, pictures: list[Path]) -> LabelSet:
+    """Return the known set whose names the folders have, else one of the folders that hold the pictures."""
+    folders = [path.relative_to(root).parts[:-1] for path in pictures]
+    known = {name for parts in folders for part in parts if (name := canonical_name(part)) in KNOWN_NAMES}
+    own = {canonical_name(parts[-1]) for parts in folders if parts and _key(parts[-1]) not in SPLIT_FOLDERS}
+    return label_set_of_names(known or own)
+
+
+def _class_of(path: PurePath, labels: LabelSet) -> str | None:
+    """Return the class that the nearest folder names; one of another set hides those above it."""
+    names = (canonical_name(part) for part in reversed(path.parts[:-1]))
+    name = next((name for name in names if name in labels.names or name in KNOWN_NAMES), None)
+    return name if name in labels.names else None
 
 
 def _no_class(path: PurePath, labels: LabelSet) -> str:
     folder = path.parent.name or "no folder"
-    return f"a class folder must be one of {', '.join(labels.names)} (any case or wording), got {folder!r}"
+    return (
+        f"a class folder must be one of {', '.join(labels.names)} (any case or wording), got {folder!r}; for classes "
+        "of your own give all of them as labels (--labels bored,happy)"
+    )
 
 
 def _split_of(path: PurePath) -> str:
     for prefix, usage in OFFICIAL_PREFIXES.items():
         if path.name.startswith(prefix):
             return usage
-    keys = (part.lower().replace("_", "").replace("-", "").replace(" ", "") for part in reversed(path.parts[:-1]))
+    keys = map(_key, reversed(path.parts[:-1]))
     return next((SPLIT_FOLDERS[key] for key in keys if key in SPLIT_FOLDERS), UNSPLIT)
 
 
-def _empty_classes(root: Path, pictures: list[Path]) -> list[BadRow]:
+def _key(folder: str) -> str:
+    return folder.lower().replace("_", "").replace("-", "").replace(" ", "")
+
+
+def _empty_classes(root: Path, pictures: list[Path], labels: LabelSet) -> list[BadRow]:
     filled = {parent for path in pictures for parent in path.parents}
-    known = {*FER7.names, *FERPLUS8.names}
+    known = KNOWN_NAMES.union(labels.names)
     empty = [path for path in list_folders(root) if canonical_name(path.name) in known and path not in filled]
     reason = "a class folder must hold a picture, this one is empty; fill or remove it"
     return [BadRow(f"{path.relative_to(root).as_posix()}/", reason) for path in empty]

@@ -19,7 +19,7 @@ from mien.datasets._tables import (
 from mien.datasets._values import USAGES, CropDataset, ReadResult
 from mien.datasets._votes import join_votes, read_ferplus_votes
 from mien.errors import InputError
-from mien.labels import FER7, LabelSet, label_set
+from mien.labels import FER7, LabelSet, label_set, named_labels
 
 
 def read_dataset(
@@ -40,7 +40,9 @@ def read_dataset(
     Args:
         path: File or folder.
         votes_path: FER+'s `fer2013new.csv`, joined by image name (Barsoum et al. 2016).
-        labels: Label set of the numbers in a CSV, or its key; None decides by looking, and says so in the notes.
+        labels: Label set of the data: one of its own, the key of a known one, or class names between commas, in the
+            order of the numbers in a CSV. None decides by looking, and says so in the notes; classes that mien has no
+            name for are taken as they are where none of them has one.
         skip_bad: Leave malformed rows and pictures out, listed in the result, instead of refusing the whole.
         cache: Whether to keep and use the parsed copy.
 
@@ -49,7 +51,7 @@ def read_dataset(
         MissingExtraError: A `.parquet` file without the extra `data`.
     """
     source = Path(path)
-    asked = label_set(labels) if isinstance(labels, str) else labels
+    asked = _asked(labels) if isinstance(labels, str) else labels
     if not source.exists():
         raise InputError(f"no file or folder {source}; give the path of a data set")
     try:
@@ -62,8 +64,12 @@ def read_dataset(
     return replace(result, data=data, notes=(*result.notes, *notes))
 
 
+def _asked(labels: str) -> LabelSet:
+    return named_labels(labels.split(",")) if "," in labels else label_set(labels)
+
+
 def _read_source(source: Path, labels: LabelSet | None, *, skip_bad: bool, cache: bool) -> ReadResult:
-    options = f"{labels.key if labels else 'any'}-{skip_bad}"
+    options = f"{f'{labels.key}:' + ','.join(labels.names) if labels else 'any'}-{skip_bad}"
     if source.is_dir():
         paths = [*list_folders(source), *list_pictures(source)]
         return _parsed(source, paths, options, cache, lambda: read_folders(source, labels, skip_bad=skip_bad))

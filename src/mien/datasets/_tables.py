@@ -22,6 +22,7 @@ from mien.datasets._values import (
     ReadResult,
     label_set_of_names,
     missing_classes,
+    own_classes,
     refuse_bad_rows,
 )
 from mien.errors import InputError
@@ -260,7 +261,7 @@ def _finish(path: Path, rows: _Rows, labels: LabelSet | None, skip_bad: bool, sh
         name=np.array(rows.name)[known],
     )  # fmt: skip
     shape = f"five-class {shape}" if chosen == FIVE else shape
-    return ReadResult(data, shape, tuple(rows.bad), (*notes, *missing_classes(data)))
+    return ReadResult(data, shape, tuple(rows.bad), (*notes, *own_classes(chosen), *missing_classes(data)))
 
 
 def _to_numbers(rows: _Rows, labels: LabelSet) -> tuple[NDArray[np.int8], NDArray[np.bool_]]:

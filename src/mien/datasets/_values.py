@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 
 from mien.errors import InputError
 from mien.faces import CROP_PX
-from mien.labels import FER7, FERPLUS8, FIVE, LabelSet
+from mien.labels import FER7, FERPLUS8, FIVE, LabelSet, named_labels
 
 TRAINING, PUBLIC_TEST, PRIVATE_TEST = "Training", "PublicTest", "PrivateTest"
 VALIDATION, TEST, UNSPLIT, LEFT_OUT = "Validation", "Test", "Unsplit", "LeftOut"
 USAGES = (TRAINING, PUBLIC_TEST, PRIVATE_TEST)
 SPLIT_NAMES = (*USAGES, VALIDATION, TEST, UNSPLIT, LEFT_OUT)
 UNLABELLED = -1
+KNOWN_NAMES = frozenset((*FER7.names, *FERPLUS8.names))
 VOTE_COLUMNS = (
     "neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt", "unknown", "NF",
 )  # fmt: skip
@@ -241,12 +242,21 @@ def refuse_bad_rows(path: object, bad: Sequence[BadRow], *, shown: int = 5) -> N
 def label_set_of_names(names: set[str]) -> LabelSet:
     """Return the label set for some class names: the five classes, FER2013's seven, or FER+'s eight with contempt.
 
+    Names of which no known set has any make a set of their own, in alphabetical order.
+
     Args:
-        names: Canonical names; those no set knows are left to the reader to refuse.
+        names: Canonical names; where only some are known, the others are left to the reader to refuse.
     """
+    if len(names) > 1 and not names & KNOWN_NAMES:
+        return named_labels(sorted(names))
     if names == set(FIVE.names):
         return FIVE
     return FERPLUS8 if "contempt" in names else FER7
+
+
+def own_classes(labels: LabelSet) -> tuple[str, ...]:
+    """Return a note where the classes are a person's own."""
+    return (f"classes of your own: {', '.join(labels.names)}",) if not set(labels.names) & KNOWN_NAMES else ()
 
 
 def missing_classes(data: CropDataset) -> tuple[str, ...]:

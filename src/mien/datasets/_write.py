@@ -23,7 +23,7 @@ from mien.datasets._values import (
 from mien.datasets._votes import FERPLUS_NAME
 from mien.errors import InputError
 from mien.files import whole_or_nothing
-from mien.labels import FERPLUS8
+from mien.labels import FER7, FERPLUS8, FIVE
 
 FORMATS = {".csv": "csv", ".npz": "npz", ".parquet": "parquet", ".pq": "parquet", "": "folders"}
 FOLDER_OF_SPLIT = {
@@ -73,9 +73,10 @@ def write_dataset(data: CropDataset, path: str | Path) -> tuple[Path, ...]:
 
 
 def _check_csv_can_hold(data: CropDataset, out: Path) -> None:
-    if data.labels == FERPLUS8:
+    if data.labels not in (FER7, FIVE):
+        what = "FER+ labels" if data.labels == FERPLUS8 else "your own classes"
         raise InputError(
-            f"{out}: the numbers in a CSV mean FER2013's classes; write FER+ labels as .npz, .parquet or folders"
+            f"{out}: the numbers in a CSV mean FER2013's classes; write {what} as .npz, .parquet or folders"
         )
     if data.is_labelled.any() and not data.is_labelled.all():
         raise InputError(

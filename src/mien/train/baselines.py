@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.datasets import CropDataset
-from mien.errors import InputError, ModelError, require_extra
+from mien.errors import InputError, MissingExtraError, ModelError, require_extra
 from mien.evaluate import fit_temperature, truth_of
 from mien.faces import CROP_PX
 from mien.files import whole_or_nothing
@@ -371,6 +371,7 @@ def load_baseline(path: Path) -> Baseline:
 
     Raises:
         ModelError: The file is missing or is not such a model.
+        MissingExtraError: It holds nearest neighbours, and scikit-learn is not installed.
     """
     try:
         with np.load(path, allow_pickle=False) as file:
@@ -382,6 +383,8 @@ def load_baseline(path: Path) -> Baseline:
         labels = LabelSet(about["labels"]["key"], tuple(about["labels"]["names"]))
         scaling = Scaling(arrays.pop("mean"), arrays.pop("deviation"))
         return Baseline(settings, labels, KINDS[settings.model].from_arrays(scaling, arrays, settings, len(labels)))
+    except MissingExtraError:
+        raise
     except Exception as error:
         raise ModelError(f"{path} is not a model that `mien train-baseline` wrote ({error}); give its .npz") from error
 

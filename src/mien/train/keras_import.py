@@ -25,7 +25,8 @@ from mien.train._keras_files import KerasFiles, Owner, keras_version_of, locate_
 from mien.train._keras_layers import IDENTITIES, Builder, StoredWeight, Tensor, check_layers, emit_model, resize
 
 OPSET, IR_VERSION = 18, 9
-ARCHITECTURE_KEY, WEIGHTS_KEY = "mien.keras_json", "mien.keras_weights"
+ARCHITECTURE_KEY, WEIGHTS_KEY, VERSION_KEY = "mien.keras_json", "mien.keras_weights", "mien.keras_version"
+KERAS_3_MODULES = {"Functional": "keras.src.models.functional"}  # by class; else "keras"
 MODEL_FILE, WEIGHTS_FILE = "model.json", "weights.h5"
 WRITTEN_VERSION, WRITTEN_BACKEND = "2.15.0", "tensorflow"  # the layout of the weights file that is written
 MAX_SIDE_PX = 1024
@@ -122,9 +123,9 @@ def import_keras(
 def export_keras_pair(onnx_path: str | Path, out_dir: str | Path) -> tuple[Path, Path]:
     """Write back `model.json` and `weights.h5` from a file that `import_keras` wrote.
 
-    The architecture is the original text; the weights have the layout of Keras 2, which Keras 2 and 3 read. Keras 2
-    also reads the JSON of Keras 1. Preprocessing, an added softmax and the order of the columns are mien's, and stay
-    behind.
+    The architecture is the original text, which the Keras that wrote it reads; Keras 2 also reads the JSON of Keras 1.
+    The weights have the layout of Keras 2, which Keras 2 and 3 read. Preprocessing, an added softmax and the order of
+    the columns are mien's, and stay behind.
 
     Args:
         onnx_path: The ONNX file.
@@ -159,7 +160,7 @@ def export_keras_pair(onnx_path: str | Path, out_dir: str | Path) -> tuple[Path,
     architecture, weights = out_dir / MODEL_FILE, out_dir / WEIGHTS_FILE
     with whole_or_nothing(architecture) as json_part, whole_or_nothing(weights) as weights_part:  # both, or neither
         json_part.write_text(metadata[ARCHITECTURE_KEY], encoding="utf-8")
-        _write_weights(weights_part, model, values)
+        _write_weights(weights_part, model, values, version=metadata.get(VERSION_KEY, WRITTEN_VERSION))
     return architecture, weights
 
 
@@ -179,7 +180,7 @@ def _convert(files: KerasFiles, settings: KerasImportSettings, path: Path) -> tu
         datasets=locate_weights(model, files),
         keras_1_weights=files.version.startswith("1"),
         flipped=files.backend == "theano" if settings.theano is None else settings.theano,
-        major=int(written_by.split(".")[0]) if written_by.split(".")[0].isdigit() else 2,
+        major=_major(written_by),
     )
     (logits,) = emit_model(builder, model, [_preprocess(builder, model, settings)])
     labels = _postprocess(builder, logits, settings)
@@ -191,7 +192,13 @@ def _convert(files: KerasFiles, settings: KerasImportSettings, path: Path) -> tu
         licence=settings.licence,
         trained=f"imported by mien {__version__} from Keras {written_by}: {path.name}",
     )
-    return _assemble(builder, labels, {METADATA_KEY: card.to_json(), **_keras_metadata(builder, files)}), card
+    metadata = {METADATA_KEY: card.to_json(), **_keras_metadata(builder, files, written_by)}
+    return _assemble(builder, labels, metadata), card
+
+
+def _major(version: str) -> int:
+    number = version.split(".")[0]
+    return int(number) if number.isdigit() else 2
 
 
 def _preprocess(b: Builder, model: Model, settings: KerasImportSettings) -> Tensor:
@@ -314,12 +321,20 @@ def _postprocess(b: Builder, x: Tensor, settings: KerasImportSettings) -> LabelS
     return labels
 
 
-def _keras_metadata(b: Builder, files: KerasFiles) -> dict[str, Any]:
+def _keras_metadata(b: Builder, files: KerasFiles, version: str) -> dict[str, Any]:
     weights = [
         {"layer": list(path), "role": role, "name": at.name, "shape": at.shape, "axes": at.axes}
         for (path, role), at in b.stored.items()
     ]
-    return {ARCHITECTURE_KEY: files.architecture, WEIGHTS_KEY: weights}
+    return {ARCHITECTURE_KEY: _model_json(files.architecture, version), WEIGHTS_KEY: weights, VERSION_KEY: version}
+
+
+def _model_json(architecture: str, version: str) -> str:
+    """Return an architecture as `to_json()` would write it: a whole .h5 of Keras 3 leaves out where its class is."""
+    value = json.loads(architecture)
+    if _major(version) < 3 or "module" in value:
+        return architecture
+    return json.dumps({"module": KERAS_3_MODULES.get(value["class_name"], "keras"), **value, "registered_name": None})
 
 
 def _assemble(b: Builder, labels: LabelSet, metadata: Mapping[str, Any]) -> Any:
@@ -368,13 +383,14 @@ def _stored_values(proto: Any, index: list[dict[str, Any]], path: Path) -> dict[
     return values
 
 
-def _write_weights(path: Path, model: Model, values: Mapping[Owner, NDArray[np.float32]]) -> None:
-    """Write the layout of Keras 2: one group per layer, its weights listed by name."""
+def _write_weights(path: Path, model: Model, values: Mapping[Owner, NDArray[np.float32]], *, version: str) -> None:
+    """Write the layout of Keras 2, as Keras 3 can too: one group per layer, its weights listed by name."""
     h5py = require_extra("keras", "h5py")
     with h5py.File(path, "w") as file:
         layers = [layer for layer in model.layers if layer.name != "(input)"]
         file.attrs["layer_names"] = [layer.name.encode() for layer in layers]
-        file.attrs["backend"], file.attrs["keras_version"] = WRITTEN_BACKEND, WRITTEN_VERSION
+        file.attrs["backend"] = WRITTEN_BACKEND
+        file.attrs["keras_version"] = version if _major(version) >= 3 else WRITTEN_VERSION
         for layer in layers:
             group = file.create_group(layer.name)
             owners = list(owned_weights(layer))

@@ -1,0 +1,195 @@
+"""What `mien train`, `mien tune` and `mien export` have in common: which data, which recipe, which machine."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mien.cli.console import errors
+from mien.datasets import (
+    PUBLIC_TEST,
+    TRAINING,
+    UNSPLIT,
+    VALIDATION,
+    CropDataset,
+    exact_groups,
+    read_dataset,
+    stratified_split,
+    training_and_validation,
+    with_split,
+)
+from mien.errors import InputError
+
+if TYPE_CHECKING:
+    from mien.train.settings import TrainSettings
+
+HELD_OUT_SHARE = 0.1
+DATA, RECIPE, START, MACHINE, RUN = "Data", "Recipe", "Where the weights start", "Machine", "Run"
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """How to read data and split them."""
+
+    votes: Annotated[Path | None, typer.Option(help="The FER+ file fer2013new.csv.", rich_help_panel=DATA)] = None
+    labels: Annotated[
+        str | None,
+        typer.Option(help="Your own classes, where some have names mien knows: bored,happy.", rich_help_panel=DATA),
+    ] = None
+    split: Annotated[Path | None, typer.Option(help="Split file of `mien data split`.", rich_help_panel=DATA)] = None
+    fold: Annotated[
+        int | None, typer.Option(min=1, help="Fold of the split file that validates.", rich_help_panel=DATA)
+    ] = None
+    validation: Annotated[
+        str | None, typer.Option(help="Split that chooses the checkpoint: PublicTest, say.", rich_help_panel=DATA)
+    ] = None
+    val_share: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            max=0.9,
+            rich_help_panel=DATA,
+            help=f"Hold out this share of the training crops to validate on; {HELD_OUT_SHARE} where the data have no "
+            "validation split.",
+        ),
+    ] = None
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave bad rows and pictures out.", rich_help_panel=DATA)
+    ] = False
+
+    def read(self, path: Path, seed: int) -> tuple[CropDataset, CropDataset]:
+        """Return the crops to train on and those to validate on, and say what was read.
+
+        Args:
+            path: The data set.
+            seed: Decides which crops are held out, where some are.
+        """
+        result = read_dataset(path, votes_path=self.votes, labels=self.labels, skip_bad=self.skip_bad)
+        notes = [*result.notes, *([f"{len(result.bad):,} bad rows or pictures left out"] if result.bad else [])]
+        data = result.data if self.split is None else with_split(result.data, self.split, fold=self.fold)
+        training, validation, how = self.splits_of(data, seed)
+        for note in (*notes, f"{len(training):,} crops to train on, {len(validation):,} to validate on ({how})"):
+            say(note)
+        return training, validation
+
+    def splits_of(self, data: CropDataset, seed: int) -> tuple[CropDataset, CropDataset, str]:
+        """Return the crops to train on, those to validate on, and how they were chosen."""
+        present = data.splits()
+        if self.validation is not None:
+            return data.split(TRAINING), data.split(self.validation), self.validation
+        if self.val_share is None and TRAINING in present and (VALIDATION in present or PUBLIC_TEST in present):
+            training, validation = training_and_validation(data)
+            return training, validation, validation.splits()[0]
+        share = HELD_OUT_SHARE if self.val_share is None else self.val_share
+        pool = data.split(TRAINING if TRAINING in present else UNSPLIT)
+        pool = pool.where(pool.is_labelled)
+        dealt = stratified_split(
+            pool, shares={TRAINING: 1 - share, VALIDATION: share}, seed=seed, groups=exact_groups(pool.crops)
+        )
+        pool = replace(pool, usage=dealt)
+        return pool.split(TRAINING), pool.split(VALIDATION), f"{share:.0%} held out, seed {seed}"
+
+
+@dataclass(frozen=True)
+class RecipeOptions:
+    """What to train, and how."""
+
+    classes: Annotated[
+        str | None, typer.Option(help="Expressions to keep: happy,sad,neutral.", rich_help_panel=DATA)
+    ] = None
+    merge: Annotated[
+        list[str] | None,
+        typer.Option(help="Expression that becomes another: fear=surprise; may be repeated.", rich_help_panel=DATA),
+    ] = None
+    targets: Annotated[
+        str | None, typer.Option(help="What the heads learn: auto, labels, votes or both.", rich_help_panel=RECIPE)
+    ] = None
+    recipe: Annotated[
+        Path | None, typer.Option(help="JSON file with settings; options override it.", rich_help_panel=RECIPE)
+    ] = None
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", help="Any setting by name: augment.mixup=0, clip_norm=1; may be repeated.", rich_help_panel=RECIPE
+        ),
+    ] = None
+    net: Annotated[
+        str | None, typer.Option(help="Network: mien-b, mien-s, tutorial-two-dense, vgg16, …", rich_help_panel=RECIPE)
+    ] = None
+    epochs: Annotated[int | None, typer.Option(min=1, rich_help_panel=RECIPE)] = None
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Crops per step.", rich_help_panel=RECIPE)] = None
+    seed: Annotated[int | None, typer.Option(min=0, rich_help_panel=RECIPE)] = None
+
+    def settings(self, more: Mapping[str, Any], *, run: Path | None = None) -> "TrainSettings":
+        """Return the recipe, or that of a run to resume, with the options given on top.
+
+        Args:
+            more: Further settings by name; None leaves one as it is.
+            run: Folder of the run to resume.
+        """
+        from mien.train.fit import TrainSettings, settings_from_json, with_settings
+
+        base = settings_from_json(self.recipe) if self.recipe else TrainSettings()
+        if run is not None and (run / "settings.json").is_file():
+            base = settings_from_json(run / "settings.json")
+        given = {
+            "net": self.net, "epochs": self.epochs, "batch_size": self.batch_size, "seed": self.seed,
+            "targets": self.targets, "classes": split_names(self.classes), "merge": _merges(self.merge), **more,
+        }  # fmt: skip
+        changes = {name: value for name, value in given.items() if value is not None}
+        changes |= dict(_assignment(base, text) for text in self.assignments or ())
+        return with_settings(base, changes)
+
+
+@dataclass(frozen=True)
+class MachineOptions:
+    """Where one process computes."""
+
+    accelerator: Annotated[str, typer.Option(help="auto, cpu or cuda.", rich_help_panel=MACHINE)] = "auto"
+    precision: Annotated[str, typer.Option(help="auto, 32-true, bf16-mixed or 16-mixed.", rich_help_panel=MACHINE)] = (
+        "auto"
+    )
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="CPU threads of each process.", rich_help_panel=MACHINE)
+    ] = None
+
+
+def say(text: str) -> None:
+    """Tell the user something, once where several processes train together."""
+    from mien.train.fit import is_first_process
+
+    if is_first_process():
+        errors.print(text, highlight=False, soft_wrap=True)
+
+
+def _assignment(settings: "TrainSettings", text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise InputError(f"--set needs name=value, got {text!r}")
+    owner = settings.augment if name.startswith("augment.") else settings
+    current = getattr(owner, name.removeprefix("augment."), value)
+    try:
+        return name, _parsed(value, type(current))
+    except ValueError:
+        raise InputError(f"--set {name} needs a value like {current!r}, got {value!r}") from None
+
+
+def _parsed(value: str, kind: type) -> Any:
+    if kind is bool:
+        return {"true": True, "false": False, "1": True, "0": False}.get(value.lower(), value)
+    return kind(value) if kind in (int, float) else value
+
+
+def split_names(text: str | None) -> tuple[str, ...] | None:
+    """Return the names between commas, or None."""
+    return None if text is None else tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _merges(texts: list[str] | None) -> tuple[tuple[str, str], ...] | None:
+    pairs = [tuple(part.strip() for part in text.split("=")) for text in texts or ()]
+    for text, pair in zip(texts or (), pairs, strict=True):
+        if len(pair) != 2 or not all(pair):
+            raise InputError(f"--merge needs expression=expression, fear=surprise say; got {text!r}")
+    return tuple((pair[0], pair[1]) for pair in pairs) or None
