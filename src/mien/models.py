@@ -152,6 +152,8 @@ class ModelCard:
         licence: Licence of the weights.
         measured: Accuracies with split and N.
         temperatures: Softmax temperature of each head, already inside the graph.
+        exponents: The temperature is multiplied by this power of the standard deviation of an image's logits, in the
+            graph as well; a head that is not named has 0.
         trained: How: net, epochs, seed and the version of mien.
     """
 
@@ -163,6 +165,7 @@ class ModelCard:
     licence: str = ""
     measured: tuple[Measured, ...] = ()
     temperatures: Mapping[str, float] = field(default_factory=dict)
+    exponents: Mapping[str, float] = field(default_factory=dict)
     trained: str = ""
 
     def label_set(self, head: str | None = None) -> LabelSet:
@@ -178,6 +181,12 @@ class ModelCard:
         if name not in self.heads:
             raise InputError(f"model {self.name!r} has no label set {name!r}; it has {', '.join(self.heads)}")
         return LabelSet(name, tuple(self.heads[name]))
+
+    def calibration_text(self, head: str) -> str:
+        """Return how the graph scales the logits of a head, for people."""
+        exponent = self.exponents.get(head, 0.0)
+        power = f" times the logits' standard deviation to the power {exponent:.3f}" if exponent else ""
+        return f"temperature {self.temperatures.get(head, 1):.3f}{power}, inside the graph"
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values for the metadata of the file."""

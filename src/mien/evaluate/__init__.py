@@ -3,7 +3,14 @@
 NumPy only. Every figure that depends on chance takes a seed, and none depends on the order of the images.
 """
 
-from mien.evaluate._calibrate import apply_temperature, fit_temperature, log_of_probs
+from mien.evaluate._calibrate import (
+    LEAST_SPREAD,
+    ConfidenceScaling,
+    apply_temperature,
+    fit_confidence,
+    fit_temperature,
+    log_of_probs,
+)
 from mien.evaluate._compare import compare, mcnemar_exact
 from mien.evaluate._measures import (
     RELIABILITY_BINS,
@@ -44,11 +51,13 @@ from mien.evaluate._views import TEST_TIME_VIEWS, TestTimeAugmentation, test_tim
 __all__ = [
     "DATA_LABELS",
     "FERPLUS_MAJORITY",
+    "LEAST_SPREAD",
     "RELIABILITY_BINS",
     "TEST_TIME_VIEWS",
     "Calibration",
     "ClassFigures",
     "Comparison",
+    "ConfidenceScaling",
     "Estimate",
     "Figures",
     "GroupFigures",
@@ -71,6 +80,7 @@ __all__ = [
     "confusion_matrix",
     "evaluate",
     "figures",
+    "fit_confidence",
     "fit_temperature",
     "latency",
     "log_loss",

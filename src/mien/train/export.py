@@ -5,9 +5,9 @@ import json
 import logging
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from mien import __version__
 from mien.align import TEMPLATE_PX
 from mien.datasets import TRAINING, CropDataset, seen_in
 from mien.errors import InputError
-from mien.evaluate import fit_temperature
+from mien.evaluate import LEAST_SPREAD, ConfidenceScaling, fit_confidence
 from mien.faces import CROP_PX
 from mien.files import write_whole
 from mien.labels import FER7
@@ -44,29 +44,22 @@ FER2013_TEXT = "FER2013 Training (28,709 crops; Goodfellow et al. 2013)"
 VOTES_TEXT = " with the FER+ votes (Barsoum et al. 2016, MIT)"
 
 
-@dataclass(frozen=True)
-class Temperatures:
-    """One softmax temperature per head, in the order of the network's heads; 1 leaves the logits alone."""
-
-    values: tuple[float, ...]
-
-
 class InferenceGraph(nn.Module):
     """What is exported: preprocessing, network, temperature and softmax, from crops to probabilities."""
 
     def __init__(
-        self, net: ExpressionNet, temperatures: Temperatures | None = None, *, precision: str = "fp16"
+        self, net: ExpressionNet, scalings: Sequence[ConfidenceScaling] | None = None, *, precision: str = "fp16"
     ) -> None:
         """Fold batch normalisation and round the weights to what the file will hold.
 
         Args:
             net: A trained network; it is not changed.
-            temperatures: One per head; None leaves the logits alone.
+            scalings: One per head, in their order; None leaves the logits alone.
             precision: `"fp16"` rounds large weights to half precision; the others do not.
         """
         super().__init__()
         self.net = folded(net)
-        self.temperatures = (temperatures or Temperatures((1.0,) * len(net.heads))).values
+        self.scalings = scalings or [ConfidenceScaling()] * len(net.heads)
         for parameter in self.net.parameters() if precision == "fp16" else ():
             if parameter.numel() >= HALF_FROM_ELEMENTS:
                 parameter.data = parameter.data.half().float()
@@ -80,8 +73,25 @@ class InferenceGraph(nn.Module):
         Returns:
             One (N, C) float32 tensor per head, rows sum to 1.
         """
-        logits = self.net(self.net.normalise(central_views(crops, self.net.view_px)))
-        return tuple((z / t).softmax(dim=1) for z, t in zip(logits, self.temperatures, strict=True))
+        return tuple(_scaled(z, s).softmax(dim=1) for z, s in zip(self.logits(crops), self.scalings, strict=True))
+
+    def logits(self, crops: Tensor) -> tuple[Tensor, ...]:
+        """Return the logits of every head, not scaled: one (N, C) float32 tensor each.
+
+        Args:
+            crops: (N, 48, 48) uint8 gray.
+        """
+        logits: tuple[Tensor, ...] = self.net(self.net.normalise(central_views(crops, self.net.view_px)))
+        return logits
+
+
+def _scaled(logits: Tensor, scaling: ConfidenceScaling) -> Tensor:
+    """Divide logits as `ConfidenceScaling.probs` does."""
+    if not scaling.exponent:
+        return logits / scaling.temperature
+    centred = logits - logits.mean(dim=1, keepdim=True)
+    spread = centred.square().mean(dim=1, keepdim=True).sqrt().clamp(min=LEAST_SPREAD)
+    return centred / (scaling.temperature * spread**scaling.exponent)
 
 
 def export_onnx(
@@ -89,7 +99,7 @@ def export_onnx(
     path: Path,
     *,
     card: ModelCard,
-    temperatures: Temperatures | None = None,
+    scalings: Sequence[ConfidenceScaling] | None = None,
     precision: str = "fp16",
     calibration: NDArray[np.uint8] | None = None,
 ) -> None:
@@ -99,7 +109,7 @@ def export_onnx(
         net: A trained network.
         path: The file to write; it appears whole or not at all.
         card: What is known about the model; stored in the file's metadata.
-        temperatures: Softmax temperature per head; None leaves the probabilities uncalibrated.
+        scalings: One per head; None leaves the probabilities uncalibrated.
         precision: `"fp16"` stores the weights in half and computes in single precision; `"fp32"` stores single
             precision; `"int8"` computes the large layers in eight bits, one scale per channel.
         calibration: (N, 48, 48) uint8 real crops, which `"int8"` needs to see the range of every activation.
@@ -112,7 +122,7 @@ def export_onnx(
         raise InputError(f"unknown precision {precision!r}; known: {', '.join(PRECISIONS)}")
     if precision == "int8" and (calibration is None or not len(calibration)):
         raise InputError("int8 needs real crops to calibrate on; pass calibration (--data)")
-    model = _trace(InferenceGraph(net, temperatures, precision=precision), [labels.key for labels in net.heads])
+    model = _trace(InferenceGraph(net, scalings, precision=precision), [labels.key for labels in net.heads])
     if precision == "fp16":
         _store_half(model)
     if precision == "int8" and calibration is not None:
@@ -218,7 +228,7 @@ def calibrate_and_export(
     data_name: str | None = None,
     precision: str = "fp16",
 ) -> ModelCard:
-    """Fit a temperature per head on the validation split, write the ONNX file, and measure that file.
+    """Fit the confidence of each head on the validation split, write the ONNX file, and measure that file.
 
     Args:
         checkpoint: A checkpoint of `fit`.
@@ -241,10 +251,8 @@ def calibrate_and_export(
     """
     net, settings = load_net(checkpoint), load_settings(checkpoint)
     targets = _targets_of(net, validation, settings)
-    probs = torch_probs(net, validation.crops, precision=precision)
-    temperatures = Temperatures(
-        tuple(fit_temperature(np.log(np.maximum(p, 1e-12)), head.truth) for p, head in zip(probs, targets, strict=True))
-    )
+    logits = torch_logits(net, validation.crops, precision=precision)
+    scalings = [fit_confidence(z, head.truth) for z, head in zip(logits, targets, strict=True)]
     card = ModelCard(
         name=name,
         version=version,
@@ -252,14 +260,15 @@ def calibrate_and_export(
         landmarks_px=tuple((round(float(x), 2), round(float(y), 2)) for x, y in TEMPLATE_PX),
         data=data_name or describe_data(training, settings),
         licence=licence,
-        temperatures={k.key: round(t, 4) for k, t in zip(net.heads, temperatures.values, strict=True)},
+        temperatures={k.key: round(s.temperature, 4) for k, s in zip(net.heads, scalings, strict=True)},
+        exponents={k.key: round(s.exponent, 4) for k, s in zip(net.heads, scalings, strict=True)},
         trained=f"mien {__version__}: {settings.net}, {settings.epochs} epochs, seed {settings.seed}, {precision}",
     )
     crops = training.crops if precision == "int8" else None
-    export_onnx(net, path, card=card, temperatures=temperatures, precision=precision, calibration=crops)
+    export_onnx(net, path, card=card, scalings=scalings, precision=precision, calibration=crops)
     measured = _measure(ExpressionModel(path), validation, targets, training)
     card = replace(card, measured=measured)
-    export_onnx(net, path, card=card, temperatures=temperatures, precision=precision, calibration=crops)
+    export_onnx(net, path, card=card, scalings=scalings, precision=precision, calibration=crops)
     write_whole(path.with_suffix(".md"), card_markdown(card))
     return card
 
@@ -312,8 +321,7 @@ def card_markdown(card: ModelCard) -> str:
     """
     rows = "\n".join(f"| {m.head} | {m.split} | {m.n:,} | {m.accuracy:.2%} |" for m in card.measured)
     heads = "\n".join(
-        f"- `{key}`: {', '.join(names)} (temperature {card.temperatures.get(key, 1):.3f}, inside the graph)"
-        for key, names in card.heads.items()
+        f"- `{key}`: {', '.join(names)} ({card.calibration_text(key)})" for key, names in card.heads.items()
     )
     return f"""# {card.name} {card.version}
 
@@ -346,7 +354,7 @@ blur, small faces, turned heads and covered mouths or eyes: measure it on your o
 def torch_probs(
     net: ExpressionNet,
     crops: NDArray[np.uint8],
-    temperatures: Temperatures | None = None,
+    scalings: Sequence[ConfidenceScaling] | None = None,
     *,
     precision: str = "fp16",
 ) -> tuple[NDArray[np.float32], ...]:
@@ -355,13 +363,34 @@ def torch_probs(
     Args:
         net: A trained network.
         crops: (N, 48, 48) uint8.
-        temperatures: As for `export_onnx`.
+        scalings: As for `export_onnx`.
         precision: As for `export_onnx`.
 
     Returns:
         One (N, C) float32 array per head.
     """
-    graph = InferenceGraph(net, temperatures, precision=precision).eval()
+    return _in_batches(InferenceGraph(net, scalings, precision=precision).eval(), crops)
+
+
+def torch_logits(
+    net: ExpressionNet, crops: NDArray[np.uint8], *, precision: str = "fp16"
+) -> tuple[NDArray[np.float32], ...]:
+    """Return the logits from which `torch_probs` computes probabilities.
+
+    Args:
+        net: A trained network.
+        crops: (N, 48, 48) uint8.
+        precision: As for `export_onnx`.
+
+    Returns:
+        One (N, C) float32 array per head.
+    """
+    return _in_batches(InferenceGraph(net, precision=precision).eval().logits, crops)
+
+
+def _in_batches(
+    answer: Callable[[Tensor], tuple[Tensor, ...]], crops: NDArray[np.uint8]
+) -> tuple[NDArray[np.float32], ...]:
     with torch.inference_mode():
-        parts = [graph(torch.from_numpy(crops[i : i + 256])) for i in range(0, len(crops), 256)]
+        parts = [answer(torch.from_numpy(crops[i : i + 256])) for i in range(0, len(crops), 256)]
     return tuple(torch.cat(head).numpy() for head in zip(*parts, strict=True))
