@@ -8,6 +8,7 @@ from mien.errors import InputError
 from mien.evaluate import (
     DATA_LABELS,
     FERPLUS_MAJORITY,
+    ConfidenceScaling,
     Predictions,
     apply_temperature,
     by_group,
@@ -15,6 +16,7 @@ from mien.evaluate import (
     compare,
     evaluate,
     figures,
+    fit_confidence,
     fit_temperature,
     latency,
     log_of_probs,
@@ -224,6 +226,65 @@ def test_temperature_copes_with_infinite_logits():
 def test_temperature_refuses_what_it_cannot_fit(logits, truth):
     with pytest.raises(InputError):
         fit_temperature(logits, truth)
+
+
+def drawn_from(probs, seed=1):
+    """Draw a label for each row from its probabilities."""
+    return (probs.cumsum(axis=1) < np.random.default_rng(seed).random((len(probs), 1))).sum(axis=1)
+
+
+@pytest.mark.parametrize("scaling", [ConfidenceScaling(1.5), ConfidenceScaling(0.8, -0.5), ConfidenceScaling(2.0, 0.6)])
+def test_a_scaling_of_confidence_is_found_again(scaling):
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(40_000, 7)) * rng.uniform(0.5, 4, (40_000, 1))
+    truth = drawn_from(scaling.probs(z))
+    found = fit_confidence(z, truth)
+    assert found.temperature == pytest.approx(scaling.temperature, rel=0.08)
+    assert found.exponent == pytest.approx(scaling.exponent, abs=0.08)
+    shifted = fit_confidence(z + rng.normal(size=(len(z), 1)), truth)
+    assert (shifted.temperature, shifted.exponent) == pytest.approx((found.temperature, found.exponent), rel=1e-3)
+
+
+def test_a_scaling_of_confidence_mends_what_one_temperature_cannot():
+    rng = np.random.default_rng(2)
+    z = rng.normal(size=(20_000, 7)) * rng.uniform(0.5, 6, (20_000, 1))
+    truth = drawn_from(ConfidenceScaling(1.0, -0.7).probs(z))
+
+    def error(scaling):
+        return calibration(Predictions(scaling.probs(z).astype(np.float32), truth, FER7)).ece
+
+    scaling = fit_confidence(z, truth)
+    assert error(scaling) < 0.01 < 0.03 < error(ConfidenceScaling(fit_temperature(z, truth)))
+    assert np.array_equal(scaling.probs(z).argmax(axis=1), z.argmax(axis=1))
+    np.testing.assert_allclose(scaling.probs(z).sum(axis=1), 1)
+
+
+def test_a_scaling_of_confidence_is_the_least_that_scipy_finds():
+    from scipy.optimize import minimize
+
+    rng = np.random.default_rng(4)
+    z = rng.normal(size=(3000, 5)) * rng.uniform(0.5, 4, (3000, 1))
+    truth = drawn_from(ConfidenceScaling(1.2, -0.3).probs(z), seed=5)
+
+    def score(w):
+        return np.square(
+            ConfidenceScaling(np.exp(w[0]), w[1]).probs(z).max(axis=1) - (z.argmax(axis=1) == truth)
+        ).mean()
+
+    expected = minimize(score, np.zeros(2), method="Nelder-Mead", options={"xatol": 1e-6, "fatol": 1e-12}).x
+    found = fit_confidence(z, truth)
+    assert (np.log(found.temperature), found.exponent) == pytest.approx(tuple(expected), abs=2e-3)
+
+
+def test_few_images_get_a_temperature_alone():
+    z = np.random.default_rng(3).normal(size=(499, 7)) * 3
+    truth = drawn_from(ConfidenceScaling(1.0, -0.5).probs(z))
+    assert fit_confidence(z, truth) == ConfidenceScaling(fit_temperature(z, truth))
+    many, labels = np.concatenate((z, z[:1], z)), np.concatenate((truth, truth[:1], np.full(len(z), -1)))
+    assert fit_confidence(many, labels).exponent != 0
+    with pytest.raises(InputError, match="above 0"):
+        ConfidenceScaling(0.0)
+    np.testing.assert_allclose(ConfidenceScaling(1.0, -0.9).probs(np.zeros((2, 4))), 0.25)
 
 
 def test_applying_a_temperature_keeps_answers_and_lowers_the_loss():

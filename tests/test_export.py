@@ -6,18 +6,20 @@ import onnx
 import pytest
 import torch
 
-from drawn_faces import drawn_faces, tiny_net, training_and_held_out, without_votes
+from drawn_faces import drawn_faces, plain_net, tiny_net, training_and_held_out, without_votes
 from mien.errors import InputError, ModelError, OutputError
+from mien.evaluate import ConfidenceScaling, _calibrate, fit_confidence
 from mien.labels import FER7, LabelSet
 from mien.models import METADATA_KEY, ExpressionModel, ModelCard
 from mien.train.augment import NO_AUGMENTATION
 from mien.train.checkpoints import create_net, net_from_onnx, start_from
 from mien.train.export import (
-    Temperatures,
+    InferenceGraph,
     calibrate_and_export,
     card_markdown,
     describe_data,
     export_onnx,
+    torch_logits,
     torch_probs,
 )
 from mien.train.fit import Hardware, TrainSettings, fit, load_net
@@ -63,11 +65,11 @@ def card_of(net):
 @pytest.mark.parametrize(("precision", "tolerance"), [("fp16", 2e-5), ("fp32", 2e-5), ("int8", 0.15)])
 def test_the_file_computes_what_torch_does(checkpoint, tmp_path, precision, tolerance):
     net = load_net(checkpoint)
-    temperatures = Temperatures((0.7, 1.8))
+    scalings = (ConfidenceScaling(0.7), ConfidenceScaling(1.8, -0.4))
     path = tmp_path / "m.onnx"
-    export_onnx(net, path, card=card_of(net), temperatures=temperatures, precision=precision, calibration=CROPS)
+    export_onnx(net, path, card=card_of(net), scalings=scalings, precision=precision, calibration=CROPS)
     model = ExpressionModel(path)
-    for head, probs in zip(net.heads, torch_probs(net, CROPS, temperatures, precision=precision), strict=True):
+    for head, probs in zip(net.heads, torch_probs(net, CROPS, scalings, precision=precision), strict=True):
         found = model.predict_proba(CROPS, head=head.key)
         np.testing.assert_allclose(found, probs, atol=tolerance)
         assert (found.argmax(1) == probs.argmax(1)).mean() >= 0.95
@@ -92,6 +94,40 @@ def test_precisions_store_what_they_promise(checkpoint, tmp_path):
         export_onnx(net, tmp_path, card=card_of(net))
 
 
+@pytest.mark.parametrize("scaling", [ConfidenceScaling(0.7), ConfidenceScaling(1.3, -0.5), ConfidenceScaling(2, 0.8)])
+def test_the_graph_scales_logits_as_the_fit_does(checkpoint, scaling):
+    net = load_net(checkpoint)
+    logits = torch_logits(net, CROPS)
+    for z, probs in zip(logits, torch_probs(net, CROPS, (scaling, scaling)), strict=True):
+        np.testing.assert_allclose(probs, scaling.probs(z), atol=2e-6)
+        assert np.array_equal(probs.argmax(1), z.argmax(1))
+    plain = [np.exp(z) / np.exp(z).sum(axis=1, keepdims=True) for z in logits]
+    for z, probs in zip(plain, torch_probs(net, CROPS), strict=True):
+        np.testing.assert_allclose(probs, z, atol=2e-6)
+
+
+def test_equal_logits_stay_numbers():
+    graph = InferenceGraph(plain_net((FER7,)), [ConfidenceScaling(1.0, -0.9)]).eval()
+    for parameter in graph.net.parameters():
+        parameter.data.zero_()
+    (probs,) = graph(torch.from_numpy(CROPS[:2]))
+    np.testing.assert_allclose(probs.detach().numpy(), 1 / 7, atol=1e-6)
+
+
+def test_export_fits_what_is_in_the_card(faces, checkpoint, tmp_path, monkeypatch):
+    monkeypatch.setattr(_calibrate, "FEW_IMAGES", 10)
+    card = calibrate_and_export(
+        checkpoint, tmp_path / "x.onnx", validation=faces[1], training=faces[0], precision="fp32"
+    )  # fmt: skip
+    (z, _) = torch_logits(load_net(checkpoint), faces[1].crops, precision="fp32")
+    fitted = fit_confidence(z, faces[1].label)
+    assert card.exponents["fer2013"] == pytest.approx(fitted.exponent, abs=1e-4)
+    assert card.exponents["fer2013"] != 0
+    found = ExpressionModel(tmp_path / "x.onnx").predict_proba(faces[1].crops, head="fer2013")
+    np.testing.assert_allclose(found, fitted.probs(z), atol=1e-4)
+    assert f"standard deviation to the power {fitted.exponent:.3f}" in card_markdown(card)
+
+
 def test_the_card_says_what_was_measured_on_the_file(exported, faces):
     path, card = exported
     model = ExpressionModel(path)
@@ -102,7 +138,7 @@ def test_the_card_says_what_was_measured_on_the_file(exported, faces):
     assert by_head["fer2013", "Validation"].n == 90
     assert by_head["ferplus", "Validation without copies of Training crops"].n == 90
     assert (card.name, card.licence) == ("drawn", "MIT")
-    assert set(card.temperatures) == {"fer2013", "ferplus"}
+    assert set(card.temperatures) == set(card.exponents) == {"fer2013", "ferplus"}
     assert "tiny, 3 epochs, seed 0" in card.trained
     page = path.with_suffix(".md").read_text(encoding="utf-8")
     assert page == card_markdown(card)

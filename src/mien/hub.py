@@ -43,7 +43,7 @@ CATALOGUE = {
         CatalogueEntry(
             "mien-b",
             "mien-b.onnx",
-            "244f09ec33deafc6c567de61fde3e578358068afb8ae2cd0888d52b67b6a8868",
+            "a0211a82fb8ac5a771abd9e40b79dd19fc46ac938f630f400b96f65fab749b16",
             "the default: about 1 ms a face",
         ),
     )

@@ -298,7 +298,7 @@ def _number_set(path: Path, largest: int, rows: int) -> tuple[LabelSet, tuple[st
         )
     return FER7, (
         f"no label is above 4, but with {rows:,} rows that may be chance: taken for FER2013's numbers "
-        f'({_spelled(FER7)}); for the five-class file give labels="five"',
+        f'({_spelled(FER7)}); for the five-class file give labels="five" (--labels)',
     )
 
 

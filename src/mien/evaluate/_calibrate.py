@@ -47,7 +47,7 @@ class ConfidenceScaling:
 
 def spread(logits: NDArray[np.floating]) -> NDArray[np.float64]:
     """Return the standard deviation of each image's logits, (N, C) to (N,), not below a small positive number."""
-    return np.maximum(np.std(logits.astype(np.float64), axis=1), LEAST_SPREAD)
+    return np.asarray(np.maximum(np.std(logits.astype(np.float64), axis=1), LEAST_SPREAD))
 
 
 def fit_confidence(logits: NDArray[np.floating], truth: NDArray[np.integer]) -> ConfidenceScaling:

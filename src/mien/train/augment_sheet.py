@@ -14,6 +14,7 @@ from mien.faces import CROP_PX
 from mien.train.augment import Augment, AugmentSettings, transformations
 
 CELL_PX = 2 * CROP_PX
+SHOWN = 0.85  # of the change of the wildest draw, by the mean difference of the pixels
 GAP_PX = 4
 TITLE_PX = 18
 DRAWS = 12  # per cell; a middling one is shown, neither the mildest nor the wildest
@@ -57,12 +58,12 @@ def augment_sheet(
 
 
 def _typical(samples: Tensor, change: Transformation) -> list[NDArray[np.uint8]]:
-    """Return, for each sample, the draw that changed it about half as much as the wildest did."""
+    """Return, for each sample, a draw that changed it nearly as much as the wildest; milder ones look like nothing."""
     plain = samples.unsqueeze(1).to(torch.float32) / 255
     drawn = 255 * torch.stack([change(plain) for _ in range(DRAWS)])
     strength = (drawn - 255 * plain).abs().mean(dim=(2, 3, 4)).numpy()
-    middle = np.abs(strength - strength.max(axis=0) / 2)
-    chosen = np.where(strength > VISIBLE, middle, np.inf).argmin(axis=0)
+    distance = np.abs(strength - SHOWN * strength.max(axis=0))
+    chosen = np.where(strength > VISIBLE, distance, np.inf).argmin(axis=0)
     return [cell for place, draw in enumerate(chosen) for cell in _as_cells(drawn[draw, place])]
 
 

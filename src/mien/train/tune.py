@@ -446,6 +446,6 @@ def _draw_setting(axes: Any, name: str, rows: list[TrialRow]) -> None:
         axes.set_xscale("log")
     axes.set_title(name, loc="left")
     axes.set_ylabel("validation score")
-    axes.yaxis.set_major_formatter("{x:.0%}")
+    axes.yaxis.set_major_formatter("{x:.1%}")
     axes.grid(axis="y", alpha=0.4)
     axes.spines[["top", "right"]].set_visible(False)
