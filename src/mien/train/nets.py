@@ -267,17 +267,7 @@ def mien_s(heads: tuple[LabelSet, ...] = TWO_HEADS) -> MultiHeadNet:
     Returns:
         The network with fresh weights; run on central 44x44 views.
     """
-    trunk = nn.Sequential(
-        ConvUnit(1, 32, stride=2),
-        ConvUnit(32, 32),
-        nn.MaxPool2d(2),
-        ConvUnit(32, 64),
-        ResidualBlock(64, attention=False),
-        nn.MaxPool2d(2),
-        ConvUnit(64, 128),
-        ResidualBlock(128, attention=False),
-    )
-    return MultiHeadNet(trunk, 128, heads=heads, view_px=44, dropout=0.1)
+    return _small(heads, 64, 128)
 
 
 def mien_s2(heads: tuple[LabelSet, ...] = TWO_HEADS) -> MultiHeadNet:
@@ -289,17 +279,21 @@ def mien_s2(heads: tuple[LabelSet, ...] = TWO_HEADS) -> MultiHeadNet:
     Returns:
         The network with fresh weights; run on central 44x44 views.
     """
+    return _small(heads, 96, 192)
+
+
+def _small(heads: tuple[LabelSet, ...], middle: int, last: int) -> MultiHeadNet:
     trunk = nn.Sequential(
         ConvUnit(1, 32, stride=2),
         ConvUnit(32, 32),
         nn.MaxPool2d(2),
-        ConvUnit(32, 96),
-        ResidualBlock(96, attention=False),
+        ConvUnit(32, middle),
+        ResidualBlock(middle, attention=False),
         nn.MaxPool2d(2),
-        ConvUnit(96, 192),
-        ResidualBlock(192, attention=False),
+        ConvUnit(middle, last),
+        ResidualBlock(last, attention=False),
     )
-    return MultiHeadNet(trunk, 192, heads=heads, view_px=44, dropout=0.1)
+    return MultiHeadNet(trunk, last, heads=heads, view_px=44, dropout=0.1)
 
 
 class TutorialNet(ExpressionNet):
