@@ -9,6 +9,7 @@ import copy
 import heapq
 import json
 import math
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -272,27 +273,21 @@ class _Track(_Sums):
         return Span(end_s - start_s, start_s, end_s, expression, self.track_id)
 
 
-class FilmSummary:
-    """Who shows what, when: sums over a film and over each of its tracks, in memory that does not grow with time.
+class FilmReader(ABC):
+    """What reads a film's results, as they come (`add`) or from the rows of a table (`add_record`), each held in time.
 
-    Works on results as they come (`add`) or on the rows of a table (`add_record`), with the same outcome.
+    Attributes:
+        labels: The label set of the results.
     """
 
     def __init__(self, labels: LabelSet) -> None:
-        """Start empty.
+        """Start before the first frame.
 
         Args:
             labels: The label set of the results.
         """
         self.labels = labels
         self._holder = Holder(labels)
-        self._film = _Sums(len(labels))
-        self._tracks: dict[int, _Track] = {}
-        self._source: str | None = None
-        self._span_s = [math.inf, -math.inf]
-        self._frames = self._with_faces = self._most = 0
-        self._with_faces_s = 0.0
-        self._errors: list[str] = []
 
     def add(self, frame: Frame, faces: Faces) -> None:
         """Add a frame of the film, in the order of time.
@@ -305,27 +300,61 @@ class FilmSummary:
             InputError: Another film, another label set, or a time that runs backwards.
         """
         for held in self._holder.add(frame, faces):
-            self._sum(held)
+            self._take(held)
 
     def add_record(self, row: Record) -> None:
         """Add a row of a table of the film's results.
 
         Args:
-            row: From JSON Lines, CSV or Parquet, in the order of the table; `error` rows are counted.
+            row: From JSON Lines, CSV or Parquet, in the order of the table.
 
         Raises:
             InputError: As `add`, or the row lacks a value.
         """
+        for held in self._holder.add_record(row):
+            self._take(held)
+
+    def _finish(self) -> None:
+        """Take the last frame, too."""
+        for held in self._holder.finish():
+            self._take(held)
+
+    @abstractmethod
+    def _take(self, held: Held) -> None: ...
+
+
+class FilmSummary(FilmReader):
+    """Who shows what, when: sums over a film and over each of its tracks, in memory that does not grow with time.
+
+    Works on results as they come (`add`) or on the rows of a table (`add_record`), with the same outcome.
+    """
+
+    def __init__(self, labels: LabelSet) -> None:
+        """Start empty.
+
+        Args:
+            labels: The label set of the results.
+        """
+        super().__init__(labels)
+        self._film = _Sums(len(labels))
+        self._tracks: dict[int, _Track] = {}
+        self._source: str | None = None
+        self._span_s = [math.inf, -math.inf]
+        self._frames = self._with_faces = self._most = 0
+        self._with_faces_s = 0.0
+        self._errors: list[str] = []
+
+    def add_record(self, row: Record) -> None:
+        """Add a row of a table of the film's results; `error` rows are counted. See `FilmReader.add_record`."""
         if row.get("error"):
             self.fail(str(row["error"]))
-        for held in self._holder.add_record(row):
-            self._sum(held)
+        super().add_record(row)
 
     def fail(self, message: str) -> None:
         """Note that something went wrong in the film, for the summary's `errors`; the first ten are kept."""
         self._errors = [*self._errors, message][:10]
 
-    def _sum(self, held: Held) -> None:
+    def _take(self, held: Held) -> None:
         self._source = held.source
         self._span_s = [min(self._span_s[0], held.start_s), max(self._span_s[1], held.end_s)]
         self._frames += 1
@@ -380,8 +409,7 @@ class FilmSummary:
     def _completed(self) -> "FilmSummary":
         """Return a copy that holds the last frame, too."""
         whole = copy.deepcopy(self)
-        for held in whole._holder.finish():
-            whole._sum(held)
+        whole._finish()
         return whole
 
     def _track_figures(self, track: _Track) -> dict[str, Any]:

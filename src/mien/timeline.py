@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from mien import plots
 from mien.draw import DARK, WHITE, DrawStyle, draw_faces, expression_colour, paint_emoji, paint_text, text_width
 from mien.errors import InputError, require_extra
-from mien.faces import Face, Faces, Frame, Record
+from mien.faces import Face, Faces, Frame
 from mien.files import write_whole
-from mien.film_summary import Held, Holder, Sight, clock, pieces
+from mien.film_summary import FilmReader, Held, Sight, clock, pieces
 from mien.labels import EMOJI, LabelSet, canonical_name
 from mien.sinks import PICTURE_EXTENSIONS, encode_picture
 from mien.truth import Truth, TruthSpan
@@ -101,7 +101,7 @@ class TimelineRow:
         return [slice(a, b) for a, b in itertools.pairwise(ends) if b > a]
 
 
-class Timeline:
+class Timeline(FilmReader):
     """Who shows what over a film: smoothed probabilities per person, averaged over at most `MOST_BINS` bins of time.
 
     Bins start narrow and become twice as wide whenever the film outgrows them.
@@ -114,40 +114,14 @@ class Timeline:
             labels: The label set of the results.
             truth: What is known, to be drawn in gray beside the results.
         """
-        self.labels = labels
+        super().__init__(labels)
         self._truth = truth
-        self._holder = Holder(labels)
         self._lines: dict[int | None, _Line] = {}
         self._bin_s = FIRST_BIN_S
         self._source = ""
         self._start_s, self._end_s = math.inf, 0.0
 
-    def add(self, frame: Frame, faces: Faces) -> None:
-        """Add a frame of the film, in the order of time.
-
-        Args:
-            frame: The frame.
-            faces: Its faces; none is a result, too.
-
-        Raises:
-            InputError: Another film, another label set, or a time that runs backwards.
-        """
-        for held in self._holder.add(frame, faces):
-            self._spread(held)
-
-    def add_record(self, row: Record) -> None:
-        """Add a row of a table of the film's results; see `mien.film_summary.FilmSummary.add_record`.
-
-        Args:
-            row: The row.
-
-        Raises:
-            InputError: As `add`, or the row lacks a value.
-        """
-        for held in self._holder.add_record(row):
-            self._spread(held)
-
-    def _spread(self, held: Held) -> None:
+    def _take(self, held: Held) -> None:
         self._source = held.source
         self._start_s, self._end_s = min(self._start_s, held.start_s), max(self._end_s, held.end_s)
         while self._end_s > MOST_BINS * self._bin_s:
@@ -179,8 +153,7 @@ class Timeline:
         Args:
             most: How many at most.
         """
-        for held in self._holder.finish():
-            self._spread(held)
+        self._finish()
         rows = [self._row(track, line) for track, line in self._lines.items()]
         longest = sorted(rows, key=lambda row: -row.seconds)[:most]
         return sorted(longest, key=lambda row: (int(row.bins[0]), row.track_id or 0))
