@@ -43,7 +43,7 @@ def test_crops_of_many_callers_share_a_batch_and_each_gets_its_own(model):
     batcher = Batcher(model, wait_s=1.0, at_work=lambda: 6, on_batch=sizes.append)
     wanted = [crops(i % 3 + 1, seed=i) for i in range(6)]
     start = time.monotonic()
-    found = in_threads([lambda one=one: batcher.predict(one, "fer2013") for one in wanted])
+    found = in_threads([lambda one=one: batcher.submit(one, "fer2013").result() for one in wanted])
     assert time.monotonic() - start < 0.9  # all had handed in, so nobody waited for the bound
     batcher.close()
     assert sizes == [12]
@@ -54,21 +54,21 @@ def test_crops_of_many_callers_share_a_batch_and_each_gets_its_own(model):
 def test_a_caller_waits_no_longer_than_the_bound(model):
     batcher = Batcher(model, wait_s=0.05, at_work=lambda: 100)
     start = time.monotonic()
-    assert batcher.predict(crops(1), "fer2013").shape == (1, 7)
+    assert batcher.submit(crops(1), "fer2013").result().shape == (1, 7)
     assert 0.05 <= time.monotonic() - start < 1
     batcher.close()
 
 
 def test_a_lone_caller_does_not_wait_at_all(model):
     batcher = Batcher(model, wait_s=30, at_work=lambda: 1)
-    assert batcher.predict(crops(1), "fer2013").shape == (1, 7)
+    assert batcher.submit(crops(1), "fer2013").result().shape == (1, 7)
     batcher.close()
 
 
 def test_heads_are_kept_apart(model):
     batcher = Batcher(model, wait_s=1, at_work=lambda: 2)
     seven, eight = in_threads(
-        [lambda: batcher.predict(crops(2), "fer2013"), lambda: batcher.predict(crops(2), "ferplus")]
+        [lambda: batcher.submit(crops(2), "fer2013").result(), lambda: batcher.submit(crops(2), "ferplus").result()]
     )
     batcher.close()
     assert (seven.shape, eight.shape) == ((2, 7), (2, 8))
@@ -78,12 +78,12 @@ def test_an_error_reaches_everybody_in_the_batch_and_ends_nothing(model):
     batcher = Batcher(model, wait_s=0.01)
     for _ in range(2):
         with pytest.raises(InputError, match="label set"):
-            batcher.predict(crops(1), "nonsense")
-    assert batcher.predict(crops(0), "fer2013").shape == (0, 7)
-    assert batcher.predict(crops(3), "fer2013").shape == (3, 7)
+            batcher.submit(crops(1), "nonsense").result()
+    assert batcher.submit(crops(0), "fer2013").result().shape == (0, 7)
+    assert batcher.submit(crops(3), "fer2013").result().shape == (3, 7)
     batcher.close()
     with pytest.raises(MienError, match="stopping"):
-        batcher.predict(crops(1), "fer2013")
+        batcher.submit(crops(1), "fer2013").result()
 
 
 def test_the_batched_model_stands_in_for_a_model(model):

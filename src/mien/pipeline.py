@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mien.align import crop_faces, crop_whole
 from mien.detect import Detector, DetectorSettings, create_detector
 from mien.errors import InputError, MienError
-from mien.faces import Faces, Frame
+from mien.faces import CROP_PX, Faces, Frame
 from mien.hub import DEFAULT_MODEL, load_model
 from mien.models import ExpressionModel, RuntimeSettings
 from mien.sources import Failed, Item, Source, SourceSettings, load, read_image
@@ -85,13 +85,32 @@ class Analyzer:
         Returns:
             One `Faces` per frame, with its source, number and time.
         """
+        found, crops = self.find(frames)
+        return self.with_expressions(found, self.model.predict_proba(crops, head=self.labels.key))
+
+    def find(self, frames: Sequence[Frame]) -> tuple[list[Faces], NDArray[np.uint8]]:
+        """Return the faces of several frames without expressions, and their crops: the first half of `analyze_frames`.
+
+        Args:
+            frames: Any number of frames.
+
+        Returns:
+            One `Faces` per frame, with its source, number and time; the crops (N, 48, 48) uint8 of all, in that order.
+        """
         found = [self.detector.detect(frame.image).at(frame) for frame in frames]
         crops = [self._crop(frame.image, faces) for frame, faces in zip(frames, found, strict=True)]
-        if not crops:
-            return []
-        probs = self.model.predict_proba(np.concatenate(crops), head=self.labels.key)
+        return found, np.concatenate(crops) if crops else np.empty((0, CROP_PX, CROP_PX), np.uint8)
+
+    def with_expressions(self, found: Sequence[Faces], probs: NDArray[np.float32]) -> list[Faces]:
+        """Give the faces their probabilities: the second half of `analyze_frames`.
+
+        Args:
+            found: As `find` returned it.
+            probs: (N, C) float32, what the model says of the crops that `find` returned.
+        """
         ends = np.cumsum([len(faces) for faces in found])[:-1]
-        return [faces.with_probs(p, self.labels) for faces, p in zip(found, np.split(probs, ends), strict=True)]
+        parts = np.split(probs, ends) if found else []
+        return [faces.with_probs(p, self.labels) for faces, p in zip(found, parts, strict=True)]
 
     def _crop(self, image: NDArray[np.uint8], faces: Faces) -> NDArray[np.uint8]:
         return crop_whole(image) if getattr(self.detector, "framed", False) else crop_faces(image, faces)

@@ -5,15 +5,19 @@ import base64
 import binascii
 import time
 from collections.abc import Awaitable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
+import numpy as np
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse
+from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from mien.draw import draw_faces
 from mien.errors import MienError
+from mien.faces import Faces
 from mien.pipeline import Analyzer
 from mien.server import records
 from mien.server.described import ANALYZE_BODY, PROBLEMS
@@ -69,7 +73,7 @@ async def analyze(
 
 
 async def _all(engine: Engine, client: str, items: list[Item], wanted: Wanted) -> list[dict[str, Any]]:
-    calls = [engine.workers.run(client, lambda item=item: _one(item, wanted)) for item in items]  # type: ignore[misc]
+    calls = [_one(engine, client, item, wanted) for item in items]
     try:
         async with asyncio.timeout(engine.settings.request_timeout_s), asyncio.TaskGroup() as group:
             tasks = [group.create_task(call) for call in calls]
@@ -80,22 +84,39 @@ async def _all(engine: Engine, client: str, items: list[Item], wanted: Wanted) -
     return [task.result() for task in tasks]
 
 
-def _one(item: Item, wanted: Wanted) -> dict[str, Any]:
-    """Return the result of one picture; runs in a worker."""
+async def _one(engine: Engine, client: str, item: Item, wanted: Wanted) -> dict[str, Any]:
+    """Return the result of one picture; a worker that has found its faces goes on while the network looks at them."""
     try:
-        frame = load(item, settings=wanted.sources)
-        (faces,) = wanted.analyzer.analyze_frames([frame])
-        height, width = frame.image.shape[:2]
-        drawn = draw_faces(frame.image, faces) if wanted.annotated else None
+        found = await engine.workers.run(client, lambda: _find(engine, item, wanted))
+        (faces,) = wanted.analyzer.with_expressions([found.faces], await asyncio.wrap_future(found.probs))
+        image = found.image
+        annotated = None if image is None else await engine.workers.run(client, lambda: _annotate(image, faces))
     except MienError as error:
         return _result(item.name, error=problem_of(error).to_dict())
-    return _result(
-        item.name,
-        width=width,
-        height=height,
-        faces=records.rows(faces),
-        annotated=None if drawn is None else records.data_url(records.to_jpeg(drawn)),
-    )
+    return _result(item.name, width=found.width, height=found.height, faces=records.rows(faces), annotated=annotated)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A picture between its two halves; the picture itself only if it is wanted back."""
+
+    faces: Faces
+    probs: "Future[NDArray[np.float32]]"
+    width: int
+    height: int
+    image: NDArray[np.uint8] | None
+
+
+def _find(engine: Engine, item: Item, wanted: Wanted) -> _Found:
+    frame = load(item, settings=wanted.sources)
+    (faces,), crops = wanted.analyzer.find([frame])
+    height, width = frame.image.shape[:2]
+    probs = engine.model.submit(crops, head=wanted.analyzer.labels.key)
+    return _Found(faces, probs, width, height, frame.image if wanted.annotated else None)
+
+
+def _annotate(image: NDArray[np.uint8], faces: Faces) -> str:
+    return records.data_url(records.to_jpeg(draw_faces(image, faces)))
 
 
 def _result(source: str, **known: Any) -> dict[str, Any]:

@@ -29,8 +29,8 @@ class _Waiting:
 class Batcher:
     """Collects crops for a few milliseconds and runs them together, per head; answers come in the order asked.
 
-    Safe to call from many threads; each waits for its own answer. A lone caller does not wait for others: the
-    collecting ends as soon as everybody who is at work has handed something in.
+    Safe to call from many threads. A lone caller does not wait for others: the collecting ends as soon as everybody who
+    is at work has handed something in.
     """
 
     def __init__(
@@ -59,28 +59,29 @@ class Batcher:
         self._thread = threading.Thread(target=self._work, name="mien-batches", daemon=True)
         self._thread.start()
 
-    def predict(self, crops: Crops, head: str) -> Probs:
-        """Return the probabilities of some crops, run together with those of others.
+    def submit(self, crops: Crops, head: str) -> "Future[Probs]":
+        """Hand in some crops, to be run together with those of others.
 
         Args:
             crops: (N, 48, 48) uint8; N may be 0.
             head: A head of the model.
 
         Returns:
-            (N, C) float32.
+            Will have the probabilities, (N, C) float32.
 
         Raises:
             MienError: The batcher is closed.
         """
-        if not len(crops):
-            return self._model.predict_proba(crops, head=head)
         mine = _Waiting(crops, head)
+        if not len(crops):
+            mine.probs.set_result(self._model.predict_proba(crops, head=head))
+            return mine.probs
         with self._changed:
             if self._closed:
                 raise MienError("the server is stopping; try again in a moment")
             self._waiting.append(mine)
             self._changed.notify()
-        return mine.probs.result()
+        return mine.probs
 
     def close(self) -> None:
         """Run what waits and end the thread."""
@@ -141,4 +142,8 @@ class BatchedModel(ExpressionModel):
 
     def predict_proba(self, crops: Crops, *, head: str | None = None) -> Probs:
         """Return the probabilities of one head, as `ExpressionModel.predict_proba` does."""
-        return self._batcher.predict(crops, self.card.label_set(head).key)
+        return self.submit(crops, head=head).result()
+
+    def submit(self, crops: Crops, *, head: str | None = None) -> "Future[Probs]":
+        """Hand in crops without waiting; takes what `predict_proba` takes."""
+        return self._batcher.submit(crops, self.card.label_set(head).key)

@@ -22,6 +22,7 @@ class Engine:
     Attributes:
         settings: The server's settings.
         workers: The threads for everything that takes time.
+        model: The expression model; the faces of all requests meet in it.
     """
 
     def __init__(self, settings: ServerSettings, *, on_batch: Callable[[int], None] | None = None) -> None:
@@ -43,7 +44,7 @@ class Engine:
             at_work=lambda: max(1, self.workers.running),
             on_batch=on_batch,
         )
-        self._model = BatchedModel(model, self._batcher)
+        self.model = BatchedModel(model, self._batcher)
         self._detectors: dict[str, Detector] = {}
         self._opening = threading.Lock()
         self.analyzer()
@@ -51,17 +52,17 @@ class Engine:
     @property
     def card(self) -> ModelCard:
         """What the model says about itself."""
-        return self._model.card
+        return self.model.card
 
     @property
     def model_hash(self) -> str:
         """Hash of the model's file."""
-        return self._model.sha256
+        return self.model.sha256
 
     @property
     def device(self) -> str:
         """Where the model runs."""
-        return self._model.device
+        return self.model.device
 
     def analyzer(self, *, detector: str | None = None, labels: str | None = None) -> Analyzer:
         """Return the analyzer of a detector and label set.
@@ -75,7 +76,7 @@ class Engine:
         """
         found = self._detector(detector or self.settings.detector)
         try:
-            return Analyzer(detector=found, model=self._model, labels=labels or self.settings.labels)
+            return Analyzer(detector=found, model=self.model, labels=labels or self.settings.labels)
         except InputError as error:
             raise Problem(422, str(error)) from error
 
@@ -89,7 +90,7 @@ class Engine:
         """
         plain = self.analyzer(detector=detector, labels=labels)
         return Analyzer(
-            detector=turn_taking(plain.detector, self.workers, client), model=self._model, labels=plain.labels.key
+            detector=turn_taking(plain.detector, self.workers, client), model=self.model, labels=plain.labels.key
         )
 
     @functools.cached_property

@@ -40,12 +40,12 @@ def live_face(face: Face) -> dict[str, Any]:
 
 def points(landmarks: NDArray[np.float32] | None) -> list[list[float]] | None:
     """Return landmarks as pairs of numbers, or None."""
-    return None if landmarks is None else [[round(float(x), 1), round(float(y), 1)] for x, y in landmarks]
+    return None if landmarks is None else [[round(x, 1), round(y, 1)] for x, y in landmarks.tolist()]
 
 
 def named(names: tuple[str, ...], probs: NDArray[np.float32] | None) -> dict[str, float] | None:
     """Return probabilities by name, or None."""
-    return None if probs is None else {name: round(float(p), 4) for name, p in zip(names, probs, strict=True)}
+    return None if probs is None else {name: round(p, 4) for name, p in zip(names, probs.tolist(), strict=True)}
 
 
 def label_values(labels: LabelSet) -> list[dict[str, str]]:
