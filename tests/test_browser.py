@@ -340,8 +340,11 @@ def test_the_servers_camera_is_shown(open_page):
     assert page.evaluate("document.querySelector('#camera-picture').naturalWidth") == tools.CAMERA_SIZE[0]
     name, jpeg = saved(page, "#camera-save")
     assert name == "mien-camera.jpg" and jpeg.startswith(b"\xff\xd8")
+    sync_api.expect(page.locator("#camera-lanes .lane-head").first).to_contain_text("happy")
+    sync_api.expect(page.locator("#camera-people .person-name").first).to_have_text("happy")
     page.click("#camera-stop")
     sync_api.expect(page.locator("#camera-card")).to_contain_text("rests")
+    sync_api.expect(page.locator("#camera-lanes")).to_contain_text("Each person gets a lane")
 
 
 def test_a_refused_camera_is_explained(open_page, playwright):

@@ -78,6 +78,7 @@ def test_the_table_of_variables_is_complete_and_says_the_true_defaults():
         "DETECTORS",
         "DEVICE",
         "WORKERS",
+        "LABELS",
         "SOURCE",
         "TOKEN",
         "ALLOWED_HOSTS",

@@ -1,5 +1,6 @@
 """The server's own camera, which here is a film."""
 
+import json
 import threading
 
 import cv2
@@ -57,6 +58,23 @@ def test_all_viewers_see_the_same_analysis(tmp_path, camera):
         wait_for(lambda: len(server.app.state.streams) == 0)
 
 
+def test_the_faces_of_the_same_analysis_come_as_lines(tmp_path, camera):
+    with served(tmp_path, source=str(camera), labels="ferplus") as server:
+        rows = []
+        with httpx.stream("GET", f"{server.url}/v1/feed", timeout=20) as answer:
+            assert answer.headers["content-type"] == "application/x-ndjson"
+            for line in answer.iter_lines():
+                rows.append(json.loads(line))
+                if len(rows) == 6:
+                    break
+        numbers = [row["number"] for row in rows]
+        assert numbers == sorted(set(numbers))
+        assert {(row["width"], row["height"]) for row in rows} == {(160, 160)}
+        (face,) = rows[-1]["faces"]
+        assert face["steady_expression"] == "happy" and len(face["smoothed"]) == 8 and face["track_id"] == 1
+        wait_for(lambda: len(server.app.state.streams) == 0)
+
+
 def test_the_camera_is_open_only_while_somebody_watches(tmp_path, camera, monkeypatch):
     monkeypatch.setattr("mien.server.feed.LINGER_S", 0.2)
     with served(tmp_path, source=str(camera)) as server:
@@ -86,6 +104,7 @@ def test_a_camera_that_cannot_be_opened_is_a_problem_that_names_no_address(tmp_p
 def test_a_server_without_a_camera_says_so(tmp_path):
     with served(tmp_path) as server:
         check_problem(server.http.get("/video_feed"), 404, "--source")
+        check_problem(server.http.get("/v1/feed"), 404, "--source")
 
 
 def test_viewers_do_not_keep_the_server_from_stopping(tmp_path, camera):

@@ -508,7 +508,7 @@ def test_what_is_no_film_says_what_it_is(tmp_path, films):
         path("letter.txt", b"This is a letter.\n" * 100): "is not a film|is a text file, not a film",
         path("noise.mkv", np.random.default_rng(1).bytes(5000)): "is not a film",
         path("no_index.mp4", film[: len(film) // 2]): "cut off before its index",
-        path("photo.mp4", photo): "is a picture, not a film; read it with read_image",
+        path("photo.mp4", photo): "is a picture, not a film; analyze it as one",
         path("photo.jpg", photo): "is a picture, not a film",
         write_audio(tmp_path / "sound.m4a"): "holds sound but no film",
         write_audio(tmp_path / "sound.mp4"): "holds sound but no film",

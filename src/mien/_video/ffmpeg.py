@@ -106,7 +106,9 @@ def reason(error: Exception) -> str:
 def _video_stream(container: "InputContainer", name: str) -> "VideoStream":
     kind = container.format.name
     if kind.endswith("_pipe") or kind == "image2":
-        raise SourceError(f"{name} is a picture, not a film; read it with read_image()")
+        raise SourceError(
+            f"{name} is a picture, not a film; analyze it as one: read_image() in Python, POST /v1/analyze on a server"
+        )
     if kind in NO_FILMS:
         raise SourceError(f"{name} is a text file, not a film; name another")
     cover = require_extra("video", "av.stream").Disposition.attached_pic
@@ -217,7 +219,9 @@ def describe(container: "InputContainer", stream: "VideoStream", frame: "VideoFr
     duration_s, fps = _duration_s(container, stream), _fps(stream)
     frames = _shown(stream) or (round(duration_s * fps) if duration_s and fps else None)
     if container.format.name == "gif" and frames == 1:
-        raise SourceError(f"{name} is a picture, not a film; read it with read_image()")
+        raise SourceError(
+            f"{name} is a picture, not a film; analyze it as one: read_image() in Python, POST /v1/analyze on a server"
+        )
     codec = stream.codec_context.name
     return VideoInfo(name, width, height, duration_s, frames, fps, codec, turn, bool(container.streams.audio))
 

@@ -135,7 +135,8 @@ class WebPReader:
             SourceError: It is damaged or a still picture.
         """
         if not is_animated_webp(data):
-            raise SourceError(f"{name} is a picture, not a film; read it with read_image()")
+            how = "read_image() in Python, POST /v1/analyze on a server"
+            raise SourceError(f"{name} is a picture, not a film; analyze it as one: {how}")
         self._name, self._problems = name, problems
         self._width, self._height = (int.from_bytes(data[at : at + 3], "little") + 1 for at in (24, 27))
         self._parts = list(_parts(data))

@@ -51,7 +51,7 @@ def serve(
     detectors: Annotated[
         str | None, _option("Detectors that clients may name. \\[mtcnn,haar,haar-alt2,none]", MODEL, "DETECTORS")
     ] = None,
-    labels: Annotated[str | None, _option("Label set by default. \\[fer2013]", MODEL, "LABELS")] = None,
+    labels: Annotated[str | None, _option("Label set by default. \\[the model's first]", MODEL, "LABELS")] = None,
     device: Annotated[str | None, _option("auto, cpu, cuda, … \\[auto]", MODEL, "DEVICE")] = None,
     workers: Annotated[int | None, _option("Pictures worked on at once. \\[one per core]", LOAD, "WORKERS")] = None,
     waiting: Annotated[int | None, _option("Pieces of work that may wait. \\[256]", LOAD, "WAITING")] = None,

@@ -55,6 +55,11 @@ class Engine:
         return self.model.card
 
     @property
+    def labels(self) -> str:
+        """The label set of requests that name none."""
+        return self.model.card.label_set(self.settings.labels or None).key
+
+    @property
     def model_hash(self) -> str:
         """Hash of the model's file."""
         return self.model.sha256
@@ -76,7 +81,7 @@ class Engine:
         """
         found = self._detector(detector or self.settings.detector)
         try:
-            return Analyzer(detector=found, model=self.model, labels=labels or self.settings.labels)
+            return Analyzer(detector=found, model=self.model, labels=labels or self.settings.labels or None)
         except InputError as error:
             raise Problem(422, str(error)) from error
 

@@ -1,14 +1,16 @@
-"""The server's own camera: analyzed once, shown to all viewers as MJPEG at /video_feed.
+"""The server's own camera: analyzed once, shown to all viewers as MJPEG at /video_feed, its faces at /v1/feed.
 
 The camera is open only while somebody watches. A viewer who is slow sees fewer pictures, and delays nobody.
 """
 
 import asyncio
+import json
 import logging
 import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -17,6 +19,7 @@ from starlette.types import Receive, Scope, Send
 
 from mien.draw import draw_faces
 from mien.errors import MienError
+from mien.faces import Faces
 from mien.live_source import LiveFrame, LiveSettings, LiveSource
 from mien.server import records
 from mien.server.described import FEW_PROBLEMS
@@ -36,9 +39,48 @@ _MEDIA = "multipart/x-mixed-replace; boundary=" + BOUNDARY.decode()
 _DESCRIBED: dict[int | str, dict[str, Any]] = {
     200: {"description": "JPEGs, one after another", "content": {_MEDIA: {}}}
 }
+_LINES = "application/x-ndjson"
+_LINES_DESCRIBED: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "A JSON object per picture, each on a line: number, width, height and faces as in /v1/stream",
+        "content": {_LINES: {"schema": {"type": "string"}}},
+    }
+}
 
 logger = logging.getLogger(__name__)
 router = APIRouter()
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One analyzed picture.
+
+    Attributes:
+        number: Counts the pictures of the feed, from 1.
+        jpeg: The picture with its faces drawn, as a file.
+        faces: The faces.
+        width: Of the picture, pixels.
+        height: Of the picture, pixels.
+    """
+
+    number: int
+    jpeg: bytes
+    faces: Faces
+    width: int
+    height: int
+
+    @property
+    def part(self) -> bytes:
+        """The picture as a part of MJPEG; the boundary behind it makes browsers show it at once, not with the next."""
+        head = b"Content-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(self.jpeg)
+        return head + self.jpeg + b"\r\n--%s\r\n" % BOUNDARY
+
+    @property
+    def line(self) -> bytes:
+        """The faces as a line of JSON."""
+        faces = [records.live_face(face) for face in self.faces]
+        plain = {"number": self.number, "width": self.width, "height": self.height, "faces": faces}
+        return json.dumps(plain, separators=(",", ":")).encode() + b"\n"
 
 
 class Feed:
@@ -60,8 +102,7 @@ class Feed:
         self._closed = threading.Event()
         self._changed = asyncio.Condition()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._jpeg = b""
-        self._number = 0
+        self._shot: Shot | None = None
         self._failed = 0
 
     @asynccontextmanager
@@ -79,8 +120,8 @@ class Feed:
             self._viewers -= 1
             self._last_seen = time.monotonic()
 
-    async def next_jpeg(self, after: int, *, timeout_s: float) -> tuple[int, bytes]:
-        """Wait for a picture that is newer than number `after` and return its number and file.
+    async def next_shot(self, after: int, *, timeout_s: float) -> Shot:
+        """Wait for a picture that is newer than number `after` and return it.
 
         Args:
             after: Number of the last picture seen; 0 for none.
@@ -93,13 +134,17 @@ class Feed:
         try:
             async with asyncio.timeout(timeout_s), self._changed:
                 await self._changed.wait_for(
-                    lambda: self._number > after or self._failed > failed or self._closed.is_set()
+                    lambda: self._newer(after) or self._failed > failed or self._closed.is_set()
                 )
         except TimeoutError as error:
             raise busy("the server's camera gives no picture", retry_after_s=10) from error
-        if self._number <= after:
+        shot = self._newer(after)
+        if shot is None:
             raise busy("the server's camera cannot be used now", retry_after_s=10)
-        return self._number, self._jpeg
+        return shot
+
+    def _newer(self, after: int) -> Shot | None:
+        return self._shot if self._shot is not None and self._shot.number > after else None
 
     def close(self) -> None:
         """Close the camera and end the thread; may be called from any thread."""
@@ -141,9 +186,11 @@ class Feed:
         follower = create_follower(self._engine.analyzer(), half_life_s=None)
         source: str | int = int(self._source) if self._source.isdecimal() else self._source
 
-        def see(frame: LiveFrame) -> bytes:
+        def see(frame: LiveFrame) -> Shot:
             (faces,) = follower.follow([frame])
-            return records.to_jpeg(draw_faces(frame.image, faces))
+            height, width = frame.image.shape[:2]
+            number = self._shot.number + 1 if self._shot else 1
+            return Shot(number, records.to_jpeg(draw_faces(frame.image, faces)), faces, width, height)
 
         with LiveSource(source, LiveSettings(loop=True, reconnect_s=10)) as live:
             while not self._closed.is_set() and self._is_watched():
@@ -152,14 +199,9 @@ class Feed:
                 if frame is None and live.ended:
                     return
                 if frame is not None:
-                    jpeg = self._engine.workers.submit(self, lambda frame=frame: see(frame), always=True).result()  # type: ignore[misc]
-                    self._publish(jpeg)
+                    self._shot = self._engine.workers.submit(self, lambda frame=frame: see(frame), always=True).result()  # type: ignore[misc]
+                    self._tell()
                     self._closed.wait(max(0.0, 1 / MOST_FPS - (time.monotonic() - start)))
-
-    def _publish(self, jpeg: bytes) -> None:
-        self._jpeg = jpeg
-        self._number += 1
-        self._tell()
 
     def _fail(self) -> None:
         self._failed += 1
@@ -177,7 +219,11 @@ class Feed:
 
 
 class FeedResponse(Response):
-    """Pictures until the viewer leaves."""
+    """What the camera sees, until the viewer leaves."""
+
+    media = _MEDIA
+    beginning = b"--%s\r\n" % BOUNDARY
+    ending = b"--%s--\r\n" % BOUNDARY
 
     def __init__(self, feed: Feed, streams: Streams, client: str, *, most_s: float) -> None:
         """Prepare the answer.
@@ -194,12 +240,16 @@ class FeedResponse(Response):
         self._client = client
         self._until = time.monotonic() + most_s
 
+    def pack(self, shot: Shot) -> bytes:
+        """Return what is sent of a picture."""
+        return shot.part
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send pictures."""
         with self._streams.place(self._client):
             async with self._feed.viewer():
-                number, jpeg = await self._feed.next_jpeg(0, timeout_s=FIRST_S)
-                showing = asyncio.ensure_future(self._show(send, number, jpeg))
+                shot = await self._feed.next_shot(0, timeout_s=FIRST_S)
+                showing = asyncio.ensure_future(self._show(send, shot))
                 leaving = asyncio.ensure_future(_left(receive))
                 await asyncio.wait((showing, leaving), return_when=asyncio.FIRST_COMPLETED)
                 for task in (showing, leaving):
@@ -207,19 +257,31 @@ class FeedResponse(Response):
                 with suppress(asyncio.CancelledError, Problem, TimeoutError, OSError):
                     await showing
 
-    async def _show(self, send: Send, number: int, jpeg: bytes) -> None:
-        headers = [(b"content-type", _MEDIA.encode()), (b"cache-control", b"no-store")]
+    async def _show(self, send: Send, shot: Shot) -> None:
+        headers = [(b"content-type", self.media.encode()), (b"cache-control", b"no-store")]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": self.beginning, "more_body": True})
         try:
             while time.monotonic() < self._until and not self._streams.stopping:
-                head = b"--%s\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % (BOUNDARY, len(jpeg))
                 async with asyncio.timeout(STALL_S):
-                    await send({"type": "http.response.body", "body": head + jpeg + b"\r\n", "more_body": True})
-                number, jpeg = await self._feed.next_jpeg(number, timeout_s=STALL_S)
+                    await send({"type": "http.response.body", "body": self.pack(shot), "more_body": True})
+                shot = await self._feed.next_shot(shot.number, timeout_s=STALL_S)
         finally:
             with suppress(Exception):
                 async with asyncio.timeout(1):
-                    await send({"type": "http.response.body", "body": b"--%s--\r\n" % BOUNDARY})
+                    await send({"type": "http.response.body", "body": self.ending})
+
+
+class LinesResponse(FeedResponse):
+    """The same as lines of JSON."""
+
+    media = _LINES
+    beginning = b""
+    ending = b""
+
+    def pack(self, shot: Shot) -> bytes:
+        """Return what is sent of a picture."""
+        return shot.line
 
 
 async def _left(receive: Receive) -> None:
@@ -236,7 +298,23 @@ async def _left(receive: Receive) -> None:
 )
 async def video_feed(request: Request) -> Response:
     """Return the annotated pictures of the server's camera, as MJPEG for an `<img>`."""
+    return _answer(request, FeedResponse)
+
+
+@router.get(
+    "/v1/feed",
+    response_class=Response,
+    responses={**_LINES_DESCRIBED, **FEW_PROBLEMS},
+    tags=["live"],
+    summary="Tell the faces that the server's own camera sees",
+)
+async def feed_lines(request: Request) -> Response:
+    """Return a line of JSON per picture of the server's camera: the analysis that /video_feed shows."""
+    return _answer(request, LinesResponse)
+
+
+def _answer(request: Request, kind: type[FeedResponse]) -> FeedResponse:
     state = request.app.state
     if state.feed is None:
         raise Problem(404, "this server has no camera of its own; start it with --source")
-    return FeedResponse(state.feed, state.streams, client_of(request.scope), most_s=state.settings.stream_max_s)
+    return kind(state.feed, state.streams, client_of(request.scope), most_s=state.settings.stream_max_s)

@@ -50,7 +50,7 @@ def models(request: Request) -> JSONResponse:
             "version": __version__,
             "models": [_model(card, engine)],
             "detectors": [{"name": name, "default": name == settings.detector} for name in engine.ready_detectors],
-            "label_sets": [_label_set(card, head, settings) for head in card.heads],
+            "label_sets": [_label_set(card, head, engine.labels) for head in card.heads],
             "limits": _limits(settings),
         }
     )
@@ -67,8 +67,8 @@ def _model(card: ModelCard, engine: Engine) -> dict[str, str]:
     }
 
 
-def _label_set(card: ModelCard, head: str, settings: ServerSettings) -> dict[str, object]:
-    return {"key": head, "default": head == settings.labels, "labels": records.label_values(card.label_set(head))}
+def _label_set(card: ModelCard, head: str, default: str) -> dict[str, object]:
+    return {"key": head, "default": head == default, "labels": records.label_values(card.label_set(head))}
 
 
 def _limits(settings: ServerSettings) -> dict[str, object]:

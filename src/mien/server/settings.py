@@ -40,7 +40,7 @@ class ServerSettings:
         trusted_proxies: Addresses of reverse proxies whose X-Forwarded-For and -Proto are believed; comma-separated.
         model: Expression model: a name from the catalogue or the path of an ONNX file.
         detector: Face detector that requests get which name none.
-        labels: Label set that requests get which name none.
+        labels: Label set that requests get which name none; "" for the model's first.
         detectors: Detectors that requests may name; comma-separated.
         device: Where the expression model runs: auto, cpu, cuda…
         workers: Pictures worked on at once; 0: one per core.
@@ -83,7 +83,7 @@ class ServerSettings:
     trusted_proxies: str = ""
     model: str = DEFAULT_MODEL
     detector: str = DEFAULT_DETECTOR
-    labels: str = "fer2013"
+    labels: str = ""
     detectors: str = "mtcnn,haar,haar-alt2,none"
     device: str = "auto"
     workers: int = 0

@@ -70,7 +70,9 @@ class Streams:
         if self._stopping:
             raise busy("the server is stopping; try again in a moment", retry_after_s=5)
         if len(self) >= self._settings.streams:
-            raise busy(f"all {self._settings.streams} live streams are taken; try again later", retry_after_s=10)
+            raise busy(
+                f"all places for live streams are taken ({self._settings.streams}); try again later", retry_after_s=10
+            )
         if self._by_client[client] >= self._settings.streams_per_client:
             most = self._settings.streams_per_client
             raise busy(f"at most {most} live streams per client; end another first", status=429, retry_after_s=10)

@@ -1,9 +1,25 @@
-// The server's own camera: one annotated feed for everybody who watches.
+// The server's own camera: one annotated feed for everybody who watches, with a timeline of who shows what.
 
 import { $, button, h, icon, relabel, save } from "./dom.js";
 import { address, connection, getJson, request } from "./api.js";
+import { catalogue, fillLegend, namesOf } from "./expressions.js";
+import { People } from "./people.js";
+import { LiveTimeline } from "./timeline.js";
 
 const AGAIN_MS = 4000;
+
+/** Hand every object of a stream of JSON lines to `take`. */
+async function readLines(answer, take) {
+  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) return;
+    const lines = (rest + value).split("\n");
+    rest = lines.pop();
+    for (const line of lines) take(JSON.parse(line));
+  }
+}
 
 /** Build the view; returns {show, hide}. */
 export function createCamera() {
@@ -11,6 +27,42 @@ export function createCamera() {
   let watching = false;
   let visible = false;
   let timer = 0;
+  let listening = null;
+  const timeline = new LiveTimeline($("#camera-lanes"));
+  const people = new People($("#camera-people"), $("#camera-people-count"));
+
+  const begin = () => {
+    const names = namesOf(catalogue.label_sets.find((set) => set.default)?.key);
+    timeline.begin(names);
+    people.begin(names);
+    fillLegend($("#camera-legend"), names);
+  };
+
+  /** Follow the faces of the feed until `deafen`; the picture does without them if they cannot be had. */
+  const listen = async () => {
+    const mine = (listening = new AbortController());
+    const paint = () => {
+      if (listening !== mine) return;
+      timeline.paint(performance.now() / 1000);
+      requestAnimationFrame(paint);
+    };
+    try {
+      const answer = await request("v1/feed", { signal: mine.signal });
+      requestAnimationFrame(paint);
+      await readLines(answer, ({ faces }) => {
+        timeline.add(performance.now() / 1000, faces);
+        people.show(faces);
+      });
+    } catch {
+      // the picture tells of trouble
+    }
+    if (listening === mine) listening = null;
+  };
+
+  const deafen = () => {
+    listening?.abort();
+    listening = null;
+  };
 
   const enter = (state, ...card) => {
     $("#camera-stage").dataset.state = state;
@@ -41,6 +93,7 @@ export function createCamera() {
   };
 
   const away = (problem) => {
+    deafen();
     picture.removeAttribute("src");
     if (!watching) return;
     const words = problem?.detail || "The server’s camera gives no picture, or too many people watch.";
@@ -51,11 +104,17 @@ export function createCamera() {
   const stop = () => {
     clearTimeout(timer);
     watching = false;
+    deafen();
+    begin();
     picture.removeAttribute("src");
     enter("idle", ...card("camera", "The camera rests", "It is open only while somebody watches.", button("Watch", watch, { kind: "primary", symbol: "play" })));
   };
 
-  picture.onload = () => watching && enter("running");
+  picture.onload = () => {
+    if (!watching) return;
+    enter("running");
+    if (!listening) listen();
+  };
   picture.onerror = () => picture.getAttribute("src") && away();
   $("#camera-stop").onclick = () => (watching ? stop() : watch());
   $("#camera-save").onclick = () => {
@@ -64,6 +123,7 @@ export function createCamera() {
     canvas.toBlob((blob) => save("mien-camera.jpg", blob), "image/jpeg", 0.92);
   };
   connection.addEventListener("change", ({ detail }) => visible && watching && (detail ? watch() : away({ detail: "The server cannot be reached." })));
+  begin();
   setInterval(() => visible && watching && request("health").catch(() => {}), 5000);
 
   return {
