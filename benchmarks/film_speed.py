@@ -1,11 +1,13 @@
 """A film end to end, mien beside fer's `Video.analyze`: frames per second from the file to the table.
 
-    python benchmarks/film_speed.py --clip CLIP.mp4 [--peer-env FOLDER] [--no-peer] [--rounds 3]
+    python benchmarks/film_speed.py --clip CLIP.mp4 [--peer-env FOLDER | --no-peer] [--rounds 3] [--annotated] [--model NAME]
     python benchmarks/film_speed.py --curve     # mien alone: frames/s against number of faces and resolution
 
 Each side runs in a fresh process, one after the other in one run, several rounds, with the threads that it takes by
 itself; loading the networks is not counted, and a first pass over some frames warms both up. mien writes a CSV with a
-row per face and frame; fer (25.10.3) writes no pictures and no film. Its environment is that of `end_to_end.py`. The
+row per face and frame; fer (25.10.3) writes no pictures and no film. With --annotated mien writes the annotated film,
+too, and fer does what `Video.analyze(detector)` does unless told otherwise (film, frames, archive). fer finds faces
+with its default, Haar. Its environment is that of `end_to_end.py`. The
 films of the curve show the two example portraits, several times, moving a little over a gray room.
 """
 
@@ -37,12 +39,13 @@ from mien import Analyzer
 from mien.films import analyze_video
 from mien.video import VideoSettings
 clip, folder = sys.argv[1], sys.argv[2]
-analyzer = Analyzer()
+analyzer = Analyzer(model=sys.argv[4])
+outputs = [folder + "/rows.csv"] + [folder + "/film.mp4"] * (sys.argv[5] == "annotated")
 analyze_video(clip, analyzer=analyzer, outputs=[folder + "/warm.csv"], video=VideoSettings(max_frames=10))
 spent = []
 for _ in range(int(sys.argv[3])):
     started = time.perf_counter()
-    result = analyze_video(clip, analyzer=analyzer, outputs=[folder + "/rows.csv"])
+    result = analyze_video(clip, analyzer=analyzer, outputs=outputs)
     spent.append(time.perf_counter() - started)
 print(json.dumps({"who": "mien", "frames": result.frames, "faces": result.faces,
     "frames_per_s": result.frames / sorted(spent)[len(spent) // 2]}))
@@ -55,6 +58,7 @@ os.chdir(sys.argv[2])
 from fer.fer import FER
 from fer.classes import Video
 plain = dict(display=False, save_frames=False, save_video=False, annotate_frames=False, zip_images=False)
+plain = {} if sys.argv[5] == "annotated" else plain
 detector = FER(mtcnn=False)
 Video(sys.argv[1]).analyze(detector, max_results=10, **plain)
 spent = []
@@ -68,10 +72,10 @@ print("\\n" + json.dumps({"who": "fer", "frames": len(found), "faces": faces,
 """
 
 
-def run(python: str, code: str, clip: Path, passes: int) -> dict[str, object]:
-    """Run one side in a fresh process."""
+def run(python: str, code: str, clip: Path, passes: int, *, model: str, what: str = "table") -> dict[str, object]:
+    """Run one side in a fresh process; `what` is «table» or «annotated»."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [python, "-c", code, str(clip.resolve()), folder, str(passes)]
+        command = [python, "-c", code, str(clip.resolve()), folder, str(passes), model, what]
         done = subprocess.run(command, env=os.environ, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(done.stderr[-2000:])
@@ -79,10 +83,13 @@ def run(python: str, code: str, clip: Path, passes: int) -> dict[str, object]:
     return result
 
 
-def compare(clip: Path, peer: str | None, rounds: int) -> None:
+def compare(clip: Path, peer: str | None, rounds: int, model: str, what: str) -> None:
     """Print the median round of each side, and the ratio."""
     sides = {"mien": (sys.executable, MIEN, 3)} | ({"fer": (peer, PEER, 1)} if peer else {})
-    results = [{who: run(side[0], side[1], clip, side[2]) for who, side in sides.items()} for _ in range(rounds)]
+    results = [
+        {who: run(side[0], side[1], clip, side[2], model=model, what=what) for who, side in sides.items()}
+        for _ in range(rounds)
+    ]
     for who in sides:
         print(json.dumps(sorted((r[who] for r in results), key=_speed)[rounds // 2]))
     if peer:
@@ -94,14 +101,14 @@ def _speed(result: dict[str, object]) -> float:
     return float(str(result["frames_per_s"]))
 
 
-def curve() -> None:
+def curve(model: str) -> None:
     """Print frames/s for every number of faces and resolution."""
     for size in SIZES:
         for count in FACES:
             with tempfile.TemporaryDirectory() as folder:
                 clip = Path(folder, "clip.mp4")
                 write(clip, crowd(count, size))
-                result = run(sys.executable, MIEN, clip, 3)
+                result = run(sys.executable, MIEN, clip, 3, model=model)
             found = int(str(result["faces"])) / CURVE_FRAMES
             print(json.dumps({
                 "size": "x".join(map(str, size)), "faces": count, "found_per_frame": round(found, 2),
@@ -153,12 +160,15 @@ def main() -> None:
     parser.add_argument("--peer-env", type=Path, default=Path(".venv-fer"))
     parser.add_argument("--no-peer", action="store_true")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--model", default="mien-b")
+    parser.add_argument("--annotated", action="store_true")
     parser.add_argument("--curve", action="store_true")
     args = parser.parse_args()
     if args.clip:
-        compare(args.clip, None if args.no_peer else peer_python(args.peer_env), args.rounds)
+        peer = None if args.no_peer else peer_python(args.peer_env)
+        compare(args.clip, peer, args.rounds, args.model, "annotated" if args.annotated else "table")
     if args.curve:
-        curve()
+        curve(args.model)
     if not args.clip and not args.curve:
         parser.error("give --clip, --curve or both")
 

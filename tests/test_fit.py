@@ -435,6 +435,20 @@ def test_frozen_trunk_keeps_its_weights_and_statistics(run, faces, tmp_path):
         assert same != name.startswith("classifiers"), name
 
 
+def test_frozen_layers_keep_their_weights_and_statistics_and_the_rest_learns(run, faces, tmp_path):
+    settings = replace(TINY, epochs=1, freeze_layers=2)
+    net = load_net(quick(faces, tmp_path / "run", settings, init=run[1]))
+    trained = load_net(run[1]).state_dict()
+    frozen = [f"trunk.{name}." for name, _ in list(net.trunk.named_children())[:2]]
+    for name, ours in net.state_dict().items():
+        same = torch.allclose(ours.float(), trained[name].float(), atol=1e-6)
+        assert same == name.startswith(tuple(frozen)), name
+    with pytest.raises(InputError, match="freeze_layers must be at most"):
+        quick(faces, tmp_path / "all", replace(settings, freeze_layers=99), init=run[1])
+    with pytest.raises(InputError, match="freeze_layers must be at least 0"):
+        replace(settings, freeze_layers=-1)
+
+
 def test_teachers_pull_the_student(run, faces, tmp_path):
     settings = replace(TINY, epochs=1, teacher_weight=1.0)
     quick(faces, tmp_path / "taught", settings, teachers=[run[1]])

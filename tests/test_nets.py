@@ -40,6 +40,7 @@ SIZES = {  # name: all stored values, trained values; seven classes
     "vgg16": (14_718_279, 14_718_279),
     "mien-b": (1_936_087, 1_933_399),
     "mien-b2": (2_236_263, 2_233_063),
+    "mien-b3": (2_836_615, 2_832_391),
     "mien-s": (473_767, 472_487),
     "mien-s2": (1_037_543, 1_035_687),
 }
@@ -100,14 +101,15 @@ def test_every_parameter_learns(name):
     before_norm = {  # batch normalisation takes away what a bias before it adds: its gradient is rounding noise
         n for n in still if n.endswith("bias") and name.startswith("tutorial")
     }
-    if name == "mien-b2":  # see test_an_idle_block_wakes_up_with_the_first_step
-        still = [n for n in still if not n.startswith("trunk.deeper.")]
+    if name in ("mien-b2", "mien-b3"):  # see test_an_idle_block_wakes_up_with_the_first_step
+        still = [n for n in still if not n.startswith("trunk.deeper")]
     assert set(still) <= before_norm
 
 
-def test_an_idle_block_wakes_up_with_the_first_step():
+@pytest.mark.parametrize("name", ["mien-b2", "mien-b3"])
+def test_an_idle_block_wakes_up_with_the_first_step(name):
     torch.manual_seed(3)
-    net = NETS["mien-b2"]((FER7,)).train()
+    net = NETS[name]((FER7,)).train()
     views = net.normalise(views_of(net, 8))
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
     for _ in range(2):
@@ -126,7 +128,8 @@ def test_an_idle_block_leaves_what_comes_in():
         assert not torch.allclose(busy(x), x)
 
 
-def test_the_deeper_net_starts_as_the_trained_one_it_goes_on_from(tmp_path):
+@pytest.mark.parametrize("name", ["mien-b2", "mien-b3"])
+def test_the_deeper_net_starts_as_the_trained_one_it_goes_on_from(tmp_path, name):
     torch.manual_seed(4)
     trained = mien_b()
     for module in trained.modules():
@@ -136,12 +139,12 @@ def test_the_deeper_net_starts_as_the_trained_one_it_goes_on_from(tmp_path):
     path = tmp_path / "best.ckpt"
     state = {f"net.{key}": value for key, value in trained.state_dict().items()}
     torch.save({"mien": asdict(TrainSettings(net="mien-b")), "state_dict": state}, path)
-    deeper = NETS["mien-b2"](TWO_HEADS).eval()
+    deeper = NETS[name](TWO_HEADS).eval()
     views = deeper.normalise(views_of(deeper, 4))
     trained.eval()
     with torch.inference_mode():
         before = deeper(views)
-        start_from(deeper, path, name="mien-b2", crops=np.zeros((1, 48, 48), np.uint8))
+        start_from(deeper, path, name=name, crops=np.zeros((1, 48, 48), np.uint8))
         for fresh, mine, theirs in zip(before, deeper(views), trained(views), strict=True):
             assert torch.equal(mine, theirs)
             assert not torch.allclose(fresh, theirs, atol=0.01)
@@ -149,7 +152,9 @@ def test_the_deeper_net_starts_as_the_trained_one_it_goes_on_from(tmp_path):
         start_from(NETS["mien-s"](TWO_HEADS), path, name="mien-s", crops=np.zeros((1, 48, 48), np.uint8))
 
 
-@pytest.mark.parametrize(("name", "gates"), [("mien-b", 2), ("mien-b2", 3), ("mien-s", 0), ("mien-s2", 0)])
+@pytest.mark.parametrize(
+    ("name", "gates"), [("mien-b", 2), ("mien-b2", 3), ("mien-b3", 5), ("mien-s", 0), ("mien-s2", 0)]
+)
 def test_the_small_nets_have_no_attention(name, gates):
     net = on_meta(name, (FER7,))
     blocks = [module for module in net.modules() if isinstance(module, ResidualBlock)]

@@ -83,15 +83,27 @@ class ExpressionModule(L.LightningModule):
         self._train_means, self._val_means = Means(), Means()
         self._plateau: torch.optim.lr_scheduler.ReduceLROnPlateau | None = None
         self._plateau_state: dict[str, Any] | None = None
+        self._frozen: list[nn.Module] = []
         if settings.freeze_trunk:
-            self._freeze()
+            self._freeze_trunk()
+        if settings.freeze_layers:
+            self._freeze_layers(settings.freeze_layers)
 
-    def _freeze(self) -> None:
+    def _freeze_trunk(self) -> None:
         heads = head_names(self.net)
         if not heads:
             raise InputError(f"{self.settings.net!r} has no separate heads, so its trunk cannot be frozen; train all")
+        self._frozen.append(self.net)
         for name, parameter in self.net.named_parameters():
             parameter.requires_grad = name in heads
+
+    def _freeze_layers(self, count: int) -> None:
+        trunk = getattr(self.net, "trunk", None)
+        layers = list(trunk.children()) if isinstance(trunk, nn.Sequential) else []
+        if count > len(layers):
+            raise InputError(f"freeze_layers must be at most {len(layers)} for {self.settings.net!r}, got {count}")
+        for layer in layers[:count]:
+            self._frozen.append(layer.requires_grad_(False))
 
     def on_fit_start(self) -> None:
         """Move what is no part of the checkpoint to where the network is."""
@@ -104,9 +116,9 @@ class ExpressionModule(L.LightningModule):
         torch.manual_seed(epoch_seed(self.settings.seed, self.current_epoch, self.global_rank))
 
     def on_train_start(self) -> None:
-        """Keep the statistics of a frozen trunk; Lightning leaves the mode of each part as it is from here on."""
-        if self.settings.freeze_trunk:
-            self.net.eval()
+        """Keep the statistics of what is frozen; Lightning leaves the mode of each part as it is from here on."""
+        for part in self._frozen:
+            part.eval()
 
     def training_step(self, batch: tuple[Tensor, ...], _index: int) -> Tensor:
         """Return the loss of one batch."""

@@ -50,6 +50,8 @@ class TrainSettings:
         teacher_views: What the teachers see: `"same"`, the augmented view of the student in every step, or `"plain"`,
             the crop and its mirror image, once before the run, which costs no time per step.
         freeze_trunk: Train the heads alone; the rest keeps the weights it started from.
+        freeze_layers: So many of the trunk's first layers keep the weights they started from and cost no backward pass;
+            the large early maps are most of the time of a step.
         ema_decay: Decay of the moving average of the weights, per step; 0 keeps none.
         clip_norm: Gradients are clipped to this norm; 0 does not clip.
         seed: Seed of everything random.
@@ -79,6 +81,7 @@ class TrainSettings:
     teacher_weight: float = 0.7
     teacher_views: str = "same"
     freeze_trunk: bool = False
+    freeze_layers: int = 0
     ema_decay: float = 0.999
     clip_norm: float = 5.0
     seed: int = 0
@@ -97,7 +100,8 @@ class TrainSettings:
             _within(name, getattr(self, name), 0, None)
         for name in ("momentum", "label_smoothing", "teacher_weight", "ema_decay", "plateau_factor"):
             _within(name, getattr(self, name), 0, 1)
-        _within("seed", self.seed, 0, None)
+        for name in ("seed", "freeze_layers"):
+            _within(name, getattr(self, name), 0, None)
         _within("augment.mixup_share + augment.cutmix_share", _mixed_share(self.augment), 0, MIX_BOTH)
 
 
