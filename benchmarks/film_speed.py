@@ -1,6 +1,6 @@
 """A film end to end, mien beside fer's `Video.analyze`: frames per second from the file to the table.
 
-    python benchmarks/film_speed.py --clip CLIP.mp4 [--peer-env FOLDER | --no-peer] [--rounds 3] [--annotated] [--model NAME]
+    python benchmarks/film_speed.py --clip CLIP.mp4 [--peer-env FOLDER] [--rounds 3] [--annotated] [--model NAME]
     python benchmarks/film_speed.py --curve     # mien alone: frames/s against number of faces and resolution
 
 Each side runs in a fresh process, one after the other in one run, several rounds, with the threads that it takes by
