@@ -113,6 +113,9 @@ def test_compare_two_models(mien, fer2013, tmp_path):
     code, _, err = mien("compare", "mien-b", fer2013)
     assert code == 2
     assert "at least two models" in err
+    code, _, err = mien("compare", "mien-b", "mien-b", fer2013)
+    assert code == 2
+    assert "named twice" in err
 
 
 @pytest.fixture(scope="module")

@@ -80,7 +80,7 @@ class CurvePanel:
     accuracy: Mapping[str, Sequence[float]]
 
 
-def _styled(draw: Callable[P, "Figure"]) -> Callable[P, "Figure"]:
+def in_style(draw: Callable[P, "Figure"]) -> Callable[P, "Figure"]:
     """Draw in mien's style whatever the user's own settings of matplotlib are."""
 
     @functools.wraps(draw)
@@ -92,13 +92,13 @@ def _styled(draw: Callable[P, "Figure"]) -> Callable[P, "Figure"]:
     return styled
 
 
-def _figure(width: float, height: float, rows: int = 1, columns: int = 1) -> "tuple[Figure, list[Axes]]":
+def new_figure(width: float, height: float, rows: int = 1, columns: int = 1) -> "tuple[Figure, list[Axes]]":
     """Return a figure, sizes in inches, and its axes row by row."""
     figure: Figure = require_extra("plots", "matplotlib.figure").Figure((width, height), layout="constrained")
     return figure, list(figure.subplots(rows, columns, squeeze=False).ravel())
 
 
-@_styled
+@in_style
 def confusion_matrix(confusion: NDArray[np.int64], names: Sequence[str], *, title: str = "") -> "Figure":
     """Draw a confusion matrix: the share of each label's images by answer, with the counts beneath.
 
@@ -111,7 +111,7 @@ def confusion_matrix(confusion: NDArray[np.int64], names: Sequence[str], *, titl
         MissingExtraError: matplotlib is not installed (so for every function here).
     """
     classes = len(names)
-    figure, (axes,) = _figure(1.5 + 0.74 * classes, 1.0 + 0.6 * classes)
+    figure, (axes,) = new_figure(1.5 + 0.74 * classes, 1.0 + 0.6 * classes)
     rectangle = require_extra("plots", "matplotlib.patches").Rectangle
     share = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
     for (row, column), value in np.ndenumerate(share):
@@ -130,7 +130,7 @@ def confusion_matrix(confusion: NDArray[np.int64], names: Sequence[str], *, titl
     return figure
 
 
-@_styled
+@in_style
 def reliability(
     edges: Sequence[float],
     count: Sequence[int],
@@ -150,7 +150,7 @@ def reliability(
         ece: Expected calibration error, 0-1.
         title: Heading.
     """
-    figure, (top, bottom) = _figure(5.2, 5.4, rows=2)
+    figure, (top, bottom) = new_figure(5.2, 5.4, rows=2)
     top.get_subplotspec().get_gridspec().set_height_ratios((3.2, 1))  # type: ignore[union-attr]
     left, width = np.array(edges[:-1]), np.diff(edges)
     hits, mean, n = np.array(accuracy), np.array(confidence), np.array(count)
@@ -170,7 +170,7 @@ def reliability(
     return figure
 
 
-@_styled
+@in_style
 def risk_coverage(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], *, title: str = "") -> "Figure":
     """Draw the error rate against the share of images answered, the most confident first.
 
@@ -178,7 +178,7 @@ def risk_coverage(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]],
         curves: Name → coverage and risk, each (K,) in 0-1; one nameless curve gets no legend.
         title: Heading.
     """
-    figure, (axes,) = _figure(5.6, 4.0)
+    figure, (axes,) = new_figure(5.6, 4.0)
     for (name, (coverage, risk)), colour in zip(curves.items(), _colours(len(curves)), strict=True):
         axes.plot(coverage, risk, color=colour, label=f"{name}: {risk[-1]:.1%} of all")
         axes.plot(coverage[-1:], risk[-1:], "o", color=colour, clip_on=False)
@@ -195,7 +195,7 @@ def risk_coverage(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]],
     return figure
 
 
-@_styled
+@in_style
 def class_scores(
     names: Sequence[str],
     f1: Sequence[float],
@@ -215,7 +215,7 @@ def class_scores(
         support: (C,) images of each expression.
         title: Heading.
     """
-    figure, (axes,) = _figure(5.4, 1.2 + 0.42 * len(names))
+    figure, (axes,) = new_figure(5.4, 1.2 + 0.42 * len(names))
     row = np.arange(len(names))
     axes.barh(row, f1, 0.62, color=ACCENT, label="F1")
     for values, marker, colour, label in ((precision, "D", INK, "precision"), (recall, "o", WARM, "recall")):
@@ -234,7 +234,7 @@ def class_scores(
     return figure
 
 
-@_styled
+@in_style
 def robustness_curves(panels: Sequence[CurvePanel], *, columns: int = 5, title: str = "") -> "Figure":
     """Draw accuracy against strength, one small picture per corruption, all on one scale.
 
@@ -245,7 +245,7 @@ def robustness_curves(panels: Sequence[CurvePanel], *, columns: int = 5, title: 
     """
     columns = min(columns, max(1, len(panels)))
     rows = max(1, math.ceil(len(panels) / columns))
-    figure, all_axes = _figure(2.35 * columns + 0.3, 2.15 * rows + 0.4 + 0.3 * bool(title), rows, columns)
+    figure, all_axes = new_figure(2.35 * columns + 0.3, 2.15 * rows + 0.4 + 0.3 * bool(title), rows, columns)
     for axes, panel in zip(all_axes, panels, strict=False):
         at = range(len(panel.settings))
         for (name, accuracy), colour in zip(panel.accuracy.items(), _colours(len(panel.accuracy)), strict=True):
@@ -266,7 +266,7 @@ def robustness_curves(panels: Sequence[CurvePanel], *, columns: int = 5, title: 
     return figure
 
 
-@_styled
+@in_style
 def class_counts(names: Sequence[str], counts: Mapping[str, Sequence[int]], *, title: str = "") -> "Figure":
     """Draw how many images each expression has, the splits stacked.
 
@@ -275,7 +275,7 @@ def class_counts(names: Sequence[str], counts: Mapping[str, Sequence[int]], *, t
         counts: Split → (C,) images.
         title: Heading.
     """
-    figure, (axes,) = _figure(6.6, 1.2 + 0.42 * len(names))
+    figure, (axes,) = new_figure(6.6, 1.2 + 0.42 * len(names))
     row, done = np.arange(len(names)), np.zeros(len(names))
     for (split, of_class), colour in zip(counts.items(), _colours(len(counts)), strict=True):
         axes.barh(row, of_class, 0.66, left=done, color=colour, label=split)
@@ -299,7 +299,7 @@ def class_counts(names: Sequence[str], counts: Mapping[str, Sequence[int]], *, t
 Row = Mapping[str, str | float | None]
 
 
-@_styled
+@in_style
 def training_curves(rows: Iterable[Row], *, title: str = "") -> "Figure":
     """Draw loss, accuracy and learning rate by epoch.
 
@@ -319,7 +319,7 @@ def training_curves(rows: Iterable[Row], *, title: str = "") -> "Figure":
     }
     if not panels:
         raise InputError("no row has an epoch and a loss, an accuracy or a learning rate; pass rows of metrics.csv")
-    figure, all_axes = _figure(4.4 * len(panels), 3.5 + 0.3 * bool(title), columns=len(panels))
+    figure, all_axes = new_figure(4.4 * len(panels), 3.5 + 0.3 * bool(title), columns=len(panels))
     for axes, (label, chosen) in zip(all_axes, panels.items(), strict=True):
         _draw_series(axes, label, chosen)
     _heading(figure, title)
@@ -358,7 +358,7 @@ def _draw_series(axes: "Axes", label: str, chosen: Mapping[str, Mapping[int, flo
         axes.legend(loc="best")
 
 
-@_styled
+@in_style
 def gallery(
     crops: NDArray[np.uint8],
     captions: Sequence[str],
@@ -386,7 +386,7 @@ def gallery(
     columns = min(columns, len(crops))
     rows, parts = math.ceil(len(crops) / columns), 1 if probs is None else 2
     height = rows * (1.75 + (0.16 * len(names) + 0.15 if probs is not None else 0)) + 0.3 * bool(title)
-    figure, all_axes = _figure(1.65 * columns, height, rows * parts, columns)
+    figure, all_axes = new_figure(1.65 * columns, height, rows * parts, columns)
     if probs is not None:
         grid = all_axes[0].get_subplotspec().get_gridspec()  # type: ignore[union-attr]
         grid.set_height_ratios((1.5, 0.16 * len(names)) * rows)
@@ -447,10 +447,19 @@ def save_figure(figure: "Figure", path: str | Path, *, dpi: int = 150) -> Path:
     kind = target.suffix.lower()
     if kind not in FORMATS:
         raise InputError(f"{target}: a figure must end in {', '.join(FORMATS)}, got {kind or 'no ending'!r}; rename it")
-    return write_whole(target, _render(figure, kind.removeprefix("."), dpi=dpi))
+    return write_whole(target, render(figure, kind.removeprefix("."), dpi=dpi))
 
 
-def _render(figure: "Figure", kind: str, *, dpi: int = 150, text_as: str = "path", background: str = "white") -> bytes:
+def render(figure: "Figure", kind: str, *, dpi: int = 150, text_as: str = "path", background: str = "white") -> bytes:
+    """Return a figure as the bytes of a file; equal figures give equal bytes.
+
+    Args:
+        figure: The figure.
+        kind: `"png"`, `"svg"` or `"pdf"`.
+        dpi: Pixels per inch of a PNG.
+        text_as: How an SVG holds text: `"path"`, or `"none"` for text.
+        background: Colour of the background.
+    """
     matplotlib = require_extra("plots", "matplotlib")
     buffer = io.BytesIO()
     metadata = {"png": None, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[kind]  # equal figures, equal bytes
@@ -472,7 +481,7 @@ def inline_svg(figure: "Figure", *, label: str) -> str:
     Returns:
         `<svg …>…</svg>`, scaled to the width of its place.
     """
-    svg = _render(figure, "svg", text_as="none", background="none").decode()
+    svg = render(figure, "svg", text_as="none", background="none").decode()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
     for colour, variable in THEME.items():

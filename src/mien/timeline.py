@@ -244,7 +244,7 @@ class Timeline(FilmReader):
         if kind not in plots.FORMATS:
             known = ", ".join((*plots.FORMATS, ".html"))
             raise InputError(f"{path}: a timeline ends in {known}, got {kind or 'no ending'!r}; rename it")
-        return write_whole(path, plots._render(self.figure(title=title), kind.removeprefix("."), dpi=dpi))
+        return write_whole(path, plots.render(self.figure(title=title), kind.removeprefix("."), dpi=dpi))
 
 
 def _hex(name: str) -> str:
@@ -267,12 +267,12 @@ def _page_row(row: TimelineRow, end_s: float) -> dict[str, Any]:
 # The figure -----------------------------------------------------------------------------------------------------------
 
 
-@plots._styled
+@plots.in_style
 def _figure(timeline: Timeline, rows: Sequence[TimelineRow], title: str) -> "Figure":
     known = any(row.truth for row in rows)
     count = max(1, len(rows))
     legend_in, heading_in = 0.34, 0.3 * bool(title)
-    figure, all_axes = plots._figure(7.2, (1.08 if known else 0.94) * count + 0.5 + legend_in + heading_in, count)
+    figure, all_axes = plots.new_figure(7.2, (1.08 if known else 0.94) * count + 0.5 + legend_in + heading_in, count)
     if title:
         figure.suptitle(title, fontweight="bold", fontsize=11, x=0.01, ha="left")
     if not rows:

@@ -139,6 +139,8 @@ def compare(
     *names, data = models
     if len(names) < 2:
         raise InputError("compare needs at least two models and a data set: mien compare MODEL MODEL… DATA")
+    if twice := [name for number, name in enumerate(names) if name in names[:number]]:
+        raise InputError(f"{twice[0]} is named twice; compare needs different models, then the data set")
     if output and output.suffix.lower() not in COMPARISON_SUFFIXES:
         raise InputError(f"a comparison is written as {', '.join(COMPARISON_SUFFIXES)}, got {output}; end it in one")
     candidates = {name: _candidate(name, labels, None) for name in names}
@@ -322,6 +324,6 @@ def _print_comparison(reports: dict[str, Report], pairs: dict[tuple[str, str], C
         d = c.difference
         paired.add_row(
             f"{a} − {b}", f"{100 * d.value:+.2f} ({100 * d.low:+.2f} to {100 * d.high:+.2f}) points",
-            str(c.only_a), str(c.only_b), f"{c.p_value:.4f}",
+            str(c.only_a), str(c.only_b), f"{c.p_value:.4f}" if c.p_value >= 0.0001 else "< 0.0001",
         )  # fmt: skip
     out.print(paired)
