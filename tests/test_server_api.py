@@ -68,7 +68,12 @@ def test_many_pictures_come_back_in_order_and_a_broken_one_costs_no_other(server
 def test_base64_json_and_plain_bodies_give_the_same_as_a_form(server):
     wanted = send(server, ("picture", ASTRONAUT)).json()["results"][0]["faces"]
     coded = base64.b64encode(ASTRONAUT).decode()
-    for image in (coded, {"data": coded}, {"data": f"data:image/jpeg;base64,{coded}", "name": "x.jpg"}):
+    for image in (
+        coded,
+        base64.encodebytes(ASTRONAUT).decode(),
+        {"data": coded},
+        {"data": f"data:image/jpeg;base64,{coded}", "name": "x.jpg"},
+    ):
         (result,) = server.http.post("/v1/analyze", json={"images": [image]}).json()["results"]
         assert [{**face, "source": "picture"} for face in result["faces"]] == wanted
     plain = server.http.post("/v1/analyze", content=ASTRONAUT, headers={"content-type": "image/jpeg"}).json()

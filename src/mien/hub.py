@@ -43,7 +43,7 @@ CATALOGUE = {
         CatalogueEntry(
             "mien-b",
             "mien-b.onnx",
-            "a0211a82fb8ac5a771abd9e40b79dd19fc46ac938f630f400b96f65fab749b16",
+            "3ae2aeb81eaa0045a40bd8bf45fe6c9c024b06cbc420a99cb2b97e9e67d0f6e0",
             "the default: about 1 ms a face",
         ),
     )
