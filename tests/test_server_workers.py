@@ -86,6 +86,19 @@ def test_an_error_reaches_everybody_in_the_batch_and_ends_nothing(model):
         batcher.submit(crops(1), "fer2013").result()
 
 
+def test_crops_that_nobody_waits_for_any_more_are_left_out(model):
+    sizes = []
+    batcher = Batcher(model, wait_s=0.2, at_work=lambda: 100, on_batch=sizes.append)
+    given_up, wanted = batcher.submit(crops(2), "fer2013"), batcher.submit(crops(3), "fer2013")
+    assert given_up.cancel()
+    assert wanted.result(timeout=5).shape == (3, 7)
+    alone = batcher.submit(crops(1), "fer2013")
+    assert alone.cancel()
+    assert batcher.submit(crops(4), "fer2013").result(timeout=5).shape == (4, 7)
+    batcher.close()
+    assert sizes == [3, 4]
+
+
 def test_the_batched_model_stands_in_for_a_model(model):
     batcher = Batcher(model)
     batched = BatchedModel(model, batcher)

@@ -88,8 +88,10 @@ async def _one(engine: Engine, client: str, item: Item, wanted: Wanted) -> dict[
     try:
         found = await engine.workers.run(client, lambda: _find(engine, item, wanted))
         (faces,) = wanted.analyzer.with_expressions([found.faces], await asyncio.wrap_future(found.probs))
-        image = found.image
-        annotated = None if image is None else await engine.workers.run(client, lambda: _annotate(image, faces))
+        annotated = None
+        if (image := found.image) is not None:
+            drawing = engine.workers.submit(client, lambda: _annotate(image, faces), always=True)
+            annotated = await asyncio.wrap_future(drawing)
     except MienError as error:
         return _result(item.name, error=problem_of(error).to_dict())
     return _result(item.name, width=found.width, height=found.height, faces=records.rows(faces), annotated=annotated)

@@ -67,7 +67,7 @@ class Batcher:
             head: A head of the model.
 
         Returns:
-            Will have the probabilities, (N, C) float32.
+            Will have the probabilities, (N, C) float32; whoever no longer wants them may cancel it.
 
         Raises:
             MienError: The batcher is closed.
@@ -94,7 +94,8 @@ class Batcher:
         while batch := self._collect():
             by_head = defaultdict(list)
             for one in batch:
-                by_head[one.head].append(one)
+                if one.probs.set_running_or_notify_cancel():  # from here on nobody can cancel it
+                    by_head[one.head].append(one)
             for head, group in by_head.items():
                 self._run(head, group)
 
