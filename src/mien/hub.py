@@ -46,6 +46,12 @@ CATALOGUE = {
             "3ae2aeb81eaa0045a40bd8bf45fe6c9c024b06cbc420a99cb2b97e9e67d0f6e0",
             "the default: about 1 ms a face",
         ),
+        CatalogueEntry(
+            "mien-s",
+            "mien-s.onnx",
+            "f57143e046a0ae7126a8c227cc8640421c04c8b67697680eb50f8c7e9bb43442",
+            "for films, live video and small machines: about 0.2 ms a face, two points less accurate",
+        ),
     )
 }
 
