@@ -8,7 +8,7 @@ import torch
 from onnx import TensorProto, helper
 
 from mien.errors import InputError, ModelError, OutputError
-from mien.hub import model_path
+from mien.hub import CATALOGUE, model_path
 from mien.train.diagram import cards_of, draw_network, save_diagram
 from mien.train.nets import NETS, count_parameters, count_values, mien_s
 from mien.train.summary import Layer, Summary, summarise, summarise_net, summarise_onnx
@@ -110,7 +110,7 @@ def test_heads_of_an_onnx_file_own_their_weights(two_headed):
 
 def test_the_shipped_file_has_the_multiply_adds_of_its_net():
     shipped = summarise(str(model_path("mien-b")))
-    net = summarise("mien-b")
+    net = summarise(CATALOGUE["mien-b"].net)
     assert shipped.macs == net.macs
     assert shipped.heads == net.heads
     assert 0 < net.parameters - shipped.parameters < 0.001 * net.parameters  # batch normalisation is folded away

@@ -30,6 +30,7 @@ from mien.datasets import (
     write_split,
 )
 from mien.errors import InputError
+from mien.hub import CATALOGUE
 from mien.labels import FER7
 from mien.models import ExpressionModel
 from mien.train.checkpoints import load_net, load_settings
@@ -134,6 +135,16 @@ def test_train_on_own_folders_holds_out_a_part(mien, tmp_path):
     record = json.loads((out / "run.json").read_text())["data"]
     assert record["validation"]["crops"] == 30
     assert record["validation"]["classes"]["happy"] == 10
+
+
+def test_fine_tuning_a_shipped_model_takes_its_network(mien, tmp_path):
+    folder = write_folders(tmp_path / "mine", 36)
+    quick = [part for part in QUICK if part not in ("--net", "tiny")]
+    mien("train", folder, "-o", tmp_path / "run", "--init", "mien-b", "--epochs", 1, *quick, *PLAIN, "--freeze",
+         "--val-share", 0.3)  # fmt: skip
+    assert load_settings(tmp_path / "run" / "best.ckpt").net == CATALOGUE["mien-b"].net
+    mien("train", folder, "-o", tmp_path / "other", "--init", "mien-b", "--net", "mien-b", *quick, *PLAIN,
+         fails="choose the network it was exported from")  # fmt: skip
 
 
 def test_fine_tune_from_an_exported_model_on_own_folders(mien, official, tmp_path):

@@ -20,12 +20,14 @@ class CatalogueEntry:
         file: File name in the package's `weights` folder.
         sha256: Hash of the file.
         summary: One line for people who choose.
+        net: Name of its network in `mien.train.nets.NETS`, for training that starts from it.
     """
 
     name: str
     file: str
     sha256: str
     summary: str
+    net: str
 
     @property
     def path(self) -> Path:
@@ -45,12 +47,14 @@ CATALOGUE = {
             "mien-b.onnx",
             "3ae2aeb81eaa0045a40bd8bf45fe6c9c024b06cbc420a99cb2b97e9e67d0f6e0",
             "the default: about 1 ms a face",
+            net="mien-b2",
         ),
         CatalogueEntry(
             "mien-s",
             "mien-s.onnx",
             "f57143e046a0ae7126a8c227cc8640421c04c8b67697680eb50f8c7e9bb43442",
             "for films, live video and small machines: about 0.2 ms a face, two points less accurate",
+            net="mien-s2",
         ),
     )
 }

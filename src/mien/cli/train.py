@@ -31,6 +31,7 @@ from mien.datasets import (
     CropDataset,
 )
 from mien.errors import InputError, MissingExtraError, require_extra
+from mien.hub import CATALOGUE
 
 if TYPE_CHECKING:
     from mien.models import ModelCard
@@ -66,7 +67,10 @@ def train(
     ] = None,
     init: Annotated[
         str | None,
-        typer.Option(help="A shipped model's name, an .onnx file of `mien export`, or a .ckpt.", rich_help_panel=START),
+        typer.Option(
+            help="A shipped model's name (takes its network, too), an .onnx file of `mien export`, or a .ckpt.",
+            rich_help_panel=START,
+        ),
     ] = None,
     imagenet: Annotated[
         Path | None, typer.Option(help="ImageNet weights for vgg16 (the official .pth).", rich_help_panel=START)
@@ -105,10 +109,11 @@ def train(
     require_extra("train", "lightning")
     from mien.train.fit import Hardware, fit, is_first_process
 
+    shipped_net = CATALOGUE[init].net if init in CATALOGUE and recipe.net is None else None
     settings = recipe.settings(
         {"optimizer": optimizer, "lr": lr, "schedule": schedule, "warmup_epochs": warmup_epochs, "patience": patience,
          "class_weights": class_weights, "focal_gamma": focal_gamma, "label_smoothing": label_smoothing,
-         "ema_decay": ema_decay, "freeze_trunk": freeze_trunk},
+         "ema_decay": ema_decay, "freeze_trunk": freeze_trunk} | ({"net": shipped_net} if shipped_net else {}),
         run=out_dir if resume else None,
     )  # fmt: skip
     hardware = Hardware(machine.accelerator, devices, nodes, strategy, machine.precision, machine.threads)
