@@ -46,7 +46,7 @@ CATALOGUE = {
             "mien-b",
             "mien-b.onnx",
             "3ae2aeb81eaa0045a40bd8bf45fe6c9c024b06cbc420a99cb2b97e9e67d0f6e0",
-            "the default: about 1 ms a face",
+            "the default: one to two milliseconds a face",
             net="mien-b2",
         ),
         CatalogueEntry(
