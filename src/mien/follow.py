@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien._stages import in_stages
-from mien.align import crop_faces, crop_whole
 from mien.errors import InputError
 from mien.faces import Faces, Frame
 from mien.locate import LocateSettings, Locator, Memory
@@ -127,7 +126,6 @@ class Follower:
         self.labels = analyzer.labels
         self._predict = predict or partial(analyzer.model.predict_proba, head=analyzer.labels.key)
         self._locator = Locator(analyzer.detector, self.settings.locating)
-        self._framed = bool(getattr(analyzer.detector, "framed", False))
         self._memory = Memory()
         self._running: Mapping[int, RunningExpression] = {}
         self._stand = _Stand(self._memory, self._running)
@@ -168,7 +166,9 @@ class Follower:
 
     def _express(self, located: _Located) -> tuple[list[_Stand], list[Faces]]:
         """Do the second half: expressions, smoothed."""
-        crops = [self._crop(frame.image, faces) for frame, faces in zip(located.frames, located.faces, strict=True)]
+        crops = [
+            self.analyzer.crop(frame.image, faces) for frame, faces in zip(located.frames, located.faces, strict=True)
+        ]
         if not crops:
             return [], []
         together = np.concatenate(crops)
@@ -179,9 +179,6 @@ class Follower:
             results.append(self._smoothed(faces.with_probs(part, self.labels)))
             stands.append(_Stand(memory, self._running, frame.index))
         return stands, results
-
-    def _crop(self, image: NDArray[np.uint8], faces: Faces) -> Crops:
-        return crop_whole(image) if self._framed else crop_faces(image, faces)
 
     def _smoothed(self, faces: Faces) -> Faces:
         """Return the faces with smoothed probabilities and steady expressions, and remember them."""

@@ -98,7 +98,7 @@ class Analyzer:
             One `Faces` per frame, with its source, number and time; the crops (N, 48, 48) uint8 of all, in that order.
         """
         found = [self.detector.detect(frame.image).at(frame) for frame in frames]
-        crops = [self._crop(frame.image, faces) for frame, faces in zip(frames, found, strict=True)]
+        crops = [self.crop(frame.image, faces) for frame, faces in zip(frames, found, strict=True)]
         return found, np.concatenate(crops) if crops else np.empty((0, CROP_PX, CROP_PX), np.uint8)
 
     def with_expressions(self, found: Sequence[Faces], probs: NDArray[np.float32]) -> list[Faces]:
@@ -112,7 +112,16 @@ class Analyzer:
         parts = np.split(probs, ends) if found else []
         return [faces.with_probs(p, self.labels) for faces, p in zip(found, parts, strict=True)]
 
-    def _crop(self, image: NDArray[np.uint8], faces: Faces) -> NDArray[np.uint8]:
+    def crop(self, image: NDArray[np.uint8], faces: Faces) -> NDArray[np.uint8]:
+        """Return what the model sees of each face: aligned, or the whole picture where the detector says it is a crop.
+
+        Args:
+            image: (H, W, 3) uint8 RGB.
+            faces: N faces of this picture.
+
+        Returns:
+            (N, 48, 48) uint8.
+        """
         return crop_whole(image) if getattr(self.detector, "framed", False) else crop_faces(image, faces)
 
     def stream(self, frames: Iterable[Frame], *, batch_size: int = 8) -> Iterator[tuple[Frame, Faces]]:

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mien._video.shots import Problems, Shot, VideoInfo, broken_off
+from mien._video.shots import Problems, Shot, VideoInfo, broken_off, is_a_picture
 from mien.errors import SourceError, require_extra
 
 if TYPE_CHECKING:
@@ -106,9 +106,7 @@ def reason(error: Exception) -> str:
 def _video_stream(container: "InputContainer", name: str) -> "VideoStream":
     kind = container.format.name
     if kind.endswith("_pipe") or kind == "image2":
-        raise SourceError(
-            f"{name} is a picture, not a film; analyze it as one: read_image() in Python, POST /v1/analyze on a server"
-        )
+        raise is_a_picture(name)
     if kind in NO_FILMS:
         raise SourceError(f"{name} is a text file, not a film; name another")
     cover = require_extra("video", "av.stream").Disposition.attached_pic
@@ -219,9 +217,7 @@ def describe(container: "InputContainer", stream: "VideoStream", frame: "VideoFr
     duration_s, fps = _duration_s(container, stream), _fps(stream)
     frames = _shown(stream) or (round(duration_s * fps) if duration_s and fps else None)
     if container.format.name == "gif" and frames == 1:
-        raise SourceError(
-            f"{name} is a picture, not a film; analyze it as one: read_image() in Python, POST /v1/analyze on a server"
-        )
+        raise is_a_picture(name)
     codec = stream.codec_context.name
     return VideoInfo(name, width, height, duration_s, frames, fps, codec, turn, bool(container.streams.audio))
 

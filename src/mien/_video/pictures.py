@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mien._decode import decode_image
 from mien._video.ffmpeg import over_white
-from mien._video.shots import Problems, Shot, VideoInfo, broken_off
+from mien._video.shots import Problems, Shot, VideoInfo, broken_off, is_a_picture
 from mien.errors import InputError, SourceError
 
 UNSAID_DURATION_S = 0.1  # of a WebP frame that gives none; browsers take the same
@@ -135,8 +135,7 @@ class WebPReader:
             SourceError: It is damaged or a still picture.
         """
         if not is_animated_webp(data):
-            how = "read_image() in Python, POST /v1/analyze on a server"
-            raise SourceError(f"{name} is a picture, not a film; analyze it as one: {how}")
+            raise is_a_picture(name)
         self._name, self._problems = name, problems
         self._width, self._height = (int.from_bytes(data[at : at + 3], "little") + 1 for at in (24, 27))
         self._parts = list(_parts(data))

@@ -104,3 +104,14 @@ def broken_off(name: str, time_s: float | None, why: str) -> SourceError:
     return SourceError(
         f"{name} breaks off {at}: {why}; the frames until there are good, copy the file again for the rest"
     )
+
+
+def is_a_picture(name: str) -> SourceError:
+    """Return the error for a still picture where a film should be.
+
+    Args:
+        name: The picture.
+    """
+    return SourceError(
+        f"{name} is a picture, not a film; analyze it as one: read_image() in Python, POST /v1/analyze on a server"
+    )

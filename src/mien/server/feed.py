@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -53,7 +54,7 @@ router = APIRouter()
 
 @dataclass(frozen=True)
 class Shot:
-    """One analyzed picture.
+    """One analyzed picture, packed once for all viewers.
 
     Attributes:
         number: Counts the pictures of the feed, from 1.
@@ -69,13 +70,13 @@ class Shot:
     width: int
     height: int
 
-    @property
+    @cached_property
     def part(self) -> bytes:
         """The picture as a part of MJPEG; the boundary behind it makes browsers show it at once, not with the next."""
         head = b"Content-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(self.jpeg)
         return head + self.jpeg + b"\r\n--%s\r\n" % BOUNDARY
 
-    @property
+    @cached_property
     def line(self) -> bytes:
         """The faces as a line of JSON."""
         faces = [records.live_face(face) for face in self.faces]
