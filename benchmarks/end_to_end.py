@@ -9,13 +9,14 @@ takes gigabytes; `--no-peer` leaves it out.
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import venv
 from pathlib import Path
 
 import numpy as np
+
+from fresh import run_fresh
 
 ROUNDS = 3
 REPEATS = 40
@@ -85,12 +86,7 @@ def peer_python(folder: Path) -> str:
 def run(python: str, code: str, photo: str) -> dict[str, object]:
     """Run one side in a fresh process on one thread."""
     one_thread = dict.fromkeys(("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), "1")
-    command = [python, "-c", code, photo, str(REPEATS)]
-    done = subprocess.run(command, env={**os.environ, **one_thread}, capture_output=True, text=True, check=False)
-    if done.returncode:
-        sys.exit(done.stderr[-2000:])
-    result: dict[str, object] = json.loads(done.stdout.strip().splitlines()[-1])
-    return result
+    return run_fresh(python, code, photo, str(REPEATS), **one_thread)
 
 
 def main() -> None:

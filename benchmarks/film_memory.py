@@ -8,8 +8,6 @@ set (VmRSS of /proc) after a third, two thirds and all of the film, and its peak
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 import tempfile
 from fractions import Fraction
@@ -18,6 +16,7 @@ from pathlib import Path
 import av
 import cv2
 
+from fresh import run_fresh
 from mien.video import Video
 
 OUTPUTS = ("rows.csv", "rows.jsonl", "rows.parquet", "summary.json", "timeline.html")
@@ -28,7 +27,6 @@ import json, os, sys, time
 from pathlib import Path
 from mien import Analyzer
 from mien.films import FilmOutputs, analyze_video
-from mien.films import FilmOutputs
 
 def megabytes(name):
     for line in open("/proc/self/status"):
@@ -68,13 +66,7 @@ def make_film(clip: Path, path: Path, *, minutes: float, fps: int, size: tuple[i
 
 
 def measure(film: Path, folder: Path, outputs: tuple[str, ...]) -> dict[str, float]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", RUN, str(film), str(folder), ",".join(outputs)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        sys.exit(done.stderr[-2000:])
-    result: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
-    return result
+    return run_fresh(sys.executable, RUN, str(film), str(folder), ",".join(outputs), OMP_NUM_THREADS="1")
 
 
 def main() -> None:

@@ -9,14 +9,13 @@ medians over the rounds are printed, one JSON line each.
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 
 from end_to_end import peer_python
+from fresh import run_fresh
 
 MIEN = """
 import json, sys, time
@@ -64,13 +63,7 @@ print(json.dumps({"ms_one": 1e3 * per_call(1, 1), "faces_per_s_64_two_threads": 
 
 def measure(python: str, code: str, *arguments: str) -> dict[str, float]:
     """Run one side in a fresh process."""
-    command = [python, "-W", "ignore", "-c", code, *arguments]
-    quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    done = subprocess.run(command, env=quiet, capture_output=True, text=True, check=False)
-    if done.returncode:
-        sys.exit(done.stderr[-2000:])
-    found: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
-    return found
+    return run_fresh(python, code, *arguments, TF_CPP_MIN_LOG_LEVEL="3")
 
 
 def main() -> None:

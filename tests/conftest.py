@@ -39,3 +39,31 @@ def shared() -> Path:
     if not (SHARED / "data").is_dir():
         pytest.skip("needs the shared data folder (set MIEN_TEST_DATA)")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def analyzer():
+    """The default detector and model."""
+    from mien import Analyzer
+
+    return Analyzer()
+
+
+@pytest.fixture
+def mien(monkeypatch, capsys):
+    """The command line as a function: arguments to (exit code, standard output, standard error)."""
+    from helpers import run_cli
+
+    return run_cli(monkeypatch, capsys)
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    """Networks for drawn faces, by the names "tiny" and "plain" among those that can be trained."""
+    from drawn_faces import plain_net, tiny_net
+    from mien.train.nets import NETS
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(NETS, "tiny", tiny_net)
+        patch.setitem(NETS, "plain", plain_net)
+        yield

@@ -1,6 +1,7 @@
-"""Real data for tests, the splits of FER2013 where the shared folder has them; and the command line as a function."""
+"""Real data for tests (the splits of FER2013, where there is a shared folder), the command line, and what it wrote."""
 
 import csv
+import json
 import sys
 from functools import cache
 from pathlib import Path
@@ -51,3 +52,24 @@ def run_cli(monkeypatch, capsys):
         return exit_.value.code or 0, said.out, said.err
 
     return run
+
+
+def rows(text):
+    """Return the rows of JSON lines."""
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def rows_in(path):
+    """Return the rows of a `.jsonl` file."""
+    return rows(path.read_text(encoding="utf-8"))
+
+
+def table(path):
+    """Return the rows of a CSV file, every value as text."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def names_in(folder):
+    """Return the sorted names of what a folder holds."""
+    return sorted(path.name for path in folder.iterdir())

@@ -1,37 +1,22 @@
 """The command line as its users meet it: output, files, messages and exit codes."""
 
-import csv
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from helpers import run_cli
+from conftest import EXAMPLES
+from helpers import rows, table
 from mien.faces import BASE_COLUMNS
 from mien.labels import FER7, FERPLUS8
 
-EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 ASTRONAUT, HOPPER = EXAMPLES / "astronaut.jpg", EXAMPLES / "grace_hopper.jpg"
-
-
-@pytest.fixture
-def mien(monkeypatch, capsys):
-    return run_cli(monkeypatch, capsys)
-
-
-def table(path):
-    return list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
-
-
-def rows(text):
-    return [json.loads(line) for line in text.splitlines()]
 
 
 class TestAnalyze:

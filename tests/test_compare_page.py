@@ -3,7 +3,6 @@
 import base64
 import itertools
 import re
-from html.parser import HTMLParser
 
 import cv2
 import numpy as np
@@ -16,6 +15,7 @@ from mien.errors import InputError
 from mien.evaluate import compare, evaluate
 from mien.labels import FER7, FIVE
 from mien.report import comparison_cells, figure_cells
+from pages import outline
 
 N = 120
 SHARP, EVIL = "sharp", "<b>evil</b> & co"
@@ -75,51 +75,6 @@ def pairs(reports):
 @pytest.fixture(scope="module")
 def page(reports, pairs, crops):
     return comparison_to_html(reports, pairs, title="A <i> & B", facts={"SHA-256 of sharp": "ab" * 32}, crops=crops)
-
-
-class Outline(HTMLParser):
-    """Tables as lists of rows of texts, headings, pictures and addresses of a page whose tags are all closed."""
-
-    VOID = ("meta", "img")
-
-    def __init__(self):
-        super().__init__()
-        self.open, self.tags, self.addresses, self.alts, self.ids = [], [], [], [], []
-        self.headings, self.tables = [], []
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.addresses += [value for name, value in attrs if name in ("src", "href", "data", "xlink:href")]
-        self.alts += [value for name, value in attrs if name == "alt"]
-        self.ids += [value for name, value in attrs if name == "id"]
-        if tag not in self.VOID:
-            self.open.append(tag)
-        if tag in ("h2", "h3"):
-            self.headings.append("")
-        elif tag == "table":
-            self.tables.append([])
-        elif tag == "tr":
-            self.tables[-1].append([])
-        elif tag in ("td", "th"):
-            self.tables[-1][-1].append("")
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if {"h2", "h3"} & set(self.open):
-            self.headings[-1] += data
-        elif {"td", "th"} & set(self.open):
-            self.tables[-1][-1][-1] += data + ("" if self.open[-1] in ("td", "th", "a") else " ")
-
-
-def outline(page):
-    parser = Outline()
-    parser.feed(page)
-    assert parser.open == []
-    for table in parser.tables:
-        assert len({len(row) for row in table}) == 1
-    return parser
 
 
 def table_of(page, first_column, nth=0):

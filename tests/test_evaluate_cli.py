@@ -7,15 +7,10 @@ import json
 import numpy as np
 import pytest
 
-from helpers import public_test, run_cli
+from helpers import public_test
 from mien.datasets import PUBLIC_TEST, CropDataset, read_dataset, write_dataset
 from mien.labels import FER7
 from mien.train.baselines import load_baseline
-
-
-@pytest.fixture
-def mien(monkeypatch, capsys):
-    return run_cli(monkeypatch, capsys)
 
 
 @pytest.fixture(scope="module")

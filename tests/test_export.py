@@ -6,7 +6,7 @@ import onnx
 import pytest
 import torch
 
-from drawn_faces import drawn_faces, plain_net, tiny_net, training_and_held_out, without_votes
+from drawn_faces import drawn_faces, plain_net, training_and_held_out, without_votes
 from mien.errors import InputError, ModelError, OutputError
 from mien.evaluate import ConfidenceScaling, _calibrate, fit_confidence
 from mien.labels import FER7, LabelSet
@@ -29,14 +29,8 @@ from mien.train.nets import NETS, TWO_HEADS
 SETTINGS = TrainSettings(
     net="tiny", epochs=3, batch_size=12, lr=0.2, warmup_epochs=0.5, ema_decay=0.8, augment=NO_AUGMENTATION
 )  # fmt: skip
+pytestmark = pytest.mark.usefixtures("tiny")
 CROPS = drawn_faces(40, seed=5).crops
-
-
-@pytest.fixture(autouse=True, scope="module")
-def tiny():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(NETS, "tiny", tiny_net)
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -8,12 +8,9 @@ import time
 
 import pytest
 
-from mien.errors import OutputError
-from mien.files import ADVICE, PartFile, explained, whole_or_nothing, write_whole
-
-
-def names_in(folder):
-    return sorted(path.name for path in folder.iterdir())
+from helpers import names_in
+from mien.errors import InputError, OutputError
+from mien.files import ADVICE, PartFile, check_not_source, ending_of, explained, whole_or_nothing, write_whole
 
 
 def fail_with(code):
@@ -168,3 +165,25 @@ def test_what_is_no_error_of_the_disk_passes():
         raise ValueError("mine")
     with pytest.raises(BrokenPipeError), explained("x"):
         raise BrokenPipeError
+
+
+@pytest.mark.parametrize(("name", "came"), [("a.txt", ".txt"), ("folder.png/a", "no ending"), (".png", "no ending")])
+def test_another_ending_is_refused_with_what_must_hold(name, came):
+    assert ending_of("a.PNG", (".svg", ".png"), "a figure ends in .svg, .png") == ".png"
+    with pytest.raises(InputError) as caught:
+        ending_of(name, (".svg", ".png"), "a figure ends in .svg, .png")
+    assert str(caught.value) == f"{name}: a figure ends in .svg, .png, got {came!r}; rename it"
+
+
+def test_what_is_analysed_is_not_written_over(tmp_path):
+    film, link = tmp_path / "film.mp4", tmp_path / "link.mp4"
+    check_not_source(film, film)  # no file yet
+    film.touch()
+    link.symlink_to(film)
+    for source in (film, str(film), link):
+        with pytest.raises(InputError, match=r"film\.mp4 is the film that is analysed; write to another file$"):
+            check_not_source(film, source)
+    with pytest.raises(InputError, match=r"is the picture that is analysed; write to a folder$"):
+        check_not_source(film, link, kind="picture", instead="a folder")
+    for other in (tmp_path / "new.mp4", "rtsp://camera/1", "a\0b"):
+        check_not_source(film, other)

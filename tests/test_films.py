@@ -19,6 +19,7 @@ pytest.importorskip("av")
 
 import film_memory
 from films import numbered, portraits, write_film
+from helpers import names_in, rows_in
 from mien import Analyzer
 from mien.draw import DrawStyle
 from mien.errors import InputError, OutputError, SourceError
@@ -31,11 +32,6 @@ from mien.truth import Truth, TruthSpan
 from mien.video import Video, VideoSettings
 
 FRAMES = 60
-
-
-@pytest.fixture(scope="module")
-def analyzer():
-    return Analyzer()
 
 
 @pytest.fixture(scope="module")
@@ -67,10 +63,6 @@ def outputs_in(folder):
     )
 
 
-def rows(path):
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-
-
 def pictures(path):
     with Video(path) as film:
         return [frame.image.copy() for frame in film]
@@ -81,13 +73,9 @@ def times(path):
         return [frame.time_s for frame in film]
 
 
-def names(folder):
-    return sorted(path.name for path in folder.iterdir())
-
-
 def assert_same_outputs(folder, whole):
     """Everything is as if the run had never been interrupted, and nothing else lies about."""
-    assert names(folder) == names(whole)
+    assert names_in(folder) == names_in(whole)
     for name in ("rows.csv", "rows.jsonl", "intervals.csv", "timeline.html", "moments.png"):
         assert (folder / name).read_bytes() == (whole / name).read_bytes(), name
     assert json.loads((folder / "summary.json").read_text()) == json.loads((whole / "summary.json").read_text())
@@ -110,7 +98,7 @@ class StopAfter:
 
 class TestOutputs:
     def test_rows_follow_the_film(self, whole):
-        table = rows(whole / "rows.jsonl")
+        table = rows_in(whole / "rows.jsonl")
         assert [row["frame"] for row in table] == list(range(FRAMES))
         assert [row["time_s"] for row in table] == pytest.approx([n / 25 for n in range(FRAMES)])
         assert {row["steady_expression"] for row in table[5:25]} == {"happy"}
@@ -122,7 +110,7 @@ class TestOutputs:
     def test_csv_and_jsonl_agree(self, whole):
         with (whole / "rows.csv").open(newline="") as file:
             table = list(csv.DictReader(file))
-        for one, other in zip(table, rows(whole / "rows.jsonl"), strict=True):
+        for one, other in zip(table, rows_in(whole / "rows.jsonl"), strict=True):
             assert {k: "" if v is None else str(v) for k, v in other.items()} == one
 
     def test_annotated_film_has_every_frame_at_its_time_and_sound(self, whole, clip):
@@ -135,7 +123,7 @@ class TestOutputs:
 
     def test_summary_shares_are_those_of_the_rows(self, whole):
         summary = json.loads((whole / "summary.json").read_text())
-        table = rows(whole / "rows.jsonl")
+        table = rows_in(whole / "rows.jsonl")
         happy = sum(row["steady_expression"] == "happy" for row in table)
         faces = sum(row["face"] is not None for row in table)
         assert summary["share"]["happy"] == pytest.approx(happy / faces, abs=1e-3)
@@ -145,13 +133,13 @@ class TestOutputs:
         pytest.importorskip("matplotlib")
         made = analyze_video(clip, analyzer=analyzer, outputs=[f"{tmp_path}/out/"], video=VideoSettings(every=10))
         expected = ["annotated.mp4", "moments.png", "rows.csv", "summary.json", "timeline.html", "timeline.png"]
-        assert names(tmp_path / "out") == expected == sorted(path.name for path in made.outputs)
+        assert names_in(tmp_path / "out") == expected == sorted(path.name for path in made.outputs)
         assert cv2.imread(str(tmp_path / "out" / "timeline.png")).std() > 5
 
     def test_settings_choose_the_frames(self, analyzer, clip, tmp_path):
         video = VideoSettings(every=3, start_s=0.5, end_s=1.5)
         analyze_video(clip, analyzer=analyzer, outputs=[tmp_path / "r.jsonl"], video=video)
-        assert [row["frame"] for row in rows(tmp_path / "r.jsonl")] == list(range(15, 38, 3))
+        assert [row["frame"] for row in rows_in(tmp_path / "r.jsonl")] == list(range(15, 38, 3))
 
     def test_blurred_faces_cannot_be_found(self, analyzer, clip, tmp_path):
         video = VideoSettings(max_frames=5)
@@ -175,7 +163,7 @@ class TestOutputs:
     def test_another_name_changes_the_rows_and_not_the_sound(self, analyzer, clip, tmp_path):
         video = VideoSettings(name="holiday.mp4", max_frames=5)
         analyze_video(clip, analyzer=analyzer, outputs=[tmp_path / "a.mp4", tmp_path / "r.jsonl"], video=video)
-        assert {row["source"] for row in rows(tmp_path / "r.jsonl")} == {"holiday.mp4"}
+        assert {row["source"] for row in rows_in(tmp_path / "r.jsonl")} == {"holiday.mp4"}
         with Video(tmp_path / "a.mp4") as film:
             assert film.info.has_audio
 
@@ -196,7 +184,7 @@ class TestOutputs:
     def test_wrong_outputs_name_the_fix(self, analyzer, clip, tmp_path, paths, message):
         with pytest.raises(InputError, match=message):
             analyze_video(clip, analyzer=analyzer, outputs=[tmp_path / path for path in paths])
-        assert names(tmp_path) == []
+        assert names_in(tmp_path) == []
 
     def test_the_film_itself_is_never_replaced(self, analyzer, clip):
         before = clip.read_bytes()
@@ -211,8 +199,8 @@ class TestResume:
         outputs, watch = outputs_in(tmp_path), StopAfter(frames)
         first = analyze_video(clip, analyzer=analyzer, outputs=outputs, interval_s=0.5, progress=watch, stop=watch.stop)
         assert first.interrupted and first.frames == frames
-        assert [row["frame"] for row in rows(tmp_path / "rows.jsonl")] == [*range(frames), None]
-        assert rows(tmp_path / "rows.jsonl")[-1]["error"] == INTERRUPTED
+        assert [row["frame"] for row in rows_in(tmp_path / "rows.jsonl")] == [*range(frames), None]
+        assert rows_in(tmp_path / "rows.jsonl")[-1]["error"] == INTERRUPTED
         assert len(pictures(tmp_path / "annotated.mp4")) == frames
         assert json.loads((tmp_path / "summary.json").read_text())["errors"] == [INTERRUPTED]
         second = analyze_video(clip, analyzer=analyzer, outputs=outputs, interval_s=0.5, resume=True)
@@ -227,7 +215,7 @@ class TestResume:
         arguments = {"analyzer": analyzer, "outputs": outputs_in(tmp_path), "interval_s": 0.5}
         with pytest.raises(KeyboardInterrupt):
             analyze_video(clip, **arguments, progress=interrupt)
-        assert [row["frame"] for row in rows(tmp_path / "rows.jsonl")] == [*range(20), None]
+        assert [row["frame"] for row in rows_in(tmp_path / "rows.jsonl")] == [*range(20), None]
         assert len(pictures(tmp_path / "annotated.mp4")) == 20
         analyze_video(clip, **arguments, resume=True)
         assert_same_outputs(tmp_path, whole)
@@ -268,7 +256,7 @@ class TestResume:
         watch = StopAfter(20)
         analyze_video(clip, analyzer=analyzer, outputs=[tmp_path / "rows.csv"], progress=watch, stop=watch.stop)
         result = analyze_video(clip, analyzer=analyzer, outputs=[tmp_path / "rows.csv"])
-        assert (result.resumed, names(tmp_path)) == (0, ["rows.csv"])
+        assert (result.resumed, names_in(tmp_path)) == (0, ["rows.csv"])
         assert (tmp_path / "rows.csv").read_bytes() == (whole / "rows.csv").read_bytes()
 
     @pytest.mark.parametrize(
@@ -353,7 +341,7 @@ class TestKill:
             for _ in range(10):
                 process.stdout.readline()
             process.kill()
-        (hidden,) = names(tmp_path)
+        (hidden,) = names_in(tmp_path)
         assert hidden.startswith(".mien-")
 
 
@@ -402,7 +390,7 @@ class TestBadFilms:
         cut.write_bytes(whole.read_bytes()[: whole.stat().st_size * 6 // 10])
         outputs = [tmp_path / "rows.jsonl", tmp_path / "a.mp4", tmp_path / "s.json"]
         result = analyze_video(cut, analyzer=analyzer, outputs=outputs)
-        *good, last = rows(tmp_path / "rows.jsonl")
+        *good, last = rows_in(tmp_path / "rows.jsonl")
         assert 15 < len(good) < 45 and [row["frame"] for row in good] == list(range(len(good)))
         assert "breaks off" in last["error"] and last["error"] == result.error
         assert json.loads((tmp_path / "s.json").read_text())["errors"] == [result.error]
@@ -416,19 +404,19 @@ class TestBadFilms:
         film.write_bytes(data)
         result = analyze_video(film, analyzer=analyzer, outputs=[tmp_path / "rows.jsonl"])
         assert result.problems and result.frames > 40
-        assert rows(tmp_path / "rows.jsonl")[-1]["frame"] == 49
+        assert rows_in(tmp_path / "rows.jsonl")[-1]["frame"] == 49
 
     def test_no_film_at_all(self, analyzer, tmp_path):
         (tmp_path / "text.mp4").write_text("no film")
         with pytest.raises(SourceError, match=r"text\.mp4 is not a film"):
             analyze_video(tmp_path / "text.mp4", analyzer=analyzer, outputs=[tmp_path / "rows.csv"])
-        assert names(tmp_path) == ["text.mp4"]
+        assert names_in(tmp_path) == ["text.mp4"]
 
     def test_odd_sizes_and_nobody(self, analyzer, tmp_path):
         film = write_film(tmp_path / "odd.mkv", numbered(5, size=(97, 63)), codec="ffv1")
         result = analyze_video(film, analyzer=analyzer, outputs=[tmp_path / "a.mp4", tmp_path / "rows.jsonl"])
         assert (result.frames, result.faces, result.summary["people"]) == (5, 0, 0)
-        assert [row["frame"] for row in rows(tmp_path / "rows.jsonl")] == list(range(5))
+        assert [row["frame"] for row in rows_in(tmp_path / "rows.jsonl")] == list(range(5))
         assert len(pictures(tmp_path / "a.mp4")) == 5
 
 
@@ -437,7 +425,7 @@ class TestDisk:
         (tmp_path / "file").touch()
         with pytest.raises(OutputError, match=r"rows\.csv.*part of the path is a file"):
             analyze_video(clip, analyzer=analyzer, outputs=[tmp_path / "file" / "rows.csv"])
-        assert names(tmp_path) == ["file"]
+        assert names_in(tmp_path) == ["file"]
 
     @pytest.mark.parametrize("name", ["rows.csv", "annotated.mp4"])
     def test_full_disk(self, clip, tmp_path, name):
@@ -453,7 +441,7 @@ class TestDisk:
         last = done.stderr.strip().splitlines()[-1]
         assert last.startswith("mien.errors.OutputError: cannot write") and "larger than this disk" in last
         assert ".part" not in last
-        assert name not in names(tmp_path)
+        assert name not in names_in(tmp_path)
 
 
 class TestMany:
@@ -478,8 +466,8 @@ class TestMany:
         with open_sink(tmp_path / "all.jsonl", labels=FER7, tracked=True) as table:
             for result in results:
                 replay(result, FER7, [table])
-        merged = rows(tmp_path / "all.jsonl")
-        assert merged[:FRAMES] == merged[FRAMES + 2 :] == rows(whole / "rows.jsonl")
+        merged = rows_in(tmp_path / "all.jsonl")
+        assert merged[:FRAMES] == merged[FRAMES + 2 :] == rows_in(whole / "rows.jsonl")
         assert [bool(row["error"]) for row in merged[FRAMES : FRAMES + 2]] == [True, True]
 
     def test_a_crash_costs_one_film(self, clip, tmp_path, monkeypatch):
@@ -498,6 +486,13 @@ class TestMany:
         assert (first.frames, again.frames, again.resumed, seen) == (FRAMES, FRAMES, FRAMES, [])
         assert again.summary == first.summary and again.outputs == first.outputs
         assert (tmp_path / "0.jsonl").stat().st_mtime_ns == before
+
+    def test_an_error_is_raised_or_becomes_a_result(self, analyzer, tmp_path):
+        (job,) = self.jobs(tmp_path, [tmp_path / "missing.mp4"])
+        with pytest.raises(SourceError, match=r"missing\.mp4 does not exist"):
+            job.analyze(analyzer, None, threading.Event())
+        result = job.run(analyzer, None, threading.Event())
+        assert (result.source, result.frames) == (job.name, 0) and "does not exist" in result.error
 
     def test_stop_reaches_the_workers(self, clip, tmp_path):
         stop = threading.Event()

@@ -1,6 +1,5 @@
 """`mien analyze` on films, alone and beside pictures, as its users meet it."""
 
-import csv
 import json
 import os
 import pty
@@ -22,40 +21,22 @@ import pytest
 
 pytest.importorskip("av")
 
+from conftest import EXAMPLES
 from films import portraits, write_film
-from helpers import run_cli
+from helpers import names_in, rows, table
 from mien.faces import BASE_COLUMNS, columns_of
 from mien.labels import FER7
 from mien.sinks import INTERRUPTED
 from mien.video import Video
 
-EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 ASTRONAUT = EXAMPLES / "astronaut.jpg"
 FRAMES, LONG = 30, 700
-
-
-@pytest.fixture
-def mien(monkeypatch, capsys):
-    return run_cli(monkeypatch, capsys)
 
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory):
     """30 frames at 25/s of a moving smile."""
     return write_film(tmp_path_factory.mktemp("clip") / "clip.mp4", portraits(FRAMES, scale=0.45), audio=True)
-
-
-def rows(text):
-    return [json.loads(line) for line in text.splitlines()]
-
-
-def table(path):
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
-def names(folder):
-    return sorted(path.name for path in folder.iterdir())
 
 
 class TestOneFilm:
@@ -86,13 +67,13 @@ class TestOneFilm:
         assert json.loads((tmp_path / "s.json").read_text())["share"]["happy"] == 1
         assert "<html" in (tmp_path / "t.html").read_text()
         assert cv2.imread(str(tmp_path / "m.png")).std() > 5
-        assert len(names(tmp_path)) == 8
+        assert len(names_in(tmp_path)) == 8
 
     def test_a_folder_gets_everything(self, mien, clip, tmp_path):
         pytest.importorskip("matplotlib")
         code, _, _ = mien("analyze", clip, "-o", f"{tmp_path}/out/", "-q", "--interval", "0.5s", "--every", 5)
         assert code == 0
-        assert names(tmp_path / "out" / "clip") == [
+        assert names_in(tmp_path / "out" / "clip") == [
             "annotated.mp4", "intervals.csv", "moments.png", "rows.csv", "summary.json", "timeline.html",
             "timeline.png",
         ]  # fmt: skip
@@ -176,7 +157,7 @@ class TestOneFilm:
         code, out, err = mien("analyze", clip, *arguments)
         assert (code, out) == (2, "")
         assert message in err.replace("\n", " ")
-        assert names(tmp_path) == []
+        assert names_in(tmp_path) == []
 
     def test_options_of_films_are_refused_for_pictures(self, mien, tmp_path):
         code, _, err = mien("analyze", ASTRONAUT, "--every", "2", "--summary", tmp_path / "s.json")
@@ -224,14 +205,14 @@ class TestManyFilms:
         assert len(found) == len(rows(out)) == 2 + 2 * FRAMES
         first, second = ([{**row, "source": ""} for row in found if row["source"] == source] for source in sources[2:])
         assert first == second and len(first) == FRAMES
-        assert names(tmp_path) == ["all.csv", "in"]
+        assert names_in(tmp_path) == ["all.csv", "in"]
 
     def test_a_folder_for_each_film(self, mien, folder, tmp_path):
         pytest.importorskip("matplotlib")
         code, _, _ = mien("analyze", folder, "-o", f"{tmp_path}/out/", "-q", "--jobs", "1", "--every", "5")
         assert code == 1
-        assert names(tmp_path / "out") == ["astronaut.jpg", "clip", "clip-2"]
-        assert names(tmp_path / "out" / "clip") == names(tmp_path / "out" / "clip-2")
+        assert names_in(tmp_path / "out") == ["astronaut.jpg", "clip", "clip-2"]
+        assert names_in(tmp_path / "out" / "clip") == names_in(tmp_path / "out" / "clip-2")
         assert len(table(tmp_path / "out" / "clip-2" / "rows.csv")) == FRAMES / 5
 
     def test_intervals_of_several_films(self, mien, folder, tmp_path):
@@ -285,7 +266,7 @@ class TestInterrupted:
         whole = table(tmp_path / "rows.csv")
         assert [row["frame"] for row in whole] == [str(n) for n in range(LONG)]
         assert whole[: len(done)] == done
-        assert names(tmp_path) == ["a.mp4", "rows.csv", "s.json"]
+        assert names_in(tmp_path) == ["a.mp4", "rows.csv", "s.json"]
 
     def test_a_second_ctrl_c_ends_at_once(self, long_clip, tmp_path):
         with start(long_clip, "-o", tmp_path / "a.mp4") as process:
@@ -317,7 +298,7 @@ class TestInterrupted:
             assert process.wait(timeout=120) == 0
         found = [(row["source"][-5:], int(row["frame"])) for row in table(tmp_path / "rows.csv")]
         assert found == [(f"{n}.mp4", frame) for n in range(2) for frame in range(LONG)]
-        assert names(tmp_path) == ["in", "rows.csv"]
+        assert names_in(tmp_path) == ["in", "rows.csv"]
 
 
 def wait_for(condition):

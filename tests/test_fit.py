@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from drawn_faces import SHAPES, drawn_faces, plain_net, tiny_net, training_and_held_out, without_votes
+from drawn_faces import SHAPES, drawn_faces, tiny_net, training_and_held_out, without_votes
 from mien.datasets import TRAINING, CropDataset
 from mien.errors import InputError, OutputError
 from mien.labels import FER7, FERPLUS8, FIVE, LabelSet
@@ -25,7 +25,7 @@ from mien.train.callbacks import AtomicCheckpoints
 from mien.train.fit import Hardware, TrainSettings, fit, load_net, load_settings, settings_from_json, with_settings
 from mien.train.losses import soft_cross_entropy
 from mien.train.module import ExpressionModule
-from mien.train.nets import NETS, TWO_HEADS, count_parameters
+from mien.train.nets import TWO_HEADS, count_parameters
 from mien.train.settings import settings_from_dict, settings_to_json
 from mien.train.targets import (
     EpochBatches,
@@ -45,14 +45,7 @@ RANDOM = replace(TINY, epochs=3, augment=replace(TINY.augment, mixup=0.2, erase=
 PLAIN = replace(TINY, net="plain", epochs=3, augment=NO_AUGMENTATION)
 ONE_THREAD = Hardware(accelerator="cpu", threads=1)
 TESTS = Path(__file__).parent
-
-
-@pytest.fixture(autouse=True, scope="module")
-def tiny():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(NETS, "tiny", tiny_net)
-        patch.setitem(NETS, "plain", plain_net)
-        yield
+pytestmark = pytest.mark.usefixtures("tiny")
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ import pytest
 av = pytest.importorskip("av")
 
 from films import numbered, portraits, read_number, write_film  # noqa: E402
-from helpers import run_cli  # noqa: E402
+from helpers import rows_in  # noqa: E402
 from mien.cli import live as command  # noqa: E402
 from mien.cli.live import Look, Window, first_size  # noqa: E402
 from mien.errors import InputError, OutputError, SourceError  # noqa: E402
@@ -30,29 +30,14 @@ from mien.labels import FER7, FERPLUS8  # noqa: E402
 from mien.live import Delays, LiveOutputs, LiveSession, Rate, unused  # noqa: E402
 from mien.live_source import LiveFrame, LiveSettings, LiveSource  # noqa: E402
 from mien.live_view import ViewOptions  # noqa: E402
-from mien.pipeline import Analyzer  # noqa: E402
 
 NO_KEYS = {name: "" for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER")}
-
-
-@pytest.fixture
-def mien(monkeypatch, capsys):
-    return run_cli(monkeypatch, capsys)
 
 
 @pytest.fixture(scope="session")
 def film(tmp_path_factory):
     """A film of 1 s at 25 frames/s with one smiling face that moves."""
     return write_film(tmp_path_factory.mktemp("live") / "portrait.mp4", portraits(25, scale=0.45))
-
-
-@pytest.fixture(scope="session")
-def analyzer():
-    return Analyzer()
-
-
-def rows(path):
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def frames_in(path):
@@ -175,7 +160,7 @@ class TestSession:
     def test_log_and_recording_hold_every_frame(self, tmp_path):
         outputs = LiveOutputs(tmp_path / "log.jsonl", tmp_path / "film.mp4")
         summary = run_to_end(LiveSession(Feed(30, pause_s=0.01), Watching, [FER7], outputs=outputs))
-        logged, recorded = rows(tmp_path / "log.jsonl"), frames_in(tmp_path / "film.mp4")
+        logged, recorded = rows_in(tmp_path / "log.jsonl"), frames_in(tmp_path / "film.mp4")
         assert [row["frame"] for row in logged] == list(range(30))
         assert tuple(logged[0]) == (*columns_of(FER7, tracked=True), "error")
         assert logged[3]["steady_expression"] == "happy"
@@ -229,7 +214,7 @@ class TestSession:
             assert session.note() == f"the log goes on in {tmp_path / 'log-2.jsonl'}"
             assert session.note() is None
             assert session.next_labels() == FER7
-        first, second = rows(tmp_path / "log.jsonl"), rows(tmp_path / "log-2.jsonl")
+        first, second = rows_in(tmp_path / "log.jsonl"), rows_in(tmp_path / "log-2.jsonl")
         assert "contempt" not in first[0] and "contempt" in second[0]
         assert second[0]["frame"] == first[-1]["frame"] + 1
 
@@ -244,7 +229,7 @@ class TestSession:
             assert session.latest().number == stood
             session.paused = False
             until(lambda: session.latest(stood) is not None)
-        numbers = [row["frame"] for row in rows(tmp_path / "log.jsonl")]
+        numbers = [row["frame"] for row in rows_in(tmp_path / "log.jsonl")]
         assert max(np.diff(numbers)) > 20
 
     def test_seconds_end_it(self):
@@ -258,7 +243,7 @@ class TestSession:
         outputs = LiveOutputs(tmp_path / "log.jsonl", tmp_path / "film.mkv")
         summary = run_to_end(LiveSession(Feed(5, error=gone, pause_s=0.01), Watching, [FER7], outputs=outputs))
         assert summary.error is gone
-        assert summary.frames == len(rows(tmp_path / "log.jsonl")) == len(frames_in(tmp_path / "film.mkv")) == 5
+        assert summary.frames == len(rows_in(tmp_path / "log.jsonl")) == len(frames_in(tmp_path / "film.mkv")) == 5
 
     def test_a_lost_output_is_named_and_the_rest_goes_on(self, tmp_path):
         lost, kept = tmp_path / "lost", tmp_path / "kept.jsonl"
@@ -273,7 +258,7 @@ class TestSession:
         summary = session.summary()
         assert summary.written == (kept,)
         assert isinstance(summary.error, OutputError) and "film.mp4" in str(summary.error)
-        assert len(rows(kept)) == summary.frames
+        assert len(rows_in(kept)) == summary.frames
 
     def test_an_unexpected_error_is_not_hidden(self):
         def broken(labels):
@@ -315,7 +300,7 @@ class TestCommand:
         code, out, err = mien("live", film, "--headless", "--log", log, "--record", record)
         assert code == 0
         assert out == ""
-        logged = rows(log)
+        logged = rows_in(log)
         assert 10 <= len(logged) <= 25
         assert {row["track_id"] for row in logged} == {1}
         assert logged[-1]["steady_expression"] == "happy"
@@ -353,7 +338,7 @@ class TestCommand:
             running.kill()
         assert running.returncode == 0, err
         assert "wrote a.jsonl" in err and "wrote a.mp4" in err
-        assert len(rows(tmp_path / "a.jsonl")) >= len(frames_in(tmp_path / "a.mp4")) > 5
+        assert len(rows_in(tmp_path / "a.jsonl")) >= len(frames_in(tmp_path / "a.mp4")) > 5
         assert sorted(p.name for p in tmp_path.iterdir()) == ["a.jsonl", "a.mp4"]
 
     @pytest.mark.parametrize("source", ["77", "/dev/video77", "nowhere.mp4"])
@@ -369,7 +354,7 @@ class TestCommand:
         whole = write_film(tmp_path / "whole.mkv", portraits(50)).read_bytes()
         half.write_bytes(whole[: len(whole) // 2])
         code, _, err = mien("live", half, "--headless", "--log", tmp_path / "a.jsonl")
-        assert rows(tmp_path / "a.jsonl")
+        assert rows_in(tmp_path / "a.jsonl")
         assert (code, "half.mkv" in err) == (1, True)
 
     @pytest.mark.parametrize(
@@ -596,7 +581,7 @@ class TestWindow:
     def test_the_command_from_start_to_end(self, screen, mien, film, tmp_path):
         code, _, err = mien("live", film, "--log", tmp_path / "a.jsonl", "--record", tmp_path / "a.mp4", "--bars")
         assert code == 0
-        assert len(rows(tmp_path / "a.jsonl")) > 5
+        assert len(rows_in(tmp_path / "a.jsonl")) > 5
         assert len(frames_in(tmp_path / "a.mp4")) > 5
         assert "delay: median" in err
 

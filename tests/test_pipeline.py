@@ -14,11 +14,6 @@ from mien.sources import Failed, expand
 GRAY = np.full((120, 160, 3), 127, np.uint8)
 
 
-@pytest.fixture(scope="module")
-def analyzer():
-    return Analyzer()
-
-
 def close(one: Faces, other: Faces) -> bool:
     return (
         len(one) == len(other) and np.allclose(one.xyxy, other.xyxy) and np.allclose(one.probs, other.probs, atol=1e-5)

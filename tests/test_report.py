@@ -3,7 +3,6 @@ import json
 import re
 import sys
 from dataclasses import fields, replace
-from html.parser import HTMLParser
 
 import cv2
 import numpy as np
@@ -23,6 +22,7 @@ from mien.report import (
     write_report,
 )
 from mien.robustness import robustness
+from pages import outline
 
 N = 60
 
@@ -102,45 +102,11 @@ def test_markdown_has_the_figures_with_intervals_and_n(document):
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1
 
 
-class Outline(HTMLParser):
-    VOID = ("meta", "img", "link", "br")
-
-    def __init__(self):
-        super().__init__()
-        self.open, self.tags, self.sources, self.headings, self.text = [], [], [], [], []
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.sources += [value for name, value in attrs if name in ("src", "href", "data", "xlink:href")]
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.handle_starttag(tag, attrs)
-        if tag not in self.VOID:
-            self.open.pop()
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if self.open[-1:] == ["h2"]:
-            self.headings.append(data)
-        self.text.append(data)
-
-
-def outline(page):
-    parser = Outline()
-    parser.feed(page)
-    assert parser.open == []
-    return parser
-
-
 def test_the_page_is_well_formed_and_complete(document, page):
     found = outline(page)
     assert found.headings == [
         "Figures", "Against the annotators' votes", "Expressions", "Confusion", "Calibration",
-        "When the model may say «uncertain»", "Slices", "Robustness", "Speed", "Worst mistakes",
+        "When the model may say «uncertain»", "Slices", "age", "Robustness", "Speed", "Worst mistakes",
     ]  # fmt: skip
     assert found.tags.count("svg") == 5
     assert found.tags.count("img") == len(document.report.mistakes)
@@ -153,7 +119,7 @@ def test_the_page_asks_for_nothing_and_runs_nothing(page):
     found = outline(page)
     assert "script" not in found.tags
     assert "link" not in found.tags
-    assert all(source.startswith(("data:image/png;base64,", "#")) for source in found.sources)
+    assert all(address.startswith(("data:image/png;base64,", "#")) for address in found.addresses)
     assert set(re.findall(r"https?://[^\s\"')]+", page)) <= {
         "http://www.w3.org/2000/svg",
         "http://www.w3.org/1999/xlink",

@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from conftest import read_rgb
 from mien import sinks
 from mien.errors import InputError, MissingExtraError, OutputError
 from mien.faces import BASE_COLUMNS, Faces, Frame, Record
@@ -78,10 +79,6 @@ def _typed(column: str, value: str) -> str | int | float | None:
     if column in ("source", "expression", "steady_expression", "error"):
         return value
     return int(value) if column in ("frame", "face", "track_id", "interval", "frames") else float(value)
-
-
-def read_rgb(path: Path) -> NDArray[np.uint8]:
-    return cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
 
 
 @pytest.mark.parametrize("suffix", TABLES)

@@ -14,7 +14,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from drawn_faces import drawn_faces, tiny_net
+from drawn_faces import drawn_faces
 from helpers import run_cli
 from mien.cli import train as commands
 from mien.cli._train_options import DataOptions, RecipeOptions
@@ -35,9 +35,9 @@ from mien.labels import FER7
 from mien.models import ExpressionModel
 from mien.train.checkpoints import load_net, load_settings
 from mien.train.fit import TrainSettings
-from mien.train.nets import NETS
 
 TESTS = Path(__file__).parent
+pytestmark = pytest.mark.usefixtures("tiny")
 QUICK = ("--net", "tiny", "--batch-size", "12", "--lr", "0.2", "--warmup", "0.5", "--ema", "0.8", "--threads", "1",
          "--accelerator", "cpu", "--no-curves", "--no-tensorboard")  # fmt: skip
 PLAIN = tuple(
@@ -45,11 +45,6 @@ PLAIN = tuple(
     for name in ("rotate_deg", "scale", "contrast", "blur", "low_resolution", "noise", "erase", "mixup")
     for part in ("--set", f"augment.{name}=0")
 )
-
-
-@pytest.fixture(autouse=True)
-def tiny(monkeypatch):
-    monkeypatch.setitem(NETS, "tiny", tiny_net)
 
 
 @pytest.fixture(scope="module")

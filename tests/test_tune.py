@@ -6,11 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from drawn_faces import tiny_net, training_and_held_out
+from drawn_faces import training_and_held_out
 from mien.errors import InputError
 from mien.train.augment import NO_AUGMENTATION
 from mien.train.fit import Hardware, TrainSettings, settings_from_json, with_settings
-from mien.train.nets import NETS
 from mien.train.tune import SPACE, Choice, Span, TrialRow, chosen_space, summarise, tune, tune_figure
 
 pytest.importorskip("optuna")
@@ -18,15 +17,9 @@ pytest.importorskip("optuna")
 SETTINGS = TrainSettings(
     net="tiny", epochs=2, batch_size=24, lr=1e-4, warmup_epochs=0.0, ema_decay=0.0, augment=NO_AUGMENTATION
 )  # fmt: skip
+pytestmark = pytest.mark.usefixtures("tiny")
 TWO = {"lr": Span(1e-4, 0.4, log=True), "augment.erase": Span(0.0, 0.5)}
 HERE = Hardware(accelerator="cpu", threads=1)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def tiny():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(NETS, "tiny", tiny_net)
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -13,10 +13,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.errors import DeviceError, InputError, ModelError
+from mien.errors import InputError, ModelError, check_known
 from mien.faces import CROP_PX
 from mien.labels import LABEL_SETS, LabelSet, label_set, named_labels
-from mien.models import MAX_BATCH, RuntimeSettings, create_session
+from mien.models import MAX_BATCH, RuntimeSettings, check_crops, first_line, open_model
 
 MAX_SIDE_PX = 1024
 MAX_ADAPTER_BYTES = 2**20
@@ -231,15 +231,7 @@ class ForeignModel:
         self.labels, self._columns = in_known_order(self.adapter.labels)
         content = _read_content(self.adapter.model)
         self.sha256 = hashlib.sha256(content).hexdigest()
-        try:
-            self._session = create_session(content, runtime or RuntimeSettings())
-        except DeviceError:
-            raise
-        except Exception as error:  # onnxruntime raises a dozen kinds, none of them public
-            reason = _first_line(error)
-            raise ModelError(
-                f"{self.adapter.model} is not an ONNX model that onnxruntime can open ({reason})"
-            ) from error
+        self._session = open_model(content, self.adapter.model, runtime or RuntimeSettings())
         self._input = _chosen(self._session.get_inputs(), self.adapter.input_name, "input", self.adapter.model)
         self._output = _chosen(self._session.get_outputs(), self.adapter.output_name, "output", self.adapter.model)
         if self._input.type not in INPUT_TYPES:
@@ -261,11 +253,7 @@ class ForeignModel:
         Raises:
             InputError: The crops have another shape or dtype, or the model's output does not fit the labels.
         """
-        if not isinstance(crops, np.ndarray) or crops.shape[1:] != (CROP_PX, CROP_PX) or crops.dtype != np.uint8:
-            came = f"{crops.shape} {crops.dtype}" if isinstance(crops, np.ndarray) else type(crops).__name__
-            raise InputError(
-                f"crops must be (N, {CROP_PX}, {CROP_PX}) uint8, got {came}; call align.crop_faces() first"
-            )
+        check_crops(crops)
         step = self._batch or MAX_BATCH
         parts = [self._run(crops[i : i + step]) for i in range(0, len(crops), step)]
         raw = np.concatenate(parts) if parts else np.zeros((0, len(self.labels)), np.float32)
@@ -280,10 +268,9 @@ class ForeignModel:
         given = given.round().clip(0, 255) if dtype is np.uint8 else given
         try:
             (raw,) = self._session.run([self._output.name], {self._input.name: given.astype(dtype)})
-        except Exception as error:  # as above
-            reason = _first_line(error)
+        except Exception as error:  # as where the session is created
             raise InputError(
-                f"{self.adapter.model} refuses {given.shape} ({reason}); check [input] of the adapter"
+                f"{self.adapter.model} refuses {given.shape} ({first_line(error)}); check [input] of the adapter"
             ) from error
         raw = np.asarray(raw, np.float32).reshape(len(given), -1)
         if raw.shape[1] != len(self.labels):
@@ -315,10 +302,6 @@ def _to_probabilities(raw: NDArray[np.float32], output: str) -> NDArray[np.float
         )
     result: NDArray[np.float32] = raw.astype(np.float32)
     return result
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
 def _read_content(path: Path) -> bytes:
@@ -436,8 +419,7 @@ def named_scaling(name: str) -> Scaling:
     Raises:
         InputError: No such scaling; the message lists the known ones.
     """
-    if name not in SCALINGS:
-        raise InputError(f"unknown scaling {name!r}; known: {', '.join(SCALINGS)}")
+    check_known("scaling", name, SCALINGS)
     return SCALINGS[name]
 
 

@@ -15,7 +15,7 @@ from mien.report import (
     COMPARISON_COLUMNS,
     FIGURE_COLUMNS,
     comparison_cells,
-    data_uri,
+    face_card,
     figure_cells,
     html_page,
     html_table,
@@ -297,10 +297,7 @@ def _card(index: int, crop: NDArray[np.uint8], pair: tuple[Predictions, Predicti
     truth = pair[0].labels.names[pair[0].truth[index]]
     answers = "".join(_answer(kind, p, index) for kind, p in zip("ab", pair, strict=True))
     alt = f"face {index}: label {truth}, answers {' and '.join(p.labels.names[p.predicted[index]] for p in pair)}"
-    return (
-        f'<figure><img alt="{escape(alt)}" width="48" height="48" src="{data_uri(crop)}">'
-        f'<span class="number">#{index}</span><figcaption>{_expression(truth)}{answers}</figcaption></figure>'
-    )
+    return face_card(index, crop, alt=alt, caption=_expression(truth) + answers)
 
 
 def _answer(kind: str, predictions: Predictions, index: int) -> str:

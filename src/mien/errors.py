@@ -12,6 +12,7 @@ Each one is also the built-in error that fits best (`ValueError`, `OSError`…),
 """
 
 import importlib
+from collections.abc import Collection
 from types import ModuleType
 
 
@@ -41,6 +42,21 @@ class OutputError(MienError, OSError):
 
 class MissingExtraError(MienError, ImportError):
     """A feature needs an optional dependency that is not installed."""
+
+
+def check_known(what: str, name: str, known: Collection[str]) -> None:
+    """Refuse a name that is not one of the known ones.
+
+    Args:
+        what: What it names, for the message: `"detector"` say.
+        name: The name.
+        known: All there are, a registry say.
+
+    Raises:
+        InputError: It is none of them; the message lists them.
+    """
+    if name not in known:
+        raise InputError(f"unknown {what} {name!r}; known: {', '.join(known)}")
 
 
 def require_extra(extra: str, module: str) -> ModuleType:

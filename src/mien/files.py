@@ -4,12 +4,52 @@ import errno
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from mien.errors import OutputError
+from mien.errors import InputError, OutputError
+
+
+def ending_of(path: str | Path, known: Container[str], must: str) -> str:
+    """Return the extension of a file to be written.
+
+    Args:
+        path: The file.
+        known: What it may be: lower-case extensions with their dots.
+        must: What must hold, for the message.
+
+    Returns:
+        The extension in lower case.
+
+    Raises:
+        InputError: It is none of those.
+    """
+    kind = Path(path).suffix.lower()
+    if kind not in known:
+        raise InputError(f"{path}: {must}, got {kind or 'no ending'!r}; rename it")
+    return kind
+
+
+def check_not_source(path: Path, source: str | Path, *, kind: str = "film", instead: str = "another file") -> None:
+    """Refuse to write over what is analysed.
+
+    Args:
+        path: The file to be written.
+        source: What is analysed: a file, or the name of something that is none.
+        kind: What it is, for the message.
+        instead: Where to write, for the message.
+
+    Raises:
+        InputError: Both are the same file.
+    """
+    try:
+        same = os.path.samefile(path, source)
+    except (OSError, ValueError):  # one of them is no file
+        return
+    if same:
+        raise InputError(f"{path} is the {kind} that is analysed; write to {instead}")
 
 
 def write_whole(path: str | Path, content: bytes | str) -> Path:

@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 
 from mien.errors import InputError
 from mien.faces import SMOOTHED, STEADY, Faces, Frame, Record
-from mien.files import write_whole
+from mien.files import ending_of, write_whole
 from mien.labels import EMOJI, LabelSet
 
+SUMMARIES = (".json", ".md", ".txt")
 LONGEST_SPANS = 5
 BRIDGED_S = 0.5  # a face lost for less than this does not end a span
 INSTANT_S = 1e-9  # what a film of one frame weighs, so that its shares exist
@@ -464,9 +465,7 @@ class FilmSummary(FilmReader):
             InputError: Another extension.
             OutputError: It cannot be written.
         """
-        kind = Path(path).suffix.lower()
-        if kind not in (".json", ".md", ".txt"):
-            raise InputError(f"{path}: a summary ends in .json, .md or .txt, got {kind or 'no ending'!r}; rename it")
+        kind = ending_of(path, SUMMARIES, "a summary ends in .json, .md or .txt")
         return write_whole(path, self.to_json() if kind == ".json" else self.to_markdown())
 
 

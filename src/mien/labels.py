@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.errors import InputError
+from mien.errors import InputError, check_known
 
 EMOJI = {
     "angry": "😠",
@@ -128,8 +128,7 @@ def label_set(key: str) -> LabelSet:
     Raises:
         InputError: No such set; the message lists the known ones.
     """
-    if key not in LABEL_SETS:
-        raise InputError(f"unknown label set {key!r}; known: {', '.join(LABEL_SETS)}")
+    check_known("label set", key, LABEL_SETS)
     return LABEL_SETS[key]
 
 

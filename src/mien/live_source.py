@@ -16,8 +16,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from mien._video.feeds import (
     PROBE_BYTES,
@@ -30,15 +28,14 @@ from mien._video.feeds import (
     camera_feed,
 )
 from mien._video.ffmpeg import Address
-from mien._video.shots import Problems, VideoInfo
+from mien._video.shots import OpenedSource, VideoInfo
 from mien.errors import InputError, MienError, SourceError
 from mien.faces import Frame
-from mien.video import open_reader, public_name, scaled
+from mien.video import URL, open_reader, public_name, scaled
 
 CLOSE_S = 0.5  # how long close() waits for the thread; one that waits for the network ends by itself later
 DRIVER_S = 1.0  # how much later than FFmpeg itself a camera's silence is noticed here
 CAMERA = re.compile(r"\d+|/dev/(video\d+|v4l/.+)")
-URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
 
 @dataclass(frozen=True)
@@ -92,7 +89,7 @@ class LiveFrame(Frame):
     captured_s: float = 0.0
 
 
-class LiveSource:
+class LiveSource(OpenedSource):
     """Gives the newest frame of a camera, a stream or a file in real time.
 
     `newest` is for one thread at a time; the rest may be called from any.
@@ -109,10 +106,10 @@ class LiveSource:
             SourceError: There is no such camera, stream or file, or it gives no picture in time.
             MissingExtraError: PyAV is not installed.
         """
+        super().__init__()
         self.settings = settings or DEFAULTS
         self.name = _name_of(source)
         self.dropped = 0
-        self._problems = Problems()
         self._stop = threading.Event()
         self._changed = threading.Condition()
         self._shot: LiveShot | None = None
@@ -128,27 +125,16 @@ class LiveSource:
         self._thread.start()
         self._wait_until_open()
 
-    def __enter__(self) -> Self:
-        """Return the source itself."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close it."""
-        self.close()
-
     @property
     def info(self) -> VideoInfo:
-        """Size, rate and codec, as the source gave them when it was opened."""
+        """Size, rate and codec, as the source gave them when it was opened.
+
+        Raises:
+            SourceError: It was never open.
+        """
         if self._info is None:
             raise SourceError(f"{self.name} was never open; open it again")
         return self._info
-
-    @property
-    def problems(self) -> list[str]:
-        """Warnings: interruptions and damaged frames, at most a hundred."""
-        return list(self._problems.messages)
 
     @property
     def ended(self) -> bool:

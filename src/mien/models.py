@@ -108,6 +108,49 @@ def create_session(model: str | bytes, settings: RuntimeSettings) -> ort.Inferen
     return session
 
 
+def open_model(content: bytes, path: str | Path, settings: RuntimeSettings) -> ort.InferenceSession:
+    """Open the content of a model file.
+
+    Args:
+        content: The bytes of the file.
+        path: Where they came from, for the message.
+        settings: Device, threads, memory.
+
+    Raises:
+        ModelError: It is no ONNX model that onnxruntime can open.
+        DeviceError: The device asked for by name is absent or fails to start.
+    """
+    try:
+        return create_session(content, settings)
+    except DeviceError:
+        raise
+    except Exception as error:  # onnxruntime raises a dozen kinds, none of them public
+        raise ModelError(f"{path} is not an ONNX model that onnxruntime can open ({first_line(error)})") from error
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of what an error says, at most 200 characters, or the name of its kind.
+
+    Args:
+        error: Of a library, whose messages may be long.
+    """
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
+def check_crops(crops: NDArray[np.uint8]) -> None:
+    """Refuse what is no input of a model.
+
+    Args:
+        crops: (N, 48, 48) uint8 gray; N may be 0.
+
+    Raises:
+        InputError: They have another shape or dtype, or are no array.
+    """
+    if not isinstance(crops, np.ndarray) or crops.shape[1:] != (CROP_PX, CROP_PX) or crops.dtype != np.uint8:
+        came = f"{crops.shape} {crops.dtype}" if isinstance(crops, np.ndarray) else type(crops).__name__
+        raise InputError(f"crops must be (N, {CROP_PX}, {CROP_PX}) uint8, got {came}; call align.crop_faces() first")
+
+
 def _open(model: str | bytes, device: str, settings: RuntimeSettings) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.intra_op_num_threads = settings.threads
@@ -233,12 +276,7 @@ class ExpressionModel:
         settings = runtime or RuntimeSettings()
         content = _read_model(Path(path))
         self.sha256 = hashlib.sha256(content).hexdigest()
-        try:
-            self._session = create_session(content, settings)
-        except DeviceError:
-            raise
-        except Exception as error:  # onnxruntime raises a dozen kinds, none of them public
-            raise ModelError(f"{path} is not an ONNX model that onnxruntime can open ({_first_line(error)})") from error
+        self._session = open_model(content, path, settings)
         self.device = _device_of(self._session)
         self.card = _read_card(self._session, path)
         _check_interface(self._session, self.card, path)
@@ -257,11 +295,7 @@ class ExpressionModel:
             InputError: The crops have another shape or dtype, or there is no such head.
         """
         labels = self.card.label_set(head)
-        if not isinstance(crops, np.ndarray) or crops.shape[1:] != (CROP_PX, CROP_PX) or crops.dtype != np.uint8:
-            came = f"{crops.shape} {crops.dtype}" if isinstance(crops, np.ndarray) else type(crops).__name__
-            raise InputError(
-                f"crops must be (N, {CROP_PX}, {CROP_PX}) uint8, got {came}; call align.crop_faces() first"
-            )
+        check_crops(crops)
         parts = [self._run(crops[i : i + MAX_BATCH], labels.key) for i in range(0, len(crops), MAX_BATCH)]
         return np.concatenate(parts) if parts else np.zeros((0, len(labels)), np.float32)
 
@@ -275,10 +309,6 @@ def _device_of(session: ort.InferenceSession) -> str:
     """Return where a session really runs, which `"auto"` may have changed."""
     provider = session.get_providers()[0]
     return next(device for device, name in PROVIDERS.items() if name == provider)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
 
 
 def _read_model(path: Path) -> bytes:

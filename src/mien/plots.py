@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import InputError, require_extra
-from mien.files import write_whole
+from mien.files import ending_of, write_whole
 from mien.labels import COLOURS
 
 if TYPE_CHECKING:
@@ -443,11 +443,8 @@ def save_figure(figure: "Figure", path: str | Path, *, dpi: int = 150) -> Path:
         InputError: The name ends otherwise.
         OutputError: The file cannot be written.
     """
-    target = Path(path)
-    kind = target.suffix.lower()
-    if kind not in FORMATS:
-        raise InputError(f"{target}: a figure must end in {', '.join(FORMATS)}, got {kind or 'no ending'!r}; rename it")
-    return write_whole(target, render(figure, kind.removeprefix("."), dpi=dpi))
+    kind = ending_of(path, FORMATS, f"a figure must end in {', '.join(FORMATS)}")
+    return write_whole(path, render(figure, kind.removeprefix("."), dpi=dpi))
 
 
 def render(figure: "Figure", kind: str, *, dpi: int = 150, text_as: str = "path", background: str = "white") -> bytes:

@@ -487,9 +487,21 @@ def _mistake_card(mistake: Mistake, crop: NDArray[np.uint8], report: Report) -> 
     bars = "".join(_prob_bar(names[i], float(probs[i]), strong=i == truth) for i in shown)
     caption = f"{escape(mistake.truth)} → <b>{escape(mistake.predicted)}</b>"
     alt = f"face {mistake.index}: label {mistake.truth}, answer {mistake.predicted}"
+    return face_card(mistake.index, crop, alt=alt, caption=caption + bars)
+
+
+def face_card(index: int, crop: NDArray[np.uint8], *, alt: str, caption: str) -> str:
+    """Return a face with its number and a caption, as HTML for a gallery.
+
+    Args:
+        index: Number of the image.
+        crop: (48, 48) uint8 gray.
+        alt: What the picture shows, plain text.
+        caption: HTML.
+    """
     return (
         f'<figure><img alt="{escape(alt)}" width="48" height="48" src="{data_uri(crop)}">'
-        f'<span class="number">#{mistake.index}</span><figcaption>{caption}{bars}</figcaption></figure>'
+        f'<span class="number">#{index}</span><figcaption>{caption}</figcaption></figure>'
     )
 
 

@@ -1,4 +1,7 @@
-"""Accuracy against the strength of what spoils a picture: blur, noise, compression, light, pose, occlusion."""
+"""Accuracy against the strength of what spoils a picture: blur, noise, compression, light, pose, occlusion.
+
+Each corruption takes crops, (N, 48, 48) uint8, and gives as many of the same kind; a strength of 0 changes nothing.
+"""
 
 import itertools
 from collections.abc import Callable, Mapping
@@ -11,8 +14,8 @@ from numpy.typing import NDArray
 
 from mien.align import TEMPLATE_PX
 from mien.datasets import CropDataset
-from mien.errors import InputError
-from mien.evaluate import PredictProba, Progress, predict, truth_of
+from mien.errors import InputError, check_known
+from mien.evaluate import PredictProba, Progress, check_labelled, predict, truth_of
 from mien.faces import CROP_PX
 from mien.labels import LabelSet, convert_probs
 
@@ -250,8 +253,7 @@ def robustness(
     target = target or labels
     truth = truth_of(data, target)
     drawn = _drawn(np.flatnonzero(truth >= 0), sample, seed)
-    if not len(drawn):
-        raise InputError("no image has a label in this label set, nothing to measure; choose another split or set")
+    check_labelled(len(drawn))
     plan = {kind: (strengths or {}).get(kind) or _known(kind).strengths for kind in kinds}
     if any(chosen[0] != 0 for chosen in plan.values()):
         raise InputError("strengths must start at 0, the untouched picture; put 0 first")
@@ -274,8 +276,7 @@ def robustness(
 
 
 def _known(kind: str) -> Corruption:
-    if kind not in CORRUPTIONS:
-        raise InputError(f"unknown corruption {kind!r}; known: {', '.join(CORRUPTIONS)}")
+    check_known("corruption", kind, CORRUPTIONS)
     return CORRUPTIONS[kind]
 
 

@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from mien import faces as _faces
 from mien.errors import InputError, OutputError, require_extra
 from mien.faces import STEADY, Faces, Frame, Record
-from mien.files import PartFile, explained
+from mien.files import PartFile, check_not_source, explained
 from mien.film_sink import FILM_EXTENSIONS, FilmWriter, time_base_of
 from mien.film_summary import IntervalTable
 from mien.labels import LabelSet
@@ -569,10 +569,34 @@ class IntervalSink(Sink):
         self._table.discard()
 
 
+# What is drawn --------------------------------------------------------------------------------------------------------
+
+
+class DrawingSink(Sink):
+    """Draws faces on what it writes."""
+
+    def __init__(self, settings: SinkSettings) -> None:
+        """Check that there is something to draw with.
+
+        Args:
+            settings: Its `draw` draws the faces.
+
+        Raises:
+            InputError: It is missing.
+        """
+        super().__init__()
+        if settings.draw is None:
+            raise InputError("an annotated picture needs a function that draws; pass draw=mien.draw.draw_faces")
+        self._draw = settings.draw
+
+    def _fail(self, source: str, message: str) -> None:
+        """A picture or film has no place for it."""
+
+
 # Films ----------------------------------------------------------------------------------------------------------------
 
 
-class FilmSink(Sink):
+class FilmSink(DrawingSink):
     """An annotated film: the pictures with faces drawn on them, at their own times, and the sound of the source.
 
     After Ctrl-C the film holds what was done by then.
@@ -590,13 +614,12 @@ class FilmSink(Sink):
             OutputError: Nothing can be written there.
             MissingExtraError: PyAV is not installed.
         """
-        super().__init__()
-        self._draw, film = _draw_or_explain(settings), settings.film
+        super().__init__(settings)
+        film = settings.film
         if film is None:
             raise InputError(f"{path} is a film, but what is analysed is not; give a folder for annotated pictures")
-        if _same_file(path, str(Path(str(film.source)).expanduser())):
-            raise InputError(f"{path} is the film that is analysed; write to another file")
         source = Path(str(film.source)).expanduser()
+        check_not_source(path, source)
         known = source.is_file()  # a camera or a stream is none
         sound = source if known and film.has_audio else None
         self._writer = FilmWriter(path, sound=sound, time_base=time_base_of(source) if known else None)
@@ -613,9 +636,6 @@ class FilmSink(Sink):
         except OutputError:
             self.discard()
             raise
-
-    def _fail(self, source: str, message: str) -> None:
-        """A film has no place for it."""
 
     def _commit(self) -> None:
         self._writer.close()
@@ -673,13 +693,23 @@ def _is_annotated(path: Path) -> bool:
         return MARK in head or MARK in file.read()
 
 
-def _draw_or_explain(settings: SinkSettings) -> Draw:
-    if settings.draw is None:
-        raise InputError("an annotated picture needs a function that draws; pass draw=mien.draw.draw_faces")
-    return settings.draw
+class EncodedSink(DrawingSink):
+    """Writes annotated pictures, one file each."""
+
+    _part: PartFile
+
+    def _encoded(self, frame: Frame, faces: Faces, extension: str) -> bytes:
+        return encode_picture(self._draw(frame.image, faces), extension.lower())
+
+    def _fill(self, data: bytes) -> None:
+        with self._part.guarded() as file:
+            file.write(data)
+
+    def _drop(self) -> None:
+        self._part.discard()
 
 
-class PictureSink(Sink):
+class PictureSink(EncodedSink):
     """One annotated picture."""
 
     def __init__(self, path: Path, settings: SinkSettings) -> None:
@@ -693,8 +723,7 @@ class PictureSink(Sink):
             InputError: `settings.draw` is missing.
             OutputError: Nothing can be written there.
         """
-        super().__init__()
-        self._draw = _draw_or_explain(settings)
+        super().__init__(settings)
         self._path = path
         self._part = PartFile(path)
         self._part.start()
@@ -704,15 +733,9 @@ class PictureSink(Sink):
         if self._written:
             folder = f"{self._path.with_suffix('')}/"
             raise InputError(f"{self._path} holds one picture, but there are more; give a folder: {folder}")
-        if _same_file(self._path, frame.source):
-            raise InputError(f"{self._path} is the picture that is analysed; write to another file or a folder")
-        data = encode_picture(self._draw(frame.image, faces), self._path.suffix.lower())
-        with self._part.guarded() as file:
-            file.write(data)
+        check_not_source(self._path, frame.source, kind="picture", instead="another file or a folder")
+        self._fill(self._encoded(frame, faces, self._path.suffix))
         self._written = True
-
-    def _fail(self, source: str, message: str) -> None:
-        """A picture has no place for it."""
 
     def _commit(self) -> None:
         if self._written:
@@ -720,18 +743,8 @@ class PictureSink(Sink):
         else:
             self._part.discard()
 
-    def _drop(self) -> None:
-        self._part.discard()
 
-
-def _same_file(path: Path, source: str) -> bool:
-    try:
-        return os.path.samefile(path, source)
-    except (OSError, ValueError):  # one of them is no file
-        return False
-
-
-class FolderSink(Sink):
+class FolderSink(EncodedSink):
     """Annotated pictures in a folder, each named after its source and complete or absent.
 
     Two sources of one name get `x.jpg` and `x-2.jpg`. Pictures that mien wrote there in an earlier run are replaced;
@@ -750,8 +763,7 @@ class FolderSink(Sink):
             InputError: `settings.draw` is missing.
             OutputError: Nothing can be written there.
         """
-        super().__init__()
-        self._draw = _draw_or_explain(settings)
+        super().__init__(settings)
         self._folder = path
         self._next_number: dict[str, int] = {}
         self._names: set[str] = set()
@@ -765,10 +777,9 @@ class FolderSink(Sink):
         stem, extension = picture_name(frame.source)
         if frame.index:
             stem = f"{stem}-{frame.index:06d}"
-        data = encode_picture(self._draw(frame.image, faces), extension.lower())
+        data = self._encoded(frame, faces, extension)
         self._part = PartFile(self._free(stem, extension))
-        with self._part.guarded() as file:
-            file.write(data)
+        self._fill(data)
         self._part.commit()
 
     def _free(self, stem: str, extension: str) -> Path:
@@ -788,14 +799,8 @@ class FolderSink(Sink):
                 not path.exists() or (path.is_file() and _is_annotated(path))
             )
 
-    def _fail(self, source: str, message: str) -> None:
-        """Pictures have no place for it."""
-
     def _commit(self) -> None:
         self._part.discard()  # the others are complete; this one is where Ctrl-C came while it was written
-
-    def _drop(self) -> None:
-        self._part.discard()
 
 
 def picture_name(source: str) -> tuple[str, str]:

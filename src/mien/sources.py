@@ -70,7 +70,7 @@ READ_BYTES = 1 << 20
 BYTES_PER_PIXEL = 8  # of the largest kind, 16-bit with alpha
 OVERHEAD_BYTES = 64 << 20  # what a file may hold beside its pixels: profiles, thumbnails, further pictures
 
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
 
 @dataclass(frozen=True)
@@ -253,7 +253,7 @@ def _items(source: object, number: int, kind: Kind) -> list[Item]:
         return [_no_item(repr(source), "is an empty name; pass a path or URL")]
     if source == STDIN:
         return [Item(STDIN, STDIN)]
-    return [_url_item(source)] if _URL.match(source) else _path_items(Path(source), kind)
+    return [_url_item(source)] if URL.match(source) else _path_items(Path(source), kind)
 
 
 def _no_item(name: str, reason: str) -> Item:

@@ -22,7 +22,7 @@ from mien import plots
 from mien.draw import DARK, WHITE, DrawStyle, draw_faces, expression_colour, paint_emoji, paint_text, text_width
 from mien.errors import InputError, require_extra
 from mien.faces import Face, Faces, Frame
-from mien.files import write_whole
+from mien.files import ending_of, write_whole
 from mien.film_summary import FilmReader, Held, Sight, clock, pieces
 from mien.labels import EMOJI, LabelSet, canonical_name
 from mien.sinks import PICTURE_EXTENSIONS, encode_picture
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+TIMELINES = (*plots.FORMATS, ".html")
 FIRST_BIN_S = 0.02
 MOST_BINS = 2000
 MOST_ROWS, MOST_ROWS_PAGE = 12, 40
@@ -238,12 +239,9 @@ class Timeline(FilmReader):
             OutputError: It cannot be written.
             MissingExtraError: A figure needs matplotlib.
         """
-        kind = Path(path).suffix.lower()
+        kind = ending_of(path, (*TIMELINES, ".htm"), f"a timeline ends in {', '.join(TIMELINES)}")
         if kind in (".html", ".htm"):
             return write_whole(path, self.to_html(title=title))
-        if kind not in plots.FORMATS:
-            known = ", ".join((*plots.FORMATS, ".html"))
-            raise InputError(f"{path}: a timeline ends in {known}, got {kind or 'no ending'!r}; rename it")
         return write_whole(path, plots.render(self.figure(title=title), kind.removeprefix("."), dpi=dpi))
 
 
@@ -534,10 +532,7 @@ class ContactSheet:
             InputError: Another extension.
             OutputError: It cannot be written.
         """
-        kind = Path(path).suffix.lower()
-        if kind not in PICTURE_EXTENSIONS:
-            known = ", ".join(PICTURE_EXTENSIONS)
-            raise InputError(f"{path}: a contact sheet ends in {known}, got {kind or 'no ending'!r}; rename it")
+        kind = ending_of(path, PICTURE_EXTENSIONS, f"a contact sheet ends in {', '.join(PICTURE_EXTENSIONS)}")
         return write_whole(path, encode_picture(self.image(), kind))
 
 

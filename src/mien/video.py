@@ -13,8 +13,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import cv2
 import numpy as np
@@ -22,12 +20,22 @@ from numpy.typing import NDArray
 
 from mien._video.ffmpeg import Address, FFmpegReader
 from mien._video.pictures import NUMBER, PicturesReader, WebPReader, is_animated_webp, numbered_files
-from mien._video.shots import FilmReader, Problems, Shot, VideoInfo
+from mien._video.shots import FilmReader, OpenedSource, Problems, Shot, VideoInfo
 from mien.errors import InputError, SourceError
 from mien.faces import Frame
-from mien.sources import PICTURE_SUFFIXES
+from mien.sources import PICTURE_SUFFIXES, URL
 
-__all__ = ["VIDEO_SUFFIXES", "Video", "VideoInfo", "VideoSettings", "is_video", "open_reader", "public_name", "scaled"]
+__all__ = [
+    "URL",
+    "VIDEO_SUFFIXES",
+    "Video",
+    "VideoInfo",
+    "VideoSettings",
+    "is_video",
+    "open_reader",
+    "public_name",
+    "scaled",
+]
 
 VIDEO_SUFFIXES = (
     ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".m2v", ".ts", ".mts", ".m2ts", ".wmv", ".asf",
@@ -38,8 +46,6 @@ ANIMATED_SUFFIXES = (".gif", ".webp")  # of pictures that may move
 URL_TIMEOUT_S = 20.0
 SAME_TIME_S = 1e-6
 HEAD_BYTES = 64
-
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
 
 @dataclass(frozen=True)
@@ -114,7 +120,7 @@ def is_video(path: str | Path) -> bool:
     return True
 
 
-class Video:
+class Video(OpenedSource):
     """The frames of a film. Iterating again starts again, until it is closed; memory stays flat for any length."""
 
     def __init__(self, source: str | Path, settings: VideoSettings | None = None) -> None:
@@ -129,32 +135,17 @@ class Video:
             SourceError: It is no film; the message names the file and what to do.
             MissingExtraError: PyAV is not installed.
         """
+        super().__init__()
         self.settings = settings or DEFAULTS
-        self._problems = Problems()
         self._reader = open_reader(source, self._problems, self.settings)
         self._closed = False
         info = self._reader.info
         self._size = (info.width, info.height)
         self.info = replace(info, frames=_estimate(info, self.settings), source=self.settings.name or info.source)
 
-    def __enter__(self) -> Self:
-        """Return the film itself."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close it."""
-        self.close()
-
     def close(self) -> None:
         """End a running iteration at its next frame, and give no more; may be called from another thread."""
         self._closed = True
-
-    @property
-    def problems(self) -> list[str]:
-        """Warnings about damage, at most a hundred, in the order they came up."""
-        return list(self._problems.messages)
 
     def __iter__(self) -> Iterator[Frame]:
         """Yield the wanted frames in the order of their time.
@@ -243,7 +234,7 @@ def public_name(source: str | Path) -> str:
         source: A path or URL.
     """
     text = str(source)
-    if not _URL.match(text):
+    if not URL.match(text):
         return text
     scheme, rest = text.split("://", 1)
     place, mark, _ = re.match(r"([^?#]*)([?#]?)(.*)", rest, re.DOTALL).groups()  # type: ignore[union-attr]
@@ -262,7 +253,7 @@ def open_reader(source: str | Path, problems: Problems, settings: VideoSettings 
     Raises:
         SourceError: It is no film.
     """
-    if isinstance(source, str) and _URL.match(source):
+    if isinstance(source, str) and URL.match(source):
         address = Address(source, public_name(source), timeout_s=URL_TIMEOUT_S, threads=settings.threads)
         return FFmpegReader(address, problems)
     path = Path(source).expanduser()

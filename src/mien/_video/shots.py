@@ -1,8 +1,10 @@
 """What every reader of films gives: `VideoInfo` at once, then one `Shot` after another."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from types import TracebackType
+from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,6 +92,33 @@ class Problems:
             self.messages.append(message)
         elif self.count == MAX_PROBLEMS + 1:
             self.messages.append("further problems are not listed")
+
+
+class OpenedSource(ABC):
+    """A film or live source that is open, and the warnings about it."""
+
+    def __init__(self) -> None:
+        """Start without warnings."""
+        self._problems = Problems()
+
+    def __enter__(self) -> Self:
+        """Return it."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close it."""
+        self.close()
+
+    @property
+    def problems(self) -> list[str]:
+        """Warnings about damage and interruptions, at most a hundred, in the order they came up."""
+        return list(self._problems.messages)
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give no more frames."""
 
 
 def broken_off(name: str, time_s: float | None, why: str) -> SourceError:

@@ -9,7 +9,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 from urllib.parse import urlsplit
@@ -22,7 +22,6 @@ from rich.text import Text
 
 from mien.cli._film_text import film_text, score_text
 from mien.cli.console import errors, out
-from mien.draw import DrawStyle
 from mien.errors import InputError, MissingExtraError, SourceError
 from mien.faces import Faces, Frame, Record
 from mien.film_sink import FILM_EXTENSIONS
@@ -34,12 +33,10 @@ from mien.films import (
     FilmResult,
     Recipe,
     WorkFolder,
-    analyze_video,
     analyze_videos,
     replay,
 )
 from mien.films import Progress as FilmProgress
-from mien.follow import FollowSettings
 from mien.labels import LabelSet
 from mien.pipeline import Analyzer, Result
 from mien.sinks import (
@@ -53,7 +50,7 @@ from mien.sinks import (
 )
 from mien.sources import PICTURE_SUFFIXES, Item, Kind
 from mien.truth import Truth, TruthScore
-from mien.video import VIDEO_SUFFIXES, VideoSettings, is_video, public_name
+from mien.video import VIDEO_SUFFIXES, VideoSettings, is_video
 
 INTERRUPTED = 130
 PICTURES_AND_FILMS = Kind("a picture or film", "pictures and films", PICTURE_SUFFIXES + VIDEO_SUFFIXES)
@@ -64,37 +61,37 @@ class FilmCommand:
     """What the options of the command line ask of films.
 
     Attributes:
+        film: What is wanted of each film; its source, outputs and journal are left open.
         outputs: As given with `-o`.
         extra: The outputs of `--timeline`, `--summary` and `--moments`.
-        video: Which frames are taken.
-        follow: How faces are followed.
-        style: What is drawn.
-        interval_s: Length of the intervals of tables, seconds; None for a row per face and frame.
-        truth: Known expressions.
-        resume: Go on where an earlier run stopped.
         jobs: Films at once; 0 for one per core.
         rows: Whether rows are printed.
         quiet: Whether nothing is.
     """
 
+    film: FilmJob
     outputs: Sequence[str] = ()
     extra: FilmOutputs = field(default_factory=FilmOutputs)
-    video: VideoSettings = field(default_factory=VideoSettings)
-    follow: FollowSettings = field(default_factory=FollowSettings)
-    style: DrawStyle = field(default_factory=DrawStyle)
-    interval_s: float | None = None
-    truth: Truth | None = None
-    resume: bool = False
     jobs: int = 0
     rows: bool = True
     quiet: bool = False
 
+    def job(self, source: str, outputs: FilmOutputs, journal: Path | None = None) -> FilmJob:
+        """Return what is to be done with one film.
+
+        Args:
+            source: The film.
+            outputs: Where its results go.
+            journal: A place for its journal; None keeps it beside the first output.
+        """
+        return replace(self.film, source=source, outputs=outputs, journal=journal)
+
     def film_options(self) -> str:
         """Return the options in use that make sense for films only, separated by commas."""
-        extra, video, usual = self.extra, self.video, VideoSettings()
+        extra, video, usual = self.extra, self.film.video, VideoSettings()
         used = {
             "--timeline": extra.timelines, "--summary": extra.summaries, "--moments": extra.moments,
-            "--interval": self.interval_s, "--resume": self.resume, "--every": video.every != usual.every,
+            "--interval": self.film.interval_s, "--resume": self.film.resume, "--every": video.every != usual.every,
             "--fps": video.fps, "--start": video.start_s, "--end": video.end_s, "--max-frames": video.max_frames,
         }  # fmt: skip
         return ", ".join(name for name, value in used.items() if value)
@@ -220,9 +217,8 @@ class _One:
         command = self._command
         outputs = command.extra
         for path in command.outputs:
-            outputs = outputs.plus(_outputs_of(path, source, interval=command.interval_s is not None))
-        if command.resume and not outputs.all():
-            raise InputError("--resume goes on with the outputs of an earlier run; give the same -o again")
+            outputs = outputs.plus(_outputs_of(path, source, interval=command.film.interval_s is not None))
+        _check_resume(command, outputs.all())
         with ExitStack() as stack:
             rows = [stack.enter_context(_row_printer(command, self._analyzer.labels))] if command.rows else []
             result = self._analyze(source, outputs, rows)
@@ -234,30 +230,17 @@ class _One:
         return int(result.error is not None)
 
     def _analyze(self, source: str, outputs: FilmOutputs, rows: list[Sink]) -> FilmResult:
-        command = self._command
+        job = self._command.job(source, outputs)
         try:
-            with Lines(command) as lines:
-                return analyze_video(
-                    source,
-                    analyzer=self._analyzer,
-                    outputs=outputs,
-                    video=command.video,
-                    follow=command.follow,
-                    style=command.style,
-                    interval_s=command.interval_s,
-                    truth=command.truth,
-                    resume=command.resume,
-                    progress=lines.show,
-                    stop=self._stop,
-                    sinks=rows,
-                )
+            with Lines(self._command) as lines:
+                return job.analyze(self._analyzer, lines.show, self._stop, sinks=rows)
         except SourceError as error:
             for path in outputs.tables:
                 with open_sink(path, labels=self._analyzer.labels, tracked=True) as table:
-                    table.fail(public_name(source), str(error))
+                    table.fail(job.name, str(error))
             for sink in rows:
-                sink.fail(public_name(source), str(error))
-            return FilmResult(public_name(source), error=str(error), outputs=outputs.tables)
+                sink.fail(job.name, str(error))
+            return FilmResult(job.name, error=str(error), outputs=outputs.tables)
 
 
 def _outputs_of(path: str, source: str, *, interval: bool) -> FilmOutputs:
@@ -266,6 +249,11 @@ def _outputs_of(path: str, source: str, *, interval: bool) -> FilmOutputs:
         return FilmOutputs.in_folder(Path(path) / picture_name(source)[0], interval=interval)
     _check_extension(path)
     return FilmOutputs.named([path], interval=interval)
+
+
+def _check_resume(command: FilmCommand, outputs: Sequence[str | Path]) -> None:
+    if command.film.resume and not outputs:
+        raise InputError("--resume goes on with the outputs of an earlier run; give the same -o again")
 
 
 def _is_folder(path: str) -> bool:
@@ -307,8 +295,7 @@ class _Many:
         single += self._command.extra.all()
         if single:
             raise InputError(f"{single[0]} is for one film, but there are {len(self._items)} sources; use -o FOLDER/")
-        if self._command.resume and not self._command.outputs:
-            raise InputError("--resume goes on with the outputs of an earlier run; give the same -o again")
+        _check_resume(self._command, self._command.outputs)
         for path in self._files:
             if path.suffix.lower() not in PICTURE_EXTENSIONS:
                 _check_extension(str(path))
@@ -323,7 +310,7 @@ class _Many:
         """Analyze them all in the order of the sources; return how many failed."""
         command, labels = self._command, self._analyzer.labels
         tables = [path for path in self._files if path.suffix.lower() in TABLES]
-        score = ScoreSink(command.truth) if command.truth else None
+        score = ScoreSink(command.film.truth) if command.film.truth else None
         with tempfile.TemporaryDirectory(prefix="mien-") as spare, self._work_folder(tables) as work:
             with ExitStack() as stack:
                 sinks = [stack.enter_context(self._open_table(work.path(table))) for table in tables]
@@ -353,7 +340,7 @@ class _Many:
 
     def _work_folder(self, tables: Sequence[Path]) -> WorkFolder:
         home = self._folders[0] if self._folders else None
-        return WorkFolder(tables, sources=list(self._films.values()), resume=self._command.resume, home=home)
+        return WorkFolder(tables, sources=list(self._films.values()), resume=self._command.film.resume, home=home)
 
     def _hand_on(self, result: FilmResult, sinks: Sequence[Sink], lines: "Lines") -> bool:
         """Give the results of a film to the writers and tell of it; return whether it failed."""
@@ -372,6 +359,7 @@ class _Many:
     def _jobs(self, work: WorkFolder, spare: Path) -> list[FilmJob]:
         """Return a job per film, its folders named after it."""
         command, taken = self._command, Counter[str]()
+        interval = command.film.interval_s is not None
         jobs: list[FilmJob] = []
         for source in self._films.values():
             stem = picture_name(source)[0]
@@ -379,30 +367,19 @@ class _Many:
             name = stem if taken[stem.casefold()] == 1 else f"{stem}-{taken[stem.casefold()]}"
             outputs = FilmOutputs()
             for folder in self._folders:
-                outputs = outputs.plus(FilmOutputs.in_folder(folder / name, interval=command.interval_s is not None))
-            jobs.append(
-                FilmJob(
-                    source=source,
-                    outputs=outputs,
-                    journal=work.journal_path(source) or spare / f"{len(jobs)}.journal",
-                    video=command.video,
-                    follow=command.follow,
-                    style=command.style,
-                    interval_s=command.interval_s,
-                    truth=command.truth,
-                    resume=command.resume,
-                )
-            )
+                outputs = outputs.plus(FilmOutputs.in_folder(folder / name, interval=interval))
+            journal = work.journal_path(source) or spare / f"{len(jobs)}.journal"
+            jobs.append(command.job(source, outputs, journal))
         return jobs
 
     def _open_table(self, path: Path) -> Sink:
-        labels, interval_s = self._analyzer.labels, self._command.interval_s
+        labels, interval_s = self._analyzer.labels, self._command.film.interval_s
         if interval_s is not None:
             return open_interval_sink(path, labels=labels, interval_s=interval_s)
         return open_sink(path, labels=labels, tracked=True)
 
     def _open_pictures(self, path: Path) -> Sink:
-        draw = Drawing(self._command.style, self._command.truth)
+        draw = Drawing(self._command.film.style, self._command.film.truth)
         return open_sink(f"{path}/" if path in self._folders else path, labels=self._analyzer.labels, draw=draw)
 
 
@@ -435,13 +412,13 @@ def tell(result: FilmResult, command: FilmCommand) -> None:
 
 
 def _row_printer(command: FilmCommand, labels: LabelSet) -> Sink:
-    if command.interval_s is None:
+    if command.film.interval_s is None:
         return JsonLinesStream(sys.stdout, labels=labels, tracked=True)
-    return _IntervalPrinter(labels, command.interval_s)
+    return _IntervalPrinter(labels, command.film.interval_s)
 
 
-class _Quiet(Sink):
-    """A writer without a file."""
+class SinkWithoutFile(Sink):
+    """A writer that has nothing to complete or to drop."""
 
     def _write(self, frame: Frame, faces: Faces) -> None: ...
 
@@ -452,7 +429,7 @@ class _Quiet(Sink):
     def _drop(self) -> None: ...
 
 
-class _IntervalPrinter(_Quiet):
+class _IntervalPrinter(SinkWithoutFile):
     """Prints a JSON line per person and interval."""
 
     def __init__(self, labels: LabelSet, interval_s: float) -> None:
@@ -478,7 +455,7 @@ class _IntervalPrinter(_Quiet):
         sys.stdout.flush()
 
 
-class ScoreSink(_Quiet):
+class ScoreSink(SinkWithoutFile):
     """Compares all results with the truth.
 
     Attributes:

@@ -14,14 +14,23 @@ from rich.table import Table
 from rich.text import Text
 
 from mien.cli._film_text import score_text
-from mien.cli._films import PICTURES_AND_FILMS, FilmCommand, ScoreSink, console, films_among, say_written
+from mien.cli._films import (
+    PICTURES_AND_FILMS,
+    FilmCommand,
+    ScoreSink,
+    SinkWithoutFile,
+    console,
+    films_among,
+    say_written,
+)
 from mien.cli._films import run as run_films
 from mien.cli.console import bar, colour, errors, expression_text, out
+from mien.cli.options import DetectorOption, LabelSetOption, ModelOption
 from mien.detect import DETECTORS, DetectorSettings, create_detector
 from mien.draw import DrawStyle
 from mien.errors import InputError, MissingExtraError
 from mien.faces import Face, Faces, Frame
-from mien.films import Drawing, FilmOutputs, Recipe
+from mien.films import Drawing, FilmJob, FilmOutputs, Recipe
 from mien.follow import FollowSettings
 from mien.hub import DEFAULT_MODEL
 from mien.labels import EMOJI, LabelSet
@@ -60,11 +69,9 @@ MACHINE = "Detector and machine"
 def analyze(
     sources: Sources,
     output: Outputs = None,
-    labels: Annotated[
-        str | None, typer.Option(help="Label set: fer2013 (7 classes), ferplus (8), …; the model's first by default.")
-    ] = None,
-    detector: Annotated[str, typer.Option(help="Face detector; see `mien detectors`.")] = DEFAULT_DETECTOR,
-    model: Annotated[str, typer.Option(help="Expression model; see `mien models list`.")] = DEFAULT_MODEL,
+    labels: LabelSetOption = None,
+    detector: DetectorOption = DEFAULT_DETECTOR,
+    model: ModelOption = DEFAULT_MODEL,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines, as when piped.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print no results, only errors.")] = False,
     interval: Annotated[
@@ -160,9 +167,8 @@ def analyze(
         RuntimeSettings(device=device, threads=threads, gpu_memory_mb=gpu_memory),
     )
     analyzer = recipe.open()
-    command = FilmCommand(
-        outputs=output or (),
-        extra=FilmOutputs(summaries=_some(summary), timelines=_some(timeline), moments=_some(moments)),
+    film = FilmJob(
+        source="",
         video=VideoSettings(
             every, fps, _seconds(start, "--start"), _seconds(end, "--end") if end else None, max_frames
         ),
@@ -171,6 +177,11 @@ def analyze(
         interval_s=_seconds(interval, "--interval") if interval else None,
         truth=read_truth(truth, analyzer.labels) if truth else None,
         resume=resume,
+    )
+    command = FilmCommand(
+        film,
+        outputs=output or (),
+        extra=FilmOutputs(summaries=_some(summary), timelines=_some(timeline), moments=_some(moments)),
         jobs=jobs,
         rows=not quiet and (as_json or not out.is_terminal),
         quiet=quiet,
@@ -202,14 +213,14 @@ def _seconds(text: str, option: str) -> float:
 
 def _analyze_pictures(items: list[Item], results: Iterator[Result], command: FilmCommand, labels: LabelSet) -> int:
     """Hand the results of pictures to their outputs; return how many failed."""
-    draw = Drawing(command.style, command.truth)
+    draw = Drawing(command.film.style, command.film.truth)
     with ExitStack() as stack:
         sinks = [stack.enter_context(open_sink(path, labels=labels, draw=draw)) for path in command.outputs]
         if command.rows:
             sinks.append(stack.enter_context(JsonLinesStream(sys.stdout, labels=labels)))
         elif not command.quiet:
             sinks.append(stack.enter_context(_TerminalSink()))
-        score = ScoreSink(command.truth) if command.truth else None
+        score = ScoreSink(command.film.truth) if command.film.truth else None
         sinks += [score] if score else []
         failed = sum(_deliver(result, sinks) for result in _with_progress(results, len(items)))
     for path in command.outputs:
@@ -232,7 +243,7 @@ def _deliver(result: Result, sinks: list[Sink]) -> bool:
     return False
 
 
-class _TerminalSink(Sink):
+class _TerminalSink(SinkWithoutFile):
     """Prints one block per picture: its name, then a line per face."""
 
     def _write(self, frame: Frame, faces: Faces) -> None:
@@ -240,15 +251,6 @@ class _TerminalSink(Sink):
         out.print(Text.assemble((frame.source, "bold"), (f"  {count}", "dim")), soft_wrap=True)
         if len(faces):
             out.print(_face_table(faces))
-
-    def _fail(self, source: str, message: str) -> None:
-        """The caller has printed the message already."""
-
-    def _commit(self) -> None:
-        """Nothing is left to do."""
-
-    def _drop(self) -> None:
-        """What is printed is printed."""
 
 
 def _face_table(faces: Faces) -> Table:

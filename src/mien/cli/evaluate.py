@@ -22,6 +22,7 @@ from rich.table import Table
 from mien import __version__
 from mien.cli.console import errors, expression_text, out
 from mien.cli.import_keras import is_adapter, open_adapter
+from mien.cli.options import DataArgument
 from mien.compare_page import comparison_to_html
 from mien.datasets import PUBLIC_TEST, TRAINING, CropDataset, read_dataset
 from mien.errors import InputError
@@ -52,7 +53,6 @@ ModelArgument = Annotated[
         help="A name from `mien models list`, an .onnx file, an .npz of `mien train-baseline`, or an adapter file."
     ),
 ]
-DataArgument = Annotated[Path, typer.Argument(help="Data set: fer2013.csv, class folders, a list CSV, .npz, …")]
 VotesOption = Annotated[Path | None, typer.Option("--votes", help="The FER+ file fer2013new.csv.")]
 LabelsOption = Annotated[str | None, typer.Option("--labels", help="Label set to score in: fer2013, ferplus or five.")]
 SplitOption = Annotated[str, typer.Option("--split", help="Split of the data set to measure on.")]

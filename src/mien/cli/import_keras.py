@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from mien.adapters import Adapter, ForeignModel, Scaling, named_scaling, parse_labels, read_adapter
 from mien.cli.console import megabytes, out
+from mien.cli.options import CardLicence, CardName, CardVersion
 from mien.errors import InputError, require_extra
 from mien.labels import LabelSet
 from mien.models import ExpressionModel, RuntimeSettings
@@ -45,10 +46,10 @@ def import_keras(
     theano: Annotated[
         bool | None, typer.Option("--theano/--no-theano", help="Theano wrote the kernels (it flips them).")
     ] = None,
-    name: Annotated[str, typer.Option(help="Name in the model's card.")] = "custom",
-    version: Annotated[str, typer.Option(help="Version of the weights in the model's card.")] = "1",
+    name: CardName = "custom",
+    version: CardVersion = "1",
     data: Annotated[str, typer.Option(help="Data set in the model's card.")] = "not stated",
-    licence: Annotated[str, typer.Option(help="Licence of the weights in the model's card.")] = "not stated",
+    licence: CardLicence = "not stated",
 ) -> None:
     """Turn a network that Keras saved into the ONNX file that mien runs. Needs no Keras, runs no code of the file."""
     require_extra("keras", "onnx")

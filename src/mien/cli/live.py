@@ -21,6 +21,7 @@ from rich.markup import escape
 from rich.text import Text
 
 from mien.cli.console import errors, expression_text, out
+from mien.cli.options import DetectorOption, LabelSetOption, ModelOption
 from mien.detect import DetectorSettings
 from mien.draw import DrawStyle, draw_faces, paint_emoji, shown_expression
 from mien.errors import InputError, MienError, SourceError, require_extra
@@ -63,11 +64,9 @@ def live(
         Path | None, typer.Option(help="Table of all faces: .jsonl, .csv, .parquet.", show_default=False)
     ] = None,
     headless: Annotated[bool, typer.Option("--headless", help="Open no window; log and record only.")] = False,
-    labels: Annotated[
-        str | None, typer.Option(help="Label set: fer2013 (7 classes), ferplus (8), …; the model's first by default.")
-    ] = None,
-    detector: Annotated[str, typer.Option(help="Face detector; see `mien detectors`.")] = DEFAULT_DETECTOR,
-    model: Annotated[str, typer.Option(help="Expression model; see `mien models list`.")] = DEFAULT_MODEL,
+    labels: LabelSetOption = None,
+    detector: DetectorOption = DEFAULT_DETECTOR,
+    model: ModelOption = DEFAULT_MODEL,
     min_face: Annotated[int, typer.Option(help="Smallest face looked for, pixels.")] = 32,
     size: Annotated[
         str | None, typer.Option(help="Picture size wanted of a camera, 640x480 say.", show_default=False)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from mien.cli.console import errors, out
+from mien.cli.options import DataArgument
 from mien.datasets import (
     TRAINING,
     UNSPLIT,
@@ -120,7 +121,7 @@ def diagram(
 
 
 def baseline(
-    data: Annotated[Path, typer.Argument(help="Data set: fer2013.csv, class folders, a list CSV, .npz, …")],
+    data: DataArgument,
     models: Annotated[
         list[BaselineModel] | None, typer.Option("--model", help="May be repeated; all by default.")
     ] = None,

@@ -1,9 +1,22 @@
-"""Options that several commands share: a dataclass per group, each of its fields an option of the command."""
+"""Options that several commands share, alone or as a dataclass per group, each field an option of the command."""
 
 import inspect
 from collections.abc import Callable
 from dataclasses import MISSING, Field, fields, is_dataclass
-from typing import Any, get_type_hints
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+import typer
+
+DataArgument = Annotated[Path, typer.Argument(help="Data set: fer2013.csv, class folders, a list CSV, .npz, …")]
+LabelSetOption = Annotated[
+    str | None, typer.Option(help="Label set: fer2013 (7 classes), ferplus (8), …; the model's first by default.")
+]
+DetectorOption = Annotated[str, typer.Option(help="Face detector; see `mien detectors`.")]
+ModelOption = Annotated[str, typer.Option(help="Expression model; see `mien models list`.")]
+CardName = Annotated[str, typer.Option(help="Name in the model's card.")]
+CardVersion = Annotated[str, typer.Option(help="Version of the weights in the model's card.")]
+CardLicence = Annotated[str, typer.Option(help="Licence of the weights in the model's card.")]
 
 
 def with_groups(command: Callable[..., None]) -> Callable[..., None]:

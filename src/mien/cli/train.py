@@ -26,7 +26,7 @@ from mien.cli._train_options import (
     split_names,
 )
 from mien.cli.console import errors, out
-from mien.cli.options import with_groups
+from mien.cli.options import CardLicence, CardName, CardVersion, DataArgument, with_groups
 from mien.datasets import (
     CropDataset,
 )
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from mien.train.settings import TrainSettings
     from mien.train.tune import TrialRow, TuneResult
 
-DataArgument = Annotated[Path, typer.Argument(help="Data set: fer2013.csv, class folders, a list CSV, .npz, …")]
+ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with what is in the folder.", rich_help_panel=RUN)]
 
 
 @with_groups
@@ -88,9 +88,7 @@ def train(
     strategy: Annotated[
         str, typer.Option(help="Lightning's strategy; auto is DDP for several processes.", rich_help_panel=MACHINE)
     ] = "auto",
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with what is in the folder.", rich_help_panel=RUN)
-    ] = False,
+    resume: ResumeOption = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Start anew where the folder holds a run.", rich_help_panel=RUN)
     ] = False,
@@ -252,9 +250,7 @@ def tune(
     ] = None,
     trials: Annotated[int, typer.Option(min=1, help="Trials in the end.", rich_help_panel=RUN)] = 40,
     workers: Annotated[int, typer.Option(min=1, help="Processes that run trials.", rich_help_panel=RUN)] = 1,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with what is in the folder.", rich_help_panel=RUN)
-    ] = False,
+    resume: ResumeOption = False,
     show_space: Annotated[bool, typer.Option("--space", help="Print the space and stop.", rich_help_panel=RUN)] = False,
 ) -> None:
     """Search for better settings with Optuna; a study lives in SQLite, is pruned, and can be resumed and shared.
@@ -324,9 +320,9 @@ def export(
     precision: Annotated[
         str, typer.Option(help="fp16 (half the size), fp32, or int8 (calibrated on training crops).")
     ] = "fp16",
-    name: Annotated[str, typer.Option(help="Name in the model's card.")] = "custom",
-    version: Annotated[str, typer.Option(help="Version of the weights in the model's card.")] = "1",
-    licence: Annotated[str, typer.Option(help="Licence of the weights in the model's card.")] = "not stated",
+    name: CardName = "custom",
+    version: CardVersion = "1",
+    licence: CardLicence = "not stated",
     data_name: Annotated[str | None, typer.Option(help="What it was trained on, for the model's card.")] = None,
     keras_pair: Annotated[
         Path | None,

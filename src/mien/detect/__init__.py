@@ -11,7 +11,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.errors import InputError
+from mien.errors import InputError, check_known
 from mien.faces import Faces
 
 
@@ -146,6 +146,5 @@ def create_detector(name: str, settings: DetectorSettings | None = None) -> Dete
         MissingExtraError: The detector's extra is not installed.
         ModelError: A model file of the detector cannot be used.
     """
-    if name not in DETECTORS:
-        raise InputError(f"unknown detector {name!r}; known: {', '.join(DETECTORS)}")
+    check_known("detector", name, DETECTORS)
     return DETECTORS[name](settings or DetectorSettings())

@@ -1,8 +1,45 @@
-"""Checks of model files whose path the user gives."""
+"""What detectors share whose model files the user gives."""
 
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from pathlib import Path
+from typing import Generic, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.detect._threads import PerThread
 from mien.errors import InputError
+from mien.faces import Faces, check_image
+
+Network = TypeVar("Network")
+
+
+class NetworkDetector(ABC, Generic[Network]):
+    """A detector that runs a network of OpenCV, of which each thread gets its own."""
+
+    def __init__(self, load: Callable[[], Network]) -> None:
+        """Load the network.
+
+        Args:
+            load: Called once per thread; a picklable one makes the detector picklable.
+        """
+        self._network = PerThread(load)
+        self._network.get()
+
+    def detect(self, image: NDArray[np.uint8]) -> Faces:
+        """Return the faces of one picture, best first; an empty `Faces` where there is none.
+
+        Args:
+            image: (H, W, 3) uint8 RGB.
+
+        Raises:
+            InputError: `image` is something else.
+        """
+        return self._find(self._network.get(), check_image(image))
+
+    @abstractmethod
+    def _find(self, network: Network, image: NDArray[np.uint8]) -> Faces: ...
 
 
 def given_file(path: Path | None, *, setting: str, what: str) -> Path:

@@ -9,10 +9,9 @@ from numpy.typing import NDArray
 
 from mien.detect import DetectorSettings
 from mien.detect._boxes import Floats
-from mien.detect._given_files import given_file
-from mien.detect._threads import PerThread
+from mien.detect._given_files import NetworkDetector, given_file
 from mien.errors import ModelError
-from mien.faces import Faces, check_image
+from mien.faces import Faces
 
 SOURCE = "see https://github.com/opencv/opencv/blob/4.x/samples/dnn/face_detector/download_weights.py"
 WHAT_MODEL = f"the Caffe weights res10_300x300_ssd_iter_140000_fp16.caffemodel ({SOURCE})"
@@ -25,7 +24,7 @@ MEAN_BGR = (104.0, 177.0, 123.0)
 DEFAULT_THRESHOLD = 0.5
 
 
-class SsdDetector:
+class SsdDetector(NetworkDetector[cv2.dnn.Net]):
     """Finds faces that are not small within the picture; no landmarks. Each thread gets its own network."""
 
     def __init__(self, settings: DetectorSettings | None = None) -> None:
@@ -42,20 +41,10 @@ class SsdDetector:
         model = given_file(chosen.model_path, setting="model_path", what=WHAT_MODEL)
         config = given_file(chosen.config_path, setting="config_path", what=WHAT_CONFIG)
         self._threshold = DEFAULT_THRESHOLD if chosen.threshold is None else chosen.threshold
-        self._network = PerThread(partial(_load, config, model))
-        self._network.get()
+        super().__init__(partial(_load, config, model))
 
-    def detect(self, image: NDArray[np.uint8]) -> Faces:
-        """Return the faces of one picture, best first; an empty `Faces` where there is none.
-
-        Args:
-            image: (H, W, 3) uint8 RGB.
-
-        Raises:
-            InputError: `image` is something else.
-        """
-        height, width = check_image(image).shape[:2]
-        network = self._network.get()
+    def _find(self, network: cv2.dnn.Net, image: NDArray[np.uint8]) -> Faces:
+        height, width = image.shape[:2]
         network.setInput(to_blob(image))
         rows = np.asarray(network.forward(), np.float32).reshape(-1, 7)
         return decode_rows(rows, (width, height), self._threshold)

@@ -9,10 +9,9 @@ from numpy.typing import NDArray
 
 from mien.detect import DetectorSettings
 from mien.detect._boxes import Floats
-from mien.detect._given_files import given_file
-from mien.detect._threads import PerThread
+from mien.detect._given_files import NetworkDetector, given_file
 from mien.errors import ModelError
-from mien.faces import Faces, check_image
+from mien.faces import Faces
 
 SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
 WHAT = (
@@ -23,7 +22,7 @@ WHAT = (
 DEFAULT_THRESHOLD, OVERLAP, MAX_CANDIDATES = 0.9, 0.3, 5000  # the defaults of cv2.FaceDetectorYN
 
 
-class YunetDetector:
+class YunetDetector(NetworkDetector[cv2.FaceDetectorYN]):
     """Finds faces of about 10 to 300 pixels and their five landmarks. Each thread gets its own network."""
 
     def __init__(self, settings: DetectorSettings | None = None) -> None:
@@ -39,20 +38,10 @@ class YunetDetector:
         chosen = settings or DetectorSettings()
         path = given_file(chosen.model_path, setting="model_path", what=WHAT)
         threshold = DEFAULT_THRESHOLD if chosen.threshold is None else chosen.threshold
-        self._network = PerThread(partial(_load, path, threshold))
-        self._network.get()
+        super().__init__(partial(_load, path, threshold))
 
-    def detect(self, image: NDArray[np.uint8]) -> Faces:
-        """Return the faces of one picture, best first, with landmarks; an empty `Faces` where there is none.
-
-        Args:
-            image: (H, W, 3) uint8 RGB.
-
-        Raises:
-            InputError: `image` is something else.
-        """
-        height, width = check_image(image).shape[:2]
-        network = self._network.get()
+    def _find(self, network: cv2.FaceDetectorYN, image: NDArray[np.uint8]) -> Faces:
+        height, width = image.shape[:2]
         network.setInputSize((width, height))
         _, rows = network.detect(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
         return decode_rows(None if rows is None else np.asarray(rows, np.float32))

@@ -47,8 +47,7 @@ def figures(predictions: Predictions, *, resamples: int = 1000, seed: int = 0) -
         InputError: No image has a label.
     """
     counted = predictions.where(predictions.counted)
-    if not len(counted):
-        raise InputError("no image has a label in this label set, nothing to measure; choose another split or set")
+    check_labelled(len(counted))
     confusion = confusion_matrix(counted)
     n, drawn = len(counted), resample(confusion, resamples, seed)
     return Figures(
@@ -59,6 +58,19 @@ def figures(predictions: Predictions, *, resamples: int = 1000, seed: int = 0) -
         log_loss=log_loss(counted),
         ece=calibration(counted).ece,
     )
+
+
+def check_labelled(count: int) -> None:
+    """Refuse to measure on nothing.
+
+    Args:
+        count: How many images have a label.
+
+    Raises:
+        InputError: None has.
+    """
+    if not count:
+        raise InputError("no image has a label in this label set, nothing to measure; choose another split or set")
 
 
 def resample(counts: NDArray[np.int64], resamples: int, seed: int) -> NDArray[np.int64]:

@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.errors import InputError
+from mien.errors import check_known
 from mien.evaluate._values import PredictProba
 
 TestTimeAugmentation = Literal["flip", "ten-crop"]
@@ -27,9 +27,8 @@ def test_time_augment(predict_proba: PredictProba, method: TestTimeAugmentation)
     Raises:
         InputError: The method is unknown.
     """
-    views = TEST_TIME_VIEWS.get(method)
-    if views is None:
-        raise InputError(f"unknown test-time augmentation {method!r}; known: {', '.join(TEST_TIME_VIEWS)}")
+    check_known("test-time augmentation", method, TEST_TIME_VIEWS)
+    views = TEST_TIME_VIEWS[method]
 
     def averaged(crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         shown = views(crops)

@@ -16,16 +16,14 @@ from mien.errors import InputError, require_extra
 from mien.faces import Faces, Frame
 from mien.files import write_whole
 from mien.film_sink import FILM_EXTENSIONS
-from mien.film_summary import FilmSummary, summary_as_markdown
+from mien.film_summary import SUMMARIES, FilmSummary, summary_as_markdown
 from mien.films._work import WorkFolder
 from mien.labels import LabelSet
 from mien.sinks import PICTURE_EXTENSIONS, TABLES, Sink, open_interval_sink, open_sink
-from mien.timeline import ContactSheet, Timeline
+from mien.timeline import TIMELINES, ContactSheet, Timeline
 from mien.truth import Truth, TruthScore
 from mien.video import VideoInfo
 
-SUMMARIES = (".json", ".md", ".txt")
-TIMELINES = (".png", ".svg", ".pdf", ".html")
 KINDS = {
     "tables": ("a table", tuple(TABLES)),
     "intervals": ("a table", tuple(TABLES)),

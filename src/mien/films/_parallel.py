@@ -28,6 +28,7 @@ from mien.follow import FollowSettings
 from mien.hub import DEFAULT_MODEL
 from mien.models import RuntimeSettings
 from mien.pipeline import DEFAULT_DETECTOR, Analyzer
+from mien.sinks import Sink
 from mien.truth import Truth
 from mien.video import VideoSettings, public_name
 
@@ -73,12 +74,16 @@ class FilmJob:
     resume: bool = False
     snapshot_s: float = SNAPSHOT_S
 
-    def run(
-        self, analyzer: Analyzer, progress: Callable[[Progress], None] | None, stop: threading.Event, **more: Any
-    ) -> FilmResult:
-        """Analyze the film; an error of any kind becomes a result that says so."""
+    def run(self, analyzer: Analyzer, progress: Callable[[Progress], None] | None, stop: threading.Event) -> FilmResult:
+        """Do as `analyze`, but turn an error of any kind into a result that says so.
+
+        Args:
+            analyzer: Detector and expression model.
+            progress: Called after every frame.
+            stop: Set it to end the work early.
+        """
         try:
-            return self._run(analyzer, progress, stop, **more)
+            return self.analyze(analyzer, progress, stop)
         except MienError as error:
             return FilmResult(self.name, error=str(error))
         except Exception as error:
@@ -90,9 +95,25 @@ class FilmJob:
         """The film's name for people, without a password."""
         return public_name(self.source)
 
-    def _run(
-        self, analyzer: Analyzer, progress: Callable[[Progress], None] | None, stop: threading.Event, **more: Any
+    def analyze(
+        self,
+        analyzer: Analyzer,
+        progress: Callable[[Progress], None] | None,
+        stop: threading.Event,
+        *,
+        sinks: Sequence[Sink] = (),
     ) -> FilmResult:
+        """Analyze the film, unless an earlier run with the same journal has finished it and `resume` is on.
+
+        Args:
+            analyzer: Detector and expression model.
+            progress: Called after every frame.
+            stop: Set it to end the work early.
+            sinks: Open writers that get the results, too, and are left open.
+
+        Raises:
+            MienError: As `analyze_video`.
+        """
         mark = self.journal.with_suffix(DONE) if self.journal else None
         finished = self.resume and mark is not None and mark.exists()
         finished = finished and all(path.exists() for path in self.outputs.all())
@@ -108,9 +129,9 @@ class FilmJob:
             resume=self.resume,
             progress=progress,
             stop=stop,
+            sinks=sinks,
             journal=self.journal,
             snapshot_s=self.snapshot_s,
-            **more,
         )
         if finished:
             return replace(result, outputs=self.outputs.all())

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO
 
 from mien.errors import InputError, OutputError
-from mien.files import PartFile, explained
+from mien.files import PartFile, check_not_source, explained
 
 try:
     import fcntl
@@ -73,8 +73,7 @@ class WorkFolder:
             raise InputError("two outputs have the same name; give each its own")
         for target in self._targets:
             for source in sources:
-                if _same_file(target, source):
-                    raise InputError(f"{target} is the film that is analysed; write to another file")
+                check_not_source(target, source)
             part = PartFile(target)
             part.start()
             part.discard()
@@ -176,10 +175,3 @@ def _is_journal(path: Path) -> bool:
     with path.open("rb") as file:
         file.readline()
         return bool(file.readline())
-
-
-def _same_file(path: Path, source: str) -> bool:
-    try:
-        return os.path.samefile(path, source)
-    except (OSError, ValueError):
-        return False

@@ -201,14 +201,10 @@ def _open_h5(h5py: Any, source: Path | io.BytesIO, path: Path) -> Iterator[Any]:
     if isinstance(source, Path) and _magic(source) != HDF5_MAGIC:
         raise ModelError(f"{path} is not an HDF5 file; give the weights that Keras saved: model.json weights.h5")
     try:
-        file = h5py.File(source, "r")
-    except OSError as error:
-        raise ModelError(f"{path} is a damaged HDF5 file ({error}); save the weights again") from error
-    with file:
-        try:
+        with h5py.File(source, "r") as file:
             yield file
-        except (OSError, RuntimeError, KeyError) as error:  # what h5py raises where a file breaks off further in
-            raise ModelError(f"{path} is a damaged HDF5 file ({error}); save the weights again") from error
+    except (OSError, RuntimeError, KeyError) as error:  # what h5py raises where a file breaks off, early or further in
+        raise ModelError(f"{path} is a damaged HDF5 file ({error}); save the weights again") from error
 
 
 def _keras_files(root: Any, architecture: str) -> KerasFiles:
@@ -251,16 +247,20 @@ def _weights_of_group(root: Any, name: str) -> list[tuple[str, Any]]:
 
 def _assign(layer: Layer, datasets: Sequence[tuple[str, Any]]) -> Iterator[tuple[Owner, Any]]:
     owners = list(owned_weights(layer))
-    if len(owners) != len(datasets):
-        raise ModelError(
-            f"layer {layer.name!r} ({layer.kind}) needs {len(owners)} weights, the file has {len(datasets)} for it; "
-            "give the pair that was saved together"
-        )
+    _check_count(layer, needed=len(owners), found=len(datasets))
     by_name = {_suffix(name): dataset for name, dataset in datasets}
     wanted = [(path[-1], role) for path, role in owners]
     if layer.model is not None and by_name.keys() == set(wanted) and len(by_name) == len(datasets):
         return ((owner, by_name[key]) for owner, key in zip(owners, wanted, strict=True))
     return zip(owners, (dataset for _, dataset in datasets), strict=True)
+
+
+def _check_count(layer: Layer, *, needed: int, found: int) -> None:
+    if needed != found:
+        raise ModelError(
+            f"layer {layer.name!r} ({layer.kind}) needs {needed} weights, the file has {found} for it; "
+            "give the pair that was saved together"
+        )
 
 
 def _suffix(name: str) -> tuple[str, str]:
@@ -297,11 +297,7 @@ def _locate_by_class(layers: Sequence[Layer], group: Any, path: tuple[str, ...])
 def _own_variables(layer: Layer, group: Any, path: tuple[str, ...]) -> Iterator[tuple[Owner, Any]]:
     variables = _child(group, "vars")
     roles = [role for role, _ in weight_roles(layer)]
-    if len(roles) != len(variables):
-        raise ModelError(
-            f"layer {layer.name!r} ({layer.kind}) needs {len(roles)} weights, the file has {len(variables)} for it; "
-            "give the pair that was saved together"
-        )
+    _check_count(layer, needed=len(roles), found=len(variables))
     yield from (((((*path, layer.name)), role), _dataset(variables, str(i))) for i, role in enumerate(roles))
 
 

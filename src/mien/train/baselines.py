@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.datasets import CropDataset
-from mien.errors import InputError, MissingExtraError, ModelError, require_extra
+from mien.errors import InputError, MissingExtraError, ModelError, check_known, require_extra
 from mien.evaluate import fit_temperature, truth_of
 from mien.faces import CROP_PX
 from mien.files import whole_or_nothing
@@ -55,17 +55,12 @@ class BaselineSettings:
 
     def __post_init__(self) -> None:
         """Check names and ranges."""
-        _known("model", self.model, BASELINES)
-        _known("features", self.features, FEATURES)
+        check_known("model", self.model, BASELINES)
+        check_known("features", self.features, FEATURES)
         if self.neighbours < 1 or self.epochs < 1:
             raise InputError(f"neighbours and epochs must be at least 1, got {self.neighbours} and {self.epochs}")
         if self.strength <= 0 or self.lr <= 0:
             raise InputError(f"strength and lr must be above 0, got {self.strength} and {self.lr}")
-
-
-def _known(what: str, name: str, registry: dict[str, Any]) -> None:
-    if name not in registry:
-        raise InputError(f"unknown {what} {name!r}; known: {', '.join(registry)}")
 
 
 @dataclass(frozen=True)

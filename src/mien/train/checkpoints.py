@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 from torch import Tensor, nn
 
-from mien.errors import InputError
+from mien.errors import InputError, check_known
 from mien.hub import CATALOGUE, model_path
 from mien.labels import LabelSet
 from mien.models import ExpressionModel
@@ -50,8 +50,7 @@ def check_net(name: str) -> None:
     Raises:
         InputError: There is no such network; the message lists the known ones.
     """
-    if name not in NETS:
-        raise InputError(f"unknown net {name!r}; known: {', '.join(NETS)}")
+    check_known("net", name, NETS)
 
 
 def load_net(checkpoint: Path) -> ExpressionNet:

@@ -21,12 +21,13 @@ from torch import Tensor, nn
 from mien import __version__
 from mien.align import TEMPLATE_PX
 from mien.datasets import TRAINING, CropDataset, seen_in
-from mien.errors import InputError
+from mien.errors import InputError, check_known
 from mien.evaluate import LEAST_SPREAD, ConfidenceScaling, fit_confidence
 from mien.faces import CROP_PX
 from mien.files import write_whole
 from mien.labels import FER7
 from mien.models import INPUT_NAME, METADATA_KEY, ExpressionModel, Measured, ModelCard
+from mien.train._quiet import quiet
 from mien.train.augment import central_views
 from mien.train.checkpoints import load_net, load_settings
 from mien.train.folding import folded
@@ -118,8 +119,7 @@ def export_onnx(
         InputError: The precision is unknown, or calibration crops are missing.
         OutputError: The file cannot be written.
     """
-    if precision not in PRECISIONS:
-        raise InputError(f"unknown precision {precision!r}; known: {', '.join(PRECISIONS)}")
+    check_known("precision", precision, PRECISIONS)
     if precision == "int8" and (calibration is None or not len(calibration)):
         raise InputError("int8 needs real crops to calibrate on; pass calibration (--data)")
     model = _trace(InferenceGraph(net, scalings, precision=precision), [labels.key for labels in net.heads])
@@ -152,17 +152,9 @@ def _trace(graph: InferenceGraph, outputs: list[str]) -> onnx.ModelProto:
 @contextmanager
 def _without_chatter() -> Iterator[None]:
     """Silence, within the block, exporters that warn about packages mien does not use and advise on their options."""
-    chatty = [logging.getLogger(name) for name in (None, "torch.onnx")]  # None: onnxruntime's quantization
-    levels = [logger.level for logger in chatty]
-    with warnings.catch_warnings():
+    with quiet((None, "torch.onnx"), logging.ERROR):  # the root is onnxruntime's quantization
         warnings.simplefilter("ignore")
-        for logger in chatty:
-            logger.setLevel(logging.ERROR)
-        try:
-            yield
-        finally:
-            for logger, level in zip(chatty, levels, strict=True):
-                logger.setLevel(level)
+        yield
 
 
 def _store_half(model: onnx.ModelProto) -> None:

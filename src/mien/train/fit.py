@@ -23,6 +23,7 @@ from mien.datasets import CropDataset
 from mien.errors import InputError, OutputError
 from mien.files import write_whole
 from mien.labels import LabelSet
+from mien.train._quiet import quiet
 from mien.train.callbacks import (
     BEST,
     LAST,
@@ -262,20 +263,12 @@ def _device(hardware: Hardware) -> str:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Silence, within the block, what Lightning says about itself and known harmless warnings."""
-    loggers = [logging.getLogger(name) for name in ("lightning", "lightning.pytorch", "lightning.fabric")]
-    levels = [logger.level for logger in loggers]
-    with warnings.catch_warnings():
+    with quiet(("lightning", "lightning.pytorch", "lightning.fabric"), logging.WARNING):
         warnings.filterwarnings("ignore", ".*does not have many workers.*")  # the data are in memory already
         warnings.filterwarnings("ignore", ".*your dataloader is not resumable.*")  # OrderlyStop makes it so
         warnings.filterwarnings("ignore", ".*LeafSpec.*", category=FutureWarning)  # Lightning's own use of PyTorch
         warnings.filterwarnings("ignore", ".*exists and is not empty.*")
-        for logger in loggers:
-            logger.setLevel(logging.WARNING)
-        try:
-            yield
-        finally:
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)
+        yield
 
 
 def _record(

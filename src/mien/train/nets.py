@@ -4,8 +4,9 @@ A network's `normalise` turns gray views (N, 1, v, v) float32 in 0-255 into what
 one logits tensor per head, in the order of `heads`. Any tuple of label sets makes heads: seven classes, five, both.
 """
 
+import itertools
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -405,16 +406,7 @@ def tutorial_two_dense(heads: tuple[LabelSet, ...] = ONE_HEAD) -> TutorialNet:
     Returns:
         The network with fresh weights; run on 48x48 crops scaled to 0-1.
     """
-    trunk = nn.Sequential(
-        PooledConv(1, 64, kernel=3),
-        PooledConv(64, 128, kernel=5),
-        PooledConv(128, 512, kernel=3),
-        PooledConv(512, 512, kernel=3),
-        nn.Flatten(),
-        NormalisedDense(3 * 3 * 512, 256),
-        NormalisedDense(256, 512),
-    )
-    return TutorialNet(trunk, 512, heads=heads)
+    return _tutorial(heads, channels=512, kernel=3, dense=(256, 512))
 
 
 def tutorial_one_dense(heads: tuple[LabelSet, ...] = ONE_HEAD) -> TutorialNet:
@@ -430,15 +422,21 @@ def tutorial_one_dense(heads: tuple[LabelSet, ...] = ONE_HEAD) -> TutorialNet:
     Returns:
         The network with fresh weights; run on 48x48 crops scaled to 0-1.
     """
+    return _tutorial(heads, channels=128, kernel=5, dense=(256,))
+
+
+def _tutorial(heads: tuple[LabelSet, ...], *, channels: int, kernel: int, dense: Sequence[int]) -> TutorialNet:
+    """Put the three blocks that both CNNs share before a last one and the dense layers."""
+    widths = (3 * 3 * channels, *dense)
     trunk = nn.Sequential(
         PooledConv(1, 64, kernel=3),
         PooledConv(64, 128, kernel=5),
         PooledConv(128, 512, kernel=3),
-        PooledConv(512, 128, kernel=5),
+        PooledConv(512, channels, kernel=kernel),
         nn.Flatten(),
-        NormalisedDense(3 * 3 * 128, 256),
+        *(NormalisedDense(inputs, outputs) for inputs, outputs in itertools.pairwise(widths)),
     )
-    return TutorialNet(trunk, 256, heads=heads)
+    return TutorialNet(trunk, widths[-1], heads=heads)
 
 
 def wide_cnn(heads: tuple[LabelSet, ...] = ONE_HEAD, *, filters: int = 5000, hidden: int = 2000) -> TutorialNet:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from mien.errors import InputError
+from mien.errors import InputError, check_known
 from mien.train.augment import AugmentSettings
 
 TARGETS = ("auto", "both", "labels", "votes")
@@ -89,11 +89,11 @@ class TrainSettings:
 
     def __post_init__(self) -> None:
         """Check names and ranges."""
-        _one_of("optimizer", self.optimizer, OPTIMIZERS)
-        _one_of("schedule", self.schedule, SCHEDULES)
-        _one_of("targets", self.targets, TARGETS)
-        _one_of("teacher_views", self.teacher_views, TEACHER_VIEWS)
-        _one_of("class_weights", self.class_weights, CLASS_WEIGHTS)
+        check_known("optimizer", self.optimizer, OPTIMIZERS)
+        check_known("schedule", self.schedule, SCHEDULES)
+        check_known("targets", self.targets, TARGETS)
+        check_known("teacher_views", self.teacher_views, TEACHER_VIEWS)
+        check_known("class_weights", self.class_weights, CLASS_WEIGHTS)
         for name in ("epochs", "batch_size", "plateau_patience"):
             _within(name, getattr(self, name), 1, None)
         for name in ("lr", "weight_decay", "warmup_epochs", "ferplus_weight", "focal_gamma", "clip_norm", "patience"):
@@ -128,8 +128,8 @@ class Hardware:
 
     def __post_init__(self) -> None:
         """Check names and ranges."""
-        _one_of("accelerator", self.accelerator, ("auto", "cpu", "cuda"))
-        _one_of("precision", self.precision, PRECISIONS)
+        check_known("accelerator", self.accelerator, ("auto", "cpu", "cuda"))
+        check_known("precision", self.precision, PRECISIONS)
         _within("devices", self.devices, 1, None)
         _within("nodes", self.nodes, 1, None)
 
@@ -137,11 +137,6 @@ class Hardware:
     def processes(self) -> int:
         """How many processes train together."""
         return self.devices * self.nodes
-
-
-def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise InputError(f"unknown {name} {value!r}; known: {', '.join(known)}")
 
 
 def _within(name: str, value: float, low: float, high: float | None) -> None:
