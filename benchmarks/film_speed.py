@@ -1,20 +1,19 @@
 """A film end to end, mien beside fer's `Video.analyze`: frames per second from the file to the table.
 
-    python benchmarks/film_speed.py --clip CLIP.mp4 [--peer-env FOLDER] [--rounds 3] [--annotated] [--model NAME]
+    python benchmarks/film_speed.py --clip CLIP.mp4 [--peer-env FOLDER] [--rounds 3] [--model NAME]
     python benchmarks/film_speed.py --curve     # mien alone: frames/s against number of faces and resolution
 
 Each side runs in a fresh process, one after the other in one run, several rounds, with the threads that it takes by
 itself; loading the networks is not counted, and a first pass over some frames warms both up. mien writes a CSV with a
-row per face and frame; fer (25.10.3) writes no pictures and no film. With --annotated mien writes the annotated film,
-too, and fer does what `Video.analyze(detector)` does unless told otherwise (film, frames, archive). fer finds faces
-with its default, Haar. Its environment is that of `end_to_end.py`. The
-films of the curve show the two example portraits, several times, moving a little over a gray room.
+row per face and frame, and in a second measurement the annotated film, too. fer (25.10.3) writes nothing, and in a
+second measurement what `Video.analyze(detector)` writes unless told otherwise: film, frames, archive. It finds faces
+with its default, Haar. Its environment is that of `end_to_end.py`. The films of the curve show the two example
+portraits, several times, moving a little over a gray room.
 """
 
 import argparse
+import itertools
 import json
-import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -27,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from end_to_end import peer_python
+from fresh import run_fresh
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 FACES, SIZES = (0, 1, 2, 4, 8), ((640, 360), (1280, 720), (1920, 1080))
@@ -75,26 +75,30 @@ print("\\n" + json.dumps({"who": "fer", "frames": len(found), "faces": faces,
 def run(python: str, code: str, clip: Path, passes: int, *, model: str, what: str = "table") -> dict[str, object]:
     """Run one side in a fresh process; `what` is «table» or «annotated»."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [python, "-c", code, str(clip.resolve()), folder, str(passes), model, what]
-        done = subprocess.run(command, env=os.environ, capture_output=True, text=True, check=False)
-    if done.returncode:
-        sys.exit(done.stderr[-2000:])
-    result: dict[str, object] = json.loads(done.stdout.strip().splitlines()[-1])
-    return result
+        return run_fresh(python, code, str(clip.resolve()), folder, str(passes), model, what)
 
 
-def compare(clip: Path, peer: str | None, rounds: int, model: str, what: str) -> None:
-    """Print the median round of each side, and the ratio."""
-    sides = {"mien": (sys.executable, MIEN, 3)} | ({"fer": (peer, PEER, 1)} if peer else {})
+def compare(clip: Path, peer: str | None, rounds: int, model: str) -> None:
+    """Print the median round of each side, and the ratios."""
+    sides = {
+        "mien, table": (sys.executable, MIEN, 3, "table"),
+        "mien, film too": (sys.executable, MIEN, 3, "annotated"),
+    }
+    if peer:
+        sides |= {"fer, nothing written": (peer, PEER, 1, "table"), "fer, as it comes": (peer, PEER, 1, "annotated")}
     results = [
-        {who: run(side[0], side[1], clip, side[2], model=model, what=what) for who, side in sides.items()}
+        {
+            who: run(python, code, clip, passes, model=model, what=what)
+            for who, (python, code, passes, what) in sides.items()
+        }
         for _ in range(rounds)
     ]
     for who in sides:
-        print(json.dumps(sorted((r[who] for r in results), key=_speed)[rounds // 2]))
-    if peer:
-        ratios = [_speed(r["mien"]) / _speed(r["fer"]) for r in results]
-        print(json.dumps({"mien / fer, frames per s": round(float(np.median(ratios)), 2)}))
+        middle = sorted((r[who] for r in results), key=_speed)[rounds // 2]
+        print(json.dumps({**middle, "who": who, "frames_per_s": round(_speed(middle), 1)}))
+    for ours, theirs in itertools.product(list(sides)[:2], list(sides)[2:]):
+        ratios = [_speed(r[ours]) / _speed(r[theirs]) for r in results]
+        print(json.dumps({f"{ours} / {theirs}": round(float(np.median(ratios)), 2)}))
 
 
 def _speed(result: dict[str, object]) -> float:
@@ -161,12 +165,11 @@ def main() -> None:
     parser.add_argument("--no-peer", action="store_true")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--model", default="mien-b")
-    parser.add_argument("--annotated", action="store_true")
     parser.add_argument("--curve", action="store_true")
     args = parser.parse_args()
     if args.clip:
         peer = None if args.no_peer else peer_python(args.peer_env)
-        compare(args.clip, peer, args.rounds, args.model, "annotated" if args.annotated else "table")
+        compare(args.clip, peer, args.rounds, args.model)
     if args.curve:
         curve(args.model)
     if not args.clip and not args.curve:

@@ -38,20 +38,12 @@ from mien.detect._boxes import overlap  # noqa: E402
 from mien.faces import Faces, Frame  # noqa: E402
 from mien.follow import Follower, FollowSettings, follow_film  # noqa: E402
 from mien.scene import glance, news, similarity  # noqa: E402
+from mien.video import Video  # noqa: E402
 
 FOUND_IOU = 0.4
 CUT_TOLERANCE_S = 0.1
 
 Boxes = NDArray[np.float32]
-
-
-def read_film(path: Path) -> Iterator[Frame]:
-    """Yield the frames of a film."""
-    with av.open(str(path)) as film:
-        stream = film.streams.video[0]
-        stream.thread_type = "AUTO"
-        for index, frame in enumerate(film.decode(stream)):
-            yield Frame(frame.to_ndarray(format="rgb24"), path.name, index, frame.time or 0.0)
 
 
 @dataclass
@@ -173,7 +165,7 @@ def print_quality(films: Sequence[Path], people: Sequence[scenes.Person], photo_
             print_row(f"{scene.name}, {cast}", measure_scene(scene, analyzer, settings), total)
     print_row("all scenes", total, Quality())
     for film in films:
-        print_row(film.name, measure_film(read_film(film), analyzer, settings), Quality())
+        print_row(film.name, measure_film(Video(film), analyzer, settings), Quality())
 
 
 def print_row(name: str, q: Quality, total: Quality) -> None:
@@ -238,6 +230,7 @@ def parts(analyzer: Analyzer, scene: scenes.Scene) -> dict[str, float]:
     faces = analyzer.detector.detect(image)
     crops = crop_faces(image, faces)
     now, memory = glance(image), follower._memory
+    following = follower._locator.prepare(other, other.time_s)  # not one that is searched by the clock
     size = (image.shape[1], image.shape[0])
 
     def compare() -> None:
@@ -250,7 +243,7 @@ def parts(analyzer: Analyzer, scene: scenes.Scene) -> dict[str, float]:
         "follow (`refine`)": cpu_ms(lambda: analyzer.detector.refine(image, faces.xyxy)),
         "glance at the frame": cpu_ms(lambda: glance(image)),
         "cut and change": cpu_ms(compare),
-        "a followed frame in all (these and the tracks)": cpu_ms(lambda: follower._locator.step(memory, other)),
+        "a followed frame in all (these and the tracks)": cpu_ms(lambda: follower._locator.step(memory, following)),
         "align": cpu_ms(lambda: crop_faces(image, faces)),
         "expression model": cpu_ms(lambda: analyzer.model.predict_proba(crops)),
         "expression model, 8 frames in one call, per frame": cpu_ms(
@@ -281,7 +274,7 @@ def frames_per_s(run: Callable[[Iterable[Frame]], Iterable[object]], path: Path,
     def frames() -> Iterator[Frame]:
         number = 0
         for turn in range(repeat):
-            for frame in read_film(path):
+            for frame in Video(path):
                 number += 1
                 yield Frame(frame.image, frame.source, number, frame.time_s + 1000.0 * turn)
 

@@ -23,11 +23,6 @@ from mien.follow import Follower, FollowSettings, follow_film
 
 
 @pytest.fixture(scope="module")
-def analyzer():
-    return Analyzer()
-
-
-@pytest.fixture(scope="module")
 def people():
     return scenes.portrait_people(EXAMPLES)
 
@@ -240,6 +235,14 @@ class TestDetectors:
         assert follower.searches == len(detector.sizes) == len(steps)
         assert sorted(numbers.values()) == [[1], [2]]
         assert recall > 0.98
+
+    @pytest.mark.parametrize(("every_s", "searches"), [(0.5, 3), (0.2, 6), (0.0, 26), (10.0, 1)])
+    def test_a_still_film_is_searched_by_the_clock_alone(self, analyzer, astronaut, every_s, searches):
+        frames = [Frame(astronaut, "", i, i / 25) for i in range(26)]
+        follower = Follower(analyzer, FollowSettings(detect_every_s=every_s))
+        results = [faces for _, faces in follow_film(frames, follower)]
+        assert follower.searches == searches
+        assert [f.track_id.tolist() for f in results] == [[1]] * 26
 
     def test_whole_pictures_are_one_track(self, astronaut):
         follower = Follower(Analyzer(detector="none"))

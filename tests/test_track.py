@@ -10,7 +10,7 @@ import pytest
 
 from mien.appearance import LENGTH, describe, likeness, recognise
 from mien.faces import Faces
-from mien.scene import Glance, glance, is_cut, news, similarity
+from mien.scene import Glance, SceneMemory, glance, is_cut, news, similarity
 from mien.smooth import RunningExpression, SmoothSettings
 from mien.track import Track, assign, distances
 
@@ -234,9 +234,25 @@ class TestNews:
     def test_the_part_holds_what_appeared(self, astronaut):
         other = astronaut.copy()
         other[300:360, 20:70] = 255 - other[300:360, 20:70]
-        ((left, top, right, bottom),) = news(glance(astronaut), glance(other), NOBODY, (512, 512))
+        (found,) = news(glance(astronaut), glance(other), NOBODY, (512, 512))
+        left, top, right, bottom = found.part
         assert 0 <= left <= 20 and 70 <= right < 140
         assert 240 < top <= 300 and 360 <= bottom < 430
+
+    def test_a_camera_that_shakes_is_no_news(self, astronaut):
+        before, now = glance(astronaut[:, 2:]), glance(astronaut[:, :-2])
+        assert (np.abs(now.gray - before.gray) > 20).mean() > 0.05
+        assert news(before, now, NOBODY, (510, 512)) == []
+
+    def test_what_was_searched_is_no_news_again(self, astronaut):
+        other = astronaut.copy()
+        for x in (10, 440):
+            other[300:360, x : x + 50] = 255 - other[300:360, x : x + 50]
+        memory = SceneMemory(searched=glance(astronaut))
+        first, second = news(glance(astronaut), glance(other), NOBODY, (512, 512))
+        seen = memory.looked_at(glance(other), [first])
+        assert news(seen.searched, glance(other), NOBODY, (512, 512)) == [second]
+        assert np.array_equal(memory.searched.pixels, glance(astronaut).pixels)
 
     def test_two_places_are_two_parts(self, astronaut):
         other = astronaut.copy()

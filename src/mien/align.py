@@ -12,6 +12,7 @@ TEMPLATE_PX = np.array(  # median landmarks that `mtcnn` finds on FER2013's Trai
 BOX_PX = np.array([3.61, -1.70, 42.28, 49.14], np.float32)  # median box of `mtcnn` on the same crops
 MAX_OVERSAMPLING = 8
 REACH_PX = 32_000  # OpenCV's warp addresses pixels with 15 bits
+BORDER_PX = 2  # beyond the crop's own pixels, for the interpolation
 
 
 def crop_faces(
@@ -112,13 +113,14 @@ def _warp(image: NDArray[np.uint8], matrix: NDArray[np.float32]) -> NDArray[np.u
     """Warp at a multiple of the crop's size and average down, so that large faces do not alias."""
     shrink = 1.0 / max(float(np.hypot(matrix[0, 0], matrix[1, 0])), 1e-6)
     k = int(np.clip(round(shrink), 1, MAX_OVERSAMPLING))
-    image, scaled = _within_reach(image, matrix.astype(np.float64))
+    part, scaled = _within_reach(image, matrix.astype(np.float64))
     scaled *= k
     scaled[:, 2] += (k - 1) / 2  # pixel centres
-    patch = cv2.warpAffine(
-        image, scaled, (k * CROP_PX, k * CROP_PX), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-    )
-    gray = cv2.cvtColor(patch, cv2.COLOR_RGB2GRAY)
+    if shrink <= MAX_OVERSAMPLING:  # the warp reads about every pixel, and one channel of them faster than three
+        part = np.asarray(cv2.cvtColor(part, cv2.COLOR_RGB2GRAY), np.uint8)
+    side = k * CROP_PX
+    patch = cv2.warpAffine(part, scaled, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    gray = patch if patch.ndim == 2 else cv2.cvtColor(patch, cv2.COLOR_RGB2GRAY)
     crop = gray if k == 1 else cv2.resize(gray, (CROP_PX, CROP_PX), interpolation=cv2.INTER_AREA)
     return np.asarray(crop, np.uint8)
 
@@ -126,13 +128,13 @@ def _warp(image: NDArray[np.uint8], matrix: NDArray[np.float32]) -> NDArray[np.u
 def _within_reach(
     image: NDArray[np.uint8], matrix: NDArray[np.float64]
 ) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
-    """Cut out what lies around the crop, with the map that fits, where a picture is too wide or high for OpenCV."""
+    """Cut out what the crop shows, no more than OpenCV can warp, with the map that fits."""
+    turn, shift = complex(matrix[0, 0], matrix[1, 0]), complex(matrix[0, 2], matrix[1, 2])
+    length = max(abs(turn), 1e-9)
+    half = min(CROP_PX / 2 * (abs(turn.real) + abs(turn.imag)) / length**2 + BORDER_PX, REACH_PX / 2)
+    middle = ((CROP_PX - 1) / 2 * (1 + 1j) - shift) * turn.conjugate() / length**2
     height, width = image.shape[:2]
-    if max(height, width) <= REACH_PX:
-        return image, matrix
-    middle = cv2.invertAffineTransform(matrix) @ (CROP_PX / 2, CROP_PX / 2, 1.0)
-    x, y = (
-        int(np.clip(m - REACH_PX // 2, 0, max(0, n - REACH_PX))) for m, n in zip(middle, (width, height), strict=True)
-    )
-    moved = matrix[:, 2] + matrix[:, :2] @ (x, y)
-    return image[y : y + REACH_PX, x : x + REACH_PX], np.column_stack([matrix[:, :2], moved])
+    left, right = (int(np.clip(middle.real + side, 0, width - 1)) for side in (-half, half))
+    top, bottom = (int(np.clip(middle.imag + side, 0, height - 1)) for side in (-half, half))
+    moved = matrix[:, 2] + matrix[:, :2] @ (left, top)
+    return image[top : bottom + 1, left : right + 1], np.column_stack([matrix[:, :2], moved])

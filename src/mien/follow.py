@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from mien._stages import in_stages
 from mien.errors import InputError
 from mien.faces import Faces, Frame
-from mien.locate import LocateSettings, Locator, Memory
+from mien.locate import LocateSettings, Locator, Memory, Prepared
 from mien.pipeline import Analyzer
 from mien.smooth import RunningExpression, SmoothSettings
 
-STATE_VERSION = 1
+STATE_VERSION = 2
 BATCH_SIZE, AHEAD = 8, 4
 BATCH_BYTES = 32 << 20  # frames of a batch together: bounds the memory of large films
 
@@ -29,7 +29,7 @@ class FollowSettings:
     """How the faces of a film are followed and their expressions smoothed. All times are seconds of the film.
 
     Attributes:
-        detect_every_s: Longest time between two searches of the whole frame; 0 searches every frame.
+        detect_every_s: Time between two searches of the whole frame by the clock; 0 searches every frame.
         change_every_s: Shortest time from one search to the next that is due to changes all over the picture; changes
             in a part of it are searched sooner in proportion.
         max_age_s: How long a face out of sight keeps its number.
@@ -92,7 +92,7 @@ class _Stand:
 
 @dataclass(frozen=True)
 class _Located:
-    """A batch between the two halves of the work: frames, their faces, and the memory after each."""
+    """A batch on its way: frames, their faces, and the memory after each."""
 
     frames: Sequence[Frame]
     faces: Sequence[Faces]
@@ -150,22 +150,30 @@ class Follower:
             One `Faces` per frame with `track_id`, `probs` (of this frame), `smoothed` (over the track) and `steady`, in
             the order of the track's numbers; empty where there is no face.
         """
-        stands, results = self._express(self._locate(frames))
+        stands, results = self._express(self._locate(self._prepare(frames, self._memory.time_s)))
         if stands:
             self._stand = stands[-1]
         return results
 
-    def _locate(self, frames: Sequence[Frame]) -> _Located:
-        """Do the first half: where the faces are and whose they are."""
-        faces, memories = [], []
+    def _prepare(self, frames: Sequence[Frame], last_s: float | None) -> list[Prepared]:
+        """Do what needs no memory but the time of the frame before."""
+        prepared = []
         for frame in frames:
-            self._memory, found = self._locator.step(self._memory, frame)
+            prepared.append(self._locator.prepare(frame, last_s))
+            last_s = frame.time_s
+        return prepared
+
+    def _locate(self, prepared: Sequence[Prepared]) -> _Located:
+        """Find out where the faces are and whose they are."""
+        faces, memories = [], []
+        for one in prepared:
+            self._memory, found = self._locator.step(self._memory, one)
             faces.append(found)
             memories.append(self._memory)
-        return _Located(frames, faces, memories)
+        return _Located([one.frame for one in prepared], faces, memories)
 
     def _express(self, located: _Located) -> tuple[list[_Stand], list[Faces]]:
-        """Do the second half: expressions, smoothed."""
+        """Say what they show, smoothed."""
         crops = [
             self.analyzer.crop(frame.image, faces) for frame, faces in zip(located.frames, located.faces, strict=True)
         ]
@@ -242,9 +250,9 @@ class Follower:
 def follow_film(
     frames: Iterable[Frame], follower: Follower, *, batch_size: int = BATCH_SIZE, ahead: int = AHEAD
 ) -> Iterator[tuple[Frame, Faces]]:
-    """Yield every frame of a film with its faces; reading, following, expressions and the consumer overlap.
+    """Yield every frame of a film with its faces; reading, searching, following, expressions and the consumer overlap.
 
-    Each of the four runs in its own thread. After every frame `follower.state()` is that after this frame, whatever is
+    Each of the five runs in its own thread. After every frame `follower.state()` is that after this frame, whatever is
     under way. Stopping early (closing the iterator) stops the threads as soon as the frame being read is there, and
     leaves the follower after the last frame it gave.
 
@@ -266,7 +274,7 @@ def follow_film(
 
 
 def _follow_film(batches: Iterable["_Batch"], follower: Follower, ahead: int) -> Iterator[tuple[Frame, Faces]]:
-    steps: list[Callable[[Any], Any]] = [partial(_locate, follower), partial(_express, follower)]
+    steps: list[Callable[[Any], Any]] = [_Search(follower), partial(_locate, follower), partial(_express, follower)]
     lines = in_stages(batches, steps, ahead=ahead)
     try:
         for batch, stands, results in lines:
@@ -306,8 +314,23 @@ def _batches(frames: Iterable[Frame], size: int) -> Iterator[_Batch]:
         yield _Batch(batch)
 
 
-def _locate(follower: Follower, batch: _Batch) -> tuple[_Batch, _Located]:
-    return batch, follower._locate(batch.frames)
+class _Search:
+    """The step that runs ahead: it knows the time of the frame before, and nothing else."""
+
+    def __init__(self, follower: Follower) -> None:
+        self._follower = follower
+        self._last_s = follower._memory.time_s
+
+    def __call__(self, batch: _Batch) -> tuple[_Batch, list[Prepared]]:
+        prepared = self._follower._prepare(batch.frames, self._last_s)
+        if batch.frames:
+            self._last_s = batch.frames[-1].time_s
+        return batch, prepared
+
+
+def _locate(follower: Follower, item: tuple[_Batch, list[Prepared]]) -> tuple[_Batch, _Located]:
+    batch, prepared = item
+    return batch, follower._locate(prepared)
 
 
 def _express(follower: Follower, item: tuple[_Batch, _Located]) -> tuple[_Batch, list[_Stand], list[Faces]]:

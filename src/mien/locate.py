@@ -19,12 +19,13 @@ from mien.appearance import describe, likeness, recognise
 from mien.detect import Detector
 from mien.detect._boxes import overlap
 from mien.faces import Faces, Frame
-from mien.scene import Glance, Part, SceneMemory, glance, is_cut, news
+from mien.scene import Glance, News, Part, SceneMemory, glance, is_cut, news
 from mien.track import SAME_SHARE, Track, assign, distances
 
 SURE_SCORE = 0.8  # what MTCNN takes for a face in a still picture
 NEAR_SCORE = 0.02  # below it there is nothing like a face, and a second look is wasted
 LOST_AGAIN_S, MOST_LOST_AGAIN_S = 0.08, 0.25  # pause before a lost face is searched again: grows with the time lost
+CLOCK_S = 1e-6  # times are sums of fractions
 LOOKS_EVERY_S, MOST_LOOKS = 0.5, 4
 MOST_GONE = 64
 YOUNG_S = 1.0  # how long after somebody's coming a number may still be found to be an old one's
@@ -56,7 +57,7 @@ class LocateSettings:
     """When to search and how long to wait.
 
     Attributes:
-        detect_every_s: Longest time between two searches, seconds.
+        detect_every_s: Time between two searches by the clock, seconds; others come in between.
         change_every_s: Shortest time between a search and the next one that is due to changes all over the picture,
             seconds; changes in a part of it are searched sooner in proportion.
         max_age_s: How long a track lives on unseen, seconds.
@@ -84,7 +85,6 @@ class Memory:
         scene: What the picture looked like.
         next_id: The next new track's number.
         time_s: Time of the last frame, seconds; None before the first.
-        searched_s: Time of the last search, seconds.
         glimpsed_s: Time of the last search of the frame or a part of it, seconds.
         cuts: How many cuts there were.
         searches: How many searches there were.
@@ -95,16 +95,13 @@ class Memory:
     scene: SceneMemory = field(default_factory=SceneMemory)
     next_id: int = 1
     time_s: float | None = None
-    searched_s: float = 0.0
     glimpsed_s: float = 0.0
     cuts: int = 0
     searches: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""
-        plain = {
-            name: getattr(self, name) for name in ("next_id", "time_s", "searched_s", "glimpsed_s", "cuts", "searches")
-        }
+        plain = {name: getattr(self, name) for name in ("next_id", "time_s", "glimpsed_s", "cuts", "searches")}
         people = {name: [t.to_json() for t in getattr(self, name)] for name in ("tracks", "gone")}
         return plain | people | {"scene": self.scene.to_json()}
 
@@ -113,6 +110,21 @@ class Memory:
         """Read what `to_json` wrote."""
         people = {name: tuple(Track.from_json(t) for t in value[name]) for name in ("tracks", "gone")}
         return cls(**{**value, **people, "scene": SceneMemory.from_json(value["scene"])})
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A frame with what can be told of it before the frames in front are done.
+
+    Attributes:
+        frame: The frame.
+        now: Its tiny copy.
+        found: Its faces where a search is due by the clock, else None.
+    """
+
+    frame: Frame
+    now: Glance
+    found: Faces | None
 
 
 class Locator:
@@ -129,26 +141,46 @@ class Locator:
         self._refiner = detector if isinstance(detector, Refiner) else None
         self._settings = settings or LocateSettings()
 
-    def step(self, memory: Memory, frame: Frame) -> tuple[Memory, Faces]:
+    def prepare(self, frame: Frame, last_s: float | None) -> Prepared:
+        """Do the part of a frame's work that no memory is needed for; it may run ahead in another thread.
+
+        Args:
+            frame: A frame.
+            last_s: Time of the frame before, seconds; None where there is none.
+        """
+        now = glance(frame.image)
+        if not now.flat:
+            _ = now.contrast  # made here, kept with it
+        due = self._refiner is None or last_s is None or self._scheduled(last_s, frame.time_s)
+        return Prepared(frame, now, self._detect(frame.image) if due else None)
+
+    def _scheduled(self, last_s: float, time_s: float) -> bool:
+        """Return whether a search falls between two times: they go by the film's clock, whatever else is searched."""
+        every = self._settings.detect_every_s
+        return every <= 0 or (time_s + CLOCK_S) // every != (last_s + CLOCK_S) // every
+
+    def step(self, memory: Memory, prepared: Prepared) -> tuple[Memory, Faces]:
         """Return what is known after one more frame, and its faces.
 
         Args:
             memory: What was known after the frame before.
-            frame: The next frame.
+            prepared: The next frame.
 
         Returns:
             The new memory, and the frame's faces with `track_id`, in its order.
         """
-        now = glance(frame.image)
+        frame, now = prepared.frame, prepared.now
         memory = self._begin(memory, frame, now)
         view = _View(frame, memory.tracks, self._settings)
         if self._refiner is not None:
             view.follow(self._refiner)
-        if self._refiner is None or self._search_is_due(memory, view):
-            memory = self._search(memory, view, now)
+        if prepared.found is not None or memory.scene.searched is None or view.lost(memory.time_s):
+            memory = self._search(memory, view, prepared)
         else:
-            for part in self._parts_with_news(memory, view, now):
-                memory = self._search_part(memory, view, part)
+            found = self._due_news(memory, view, now)
+            for one in found:
+                memory = self._search_part(memory, view, one.part)
+            memory = replace(memory, scene=memory.scene.looked_at(now, found)) if found else memory
         if memory.gone:
             memory = replace(memory, gone=tuple(view.reunited(memory.gone)))
         tracks = tuple(view.finished())
@@ -172,12 +204,8 @@ class Locator:
         sure = track.seen_s - track.sure_s <= max_age
         return sure and (track.seen_s == last_s or time_s - track.seen_s <= max_age)
 
-    def _search_is_due(self, memory: Memory, view: "_View") -> bool:
-        pause = view.time_s - memory.searched_s
-        return memory.scene.searched is None or pause >= self._settings.detect_every_s or view.lost(memory.time_s)
-
-    def _parts_with_news(self, memory: Memory, view: "_View", now: Glance) -> list[Part]:
-        """Return the parts of the frame that changed since the last search, if it is time to search there.
+    def _due_news(self, memory: Memory, view: "_View", now: Glance) -> list[News]:
+        """Return the places that changed since they were last searched, if it is time to search there.
 
         The smaller they are, the sooner: the work per second stays the same.
         """
@@ -185,16 +213,17 @@ class Locator:
         if reference is None or now.flat:
             return []
         height, width = view.frame.image.shape[:2]
-        parts = news(reference, now, view.boxes(), (width, height))
+        found = news(reference, now, view.boxes(), (width, height))
+        parts = (one.part for one in found)
         share = sum((right - left) * (bottom - top) for left, top, right, bottom in parts) / (width * height)
         pause = view.time_s - memory.glimpsed_s
-        return parts if pause >= min(share, 1.0) * self._settings.change_every_s - 1e-6 else []
+        return found if pause >= min(share, 1.0) * self._settings.change_every_s - 1e-6 else []
 
-    def _search(self, memory: Memory, view: "_View", now: Glance) -> Memory:
+    def _search(self, memory: Memory, view: "_View", prepared: Prepared) -> Memory:
         """Search the whole frame, bring the view up to date and return the memory with the new tracks counted."""
-        memory = self._welcome(memory, view, self._detect(view.frame.image), whole=True)
-        scene, searches = replace(memory.scene, searched=now), memory.searches + 1
-        return replace(memory, scene=scene, searched_s=view.time_s, searches=searches)
+        found = self._detect(view.frame.image) if prepared.found is None else prepared.found
+        memory = self._welcome(memory, view, found, whole=True)
+        return replace(memory, scene=replace(memory.scene, searched=prepared.now), searches=memory.searches + 1)
 
     def _search_part(self, memory: Memory, view: "_View", part: Part) -> Memory:
         """Search a part of the frame for new faces."""
@@ -281,6 +310,8 @@ class _View:
     def _settle_doubles(self, cost: NDArray[np.float64]) -> None:
         """Where two tracks found the same face, leave it to the one it looks like, else to the one seen just before."""
         numbers = list(self._seen)
+        if len(numbers) < 2:
+            return
         shares = overlap(self.boxes(), self.boxes(), of="smaller")
         for a, i in enumerate(numbers):
             for b in range(a + 1, len(numbers)):
@@ -348,10 +379,9 @@ class _View:
         return [j for j in range(len(found)) if j not in pairs and not taken[j]]
 
     def _emerging(self, found: Faces) -> NDArray[np.bool_]:
-        """Return (N,) which faces are at once beside a seen face and where a lost one should be: half hidden, still."""
-        lost = [t.at(self.time_s)[0] for i, t in enumerate(self._tracks) if i not in self._seen]
-        places = np.array(lost, np.float32).reshape(-1, 4)
-        expected = overlap(found.xyxy, places, of="smaller").max(axis=1, initial=0) > SAME_SHARE
+        """Return (N,) which faces are at once beside a seen face and where a lost one may be: half hidden, still."""
+        lost = [track for i, track in enumerate(self._tracks) if i not in self._seen]
+        expected = np.isfinite(distances(lost, found, self.time_s)).any(axis=0)
         return np.asarray(expected & ~self._free(found.xyxy))
 
     def _free(self, xyxy: Floats) -> NDArray[np.bool_]:
@@ -426,11 +456,17 @@ class _View:
 
     def finished(self) -> list[Track]:
         """Return all tracks as they are after this frame."""
-        boxes = self.boxes()
-        share = overlap(boxes, boxes, of="smaller") - np.eye(len(boxes), dtype=np.float32)
-        free = dict(zip(self._seen, (share.max(axis=1, initial=0) <= APART_SHARE).tolist(), strict=True))
+        free = dict(zip(self._seen, self._apart(), strict=True))
         tracks = [self._updated(i, free=free.get(i, True)) for i in range(len(self._tracks))]
         return [self._looked_at(i, t) if free.get(i) else t for i, t in enumerate(tracks)]
+
+    def _apart(self) -> list[bool]:
+        """Return of each track seen whether no other one hides it."""
+        if len(self._seen) < 2:
+            return [True] * len(self._seen)
+        boxes = self.boxes()
+        share = overlap(boxes, boxes, of="smaller") - np.eye(len(boxes), dtype=np.float32)
+        return [bool(apart) for apart in share.max(axis=1) <= APART_SHARE]
 
     def _updated(self, i: int, *, free: bool = True) -> Track:
         """Return a track after this frame; `free` says that no other face hides it."""

@@ -6,8 +6,8 @@ contrast, which a flash or a fade leaves as it is, at the best of many shifts, w
 
 import base64
 import zlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Self
 
@@ -29,6 +29,7 @@ HISTOGRAM_BINS = (8, 8, 8)
 CUT_SIMILARITY, CUT_TOTAL = 0.42, 1.02
 
 CHANGE_LEVELS = 12.0  # gray levels by which a cell must differ, beyond what the whole picture does
+EDGE_SHARE = 0.5  # of the contrast around a cell, by which it may differ besides: a camera that shakes moves edges
 NEARLY_WHITE = 235.0  # cells that cannot grow brighter with the rest
 NEWS_CELLS = 3  # changed cells, near one another, that may be a new face
 NEARBY_CELLS = 5  # changes that are closer together are one piece of news
@@ -58,6 +59,12 @@ class Glance:
     def flat(self) -> bool:
         """Whether the frame shows next to nothing: black, white, saturated by a flash."""
         return float(self.gray.std()) < FLAT_STD or float((self.gray >= WHITE).mean()) > MOST_WHITE
+
+    @cached_property
+    def edges(self) -> Floats:
+        """(48, 64) float32: gray levels between the darkest and the brightest of a cell and its neighbours."""
+        around = np.ones((3, 3), np.uint8)
+        return np.asarray(cv2.dilate(self.gray, around) - cv2.erode(self.gray, around), np.float32)
 
     @cached_property
     def contrast(self) -> Floats:
@@ -126,41 +133,57 @@ def is_cut(first: Glance, second: Glance) -> bool:
     return alike + float(np.minimum(first.colours, second.colours).sum()) < CUT_TOTAL
 
 
-def news(reference: Glance, now: Glance, xyxy: Floats, size: tuple[int, int]) -> list[Part]:
-    """Return the parts of the frame in which something as large as a face changed, apart from the known people.
+@dataclass(frozen=True)
+class News:
+    """A place where something as large as a face changed.
+
+    Attributes:
+        cells: Left, top, right, bottom of what changed, in cells of the tiny copy.
+        part: The same with a margin, in pixels of the frame and within it: where to search.
+    """
+
+    cells: Part
+    part: Part
+
+
+def news(reference: Glance, now: Glance, xyxy: Floats, size: tuple[int, int]) -> list[News]:
+    """Return the places of the frame in which something as large as a face changed, apart from the known people.
 
     A change of the whole picture's brightness is no news.
 
     Args:
-        reference: The frame in which faces were last searched.
+        reference: What every cell looked like when faces were last searched there.
         now: The present frame.
         xyxy: (N, 4) float32 boxes of the known faces, pixels of the frame.
         size: (width, height) of the frame, pixels.
 
     Returns:
-        Parts with a margin, within the frame; none where there is no news.
+        One for each group of changed cells; none where there is no news.
     """
     difference = now.gray - reference.gray
-    changed = (np.abs(difference - np.median(difference)) > CHANGE_LEVELS).astype(np.uint8)
+    change = np.abs(difference - np.median(difference)) - EDGE_SHARE * reference.edges
+    changed = (change > CHANGE_LEVELS).astype(np.uint8)
+    if np.count_nonzero(changed) < NEWS_CELLS:
+        return []
     changed[np.maximum(now.gray, reference.gray) >= NEARLY_WHITE] = 0
     for left, top, right, bottom in _cells(xyxy, size):
         changed[top:bottom, left:right] = 0
-    if int(changed.sum()) < NEWS_CELLS:
+    if np.count_nonzero(changed) < NEWS_CELLS:
         return []
     around = cv2.dilate(changed, np.ones((NEARBY_CELLS, NEARBY_CELLS), np.uint8))
     count, labels, stats, _ = cv2.connectedComponentsWithStats(around, connectivity=8)
     cells = np.bincount(labels.ravel(), changed.ravel(), count)
-    return [_part(stats[i], size) for i in range(1, count) if cells[i] >= NEWS_CELLS]
+    return [_news(stats[i], size) for i in range(1, count) if cells[i] >= NEWS_CELLS]
 
 
-def _part(stats: NDArray[np.int32], size: tuple[int, int]) -> Part:
-    """Return what encloses a group of changed cells, with a margin, in pixels of the frame."""
+def _news(stats: NDArray[np.int32], size: tuple[int, int]) -> News:
+    """Return what encloses a group of changed cells."""
     low, high = stats[:2], stats[:2] + stats[2:4]
     cell = np.array([size[0] / WIDTH, size[1] / HEIGHT])
     margin = NEWS_MARGIN * (high - low) * cell
     left, top = np.maximum(np.floor(low * cell - margin), 0).astype(int).tolist()
     right, bottom = np.minimum(np.ceil(high * cell + margin), size).astype(int).tolist()
-    return left, top, right, bottom
+    return News((*low.tolist(), *high.tolist()), (left, top, right, bottom))
 
 
 def _cells(xyxy: Floats, size: tuple[int, int]) -> NDArray[np.int64]:
@@ -179,11 +202,25 @@ class SceneMemory:
 
     Attributes:
         last: The last frame that showed something, None before the first.
-        searched: The frame in which faces were last searched.
+        searched: What every cell looked like when faces were last searched there.
     """
 
     last: Glance | None = None
     searched: Glance | None = None
+
+    def looked_at(self, now: Glance, news: Sequence[News]) -> Self:
+        """Return the memory after faces were searched in some places of a frame.
+
+        Args:
+            now: The frame.
+            news: The places; their margins do not count, a face there may be cut off.
+        """
+        if self.searched is None or not news:
+            return self
+        pixels = self.searched.pixels.copy()
+        for left, top, right, bottom in (n.cells for n in news):
+            pixels[top:bottom, left:right] = now.pixels[top:bottom, left:right]
+        return replace(self, searched=Glance(pixels))
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""

@@ -1,5 +1,6 @@
 """Who is who from one frame to the next: motion of a face, and the globally best assignment of faces to tracks."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Self
@@ -133,9 +134,9 @@ class Track:
             time_s: Now, seconds.
         """
         gap = max(time_s - self.seen_s, 0.0)
-        step = COAST_S * (1 - np.exp(-gap / COAST_S))
+        step = COAST_S * (1 - math.exp(-gap / COAST_S))
         centre = (self.xyxy[:2] + self.xyxy[2:]) / 2
-        scale = np.exp(np.clip(self.velocity[2] * min(step, 0.2), -0.5, 0.5))
+        scale = math.exp(min(max(float(self.velocity[2]) * min(step, 0.2), -0.5), 0.5))
         place = centre + self.velocity[:2] * step
         points = np.concatenate([self.xyxy.reshape(2, 2), *([] if self.landmarks is None else [self.landmarks])])
         moved = ((points - centre) * scale + place).astype(np.float32)
@@ -221,31 +222,39 @@ def distances(tracks: Sequence[Track], faces: Faces, time_s: float) -> Doubles:
     Returns:
         (N, M) float64, 0-1; infinite beyond reach.
     """
-    cost = np.full((len(tracks), len(faces)), np.inf)
-    for row, track in enumerate(tracks):
-        xyxy, landmarks = track.at(time_s)
-        gap = max(time_s - track.seen_s, 0.0)
-        reach = min(REACH + REACH_PER_S * gap, MOST_REACH)
-        away, ratio = _offsets(xyxy, faces.xyxy)
-        apart = (
-            away if landmarks is None or faces.landmarks is None else _points_apart(landmarks, faces.landmarks, xyxy)
-        )
-        share = overlap(xyxy[None], faces.xyxy)[0]
-        near = (away <= reach) & (ratio <= SIZE_RATIO + SIZE_RATIO_PER_S * min(gap, 1.0))
-        cost[row] = np.where(near, 0.5 * (1 - share) + 0.5 * np.minimum(apart / reach, 1), np.inf)
-    return cost
+    if not tracks or not len(faces):
+        return np.full((len(tracks), len(faces)), np.inf)
+    places = [track.at(time_s) for track in tracks]
+    xyxy = np.stack([box for box, _ in places])
+    points = [landmarks for _, landmarks in places if landmarks is not None]
+    gap = np.maximum(time_s - np.array([track.seen_s for track in tracks]), 0.0)[:, None]
+    reach = np.minimum(REACH + REACH_PER_S * gap, MOST_REACH)
+    away, ratio = _offsets(xyxy, faces.xyxy)
+    apart = away
+    if faces.landmarks is not None and len(points) == len(tracks):
+        apart = _points_apart(np.stack(points), faces.landmarks, xyxy)
+    near = (away <= reach) & (ratio <= SIZE_RATIO + SIZE_RATIO_PER_S * np.minimum(gap, 1.0))
+    cost = 0.5 * (1 - overlap(xyxy, faces.xyxy)) + 0.5 * np.minimum(apart / reach, 1)
+    return np.where(near, cost, np.inf)
 
 
 def _offsets(xyxy: Floats, others: Floats) -> tuple[Doubles, Doubles]:
-    """Return (M,) distance of the centres in sides, and (M,) ratio of the sides, at least 1."""
-    side = max(float((xyxy[2:] - xyxy[:2]).max()), 1.0)
-    sides = np.maximum((others[:, 2:] - others[:, :2]).max(axis=1, initial=1.0), 1.0).astype(np.float64)
-    centre, centres = (xyxy[:2] + xyxy[2:]) / 2, (others[:, :2] + others[:, 2:]) / 2
-    away = np.linalg.norm(centres - centre, axis=1) / np.maximum(np.minimum(sides, side), 1.0)
+    """Return (N, M) distances of the centres in sides of the smaller box, and (N, M) ratios of the sides, 1 or more."""
+    side, sides = _sides(xyxy)[:, None], _sides(others)[None]
+    centre, centres = (xyxy[:, :2] + xyxy[:, 2:]) / 2, (others[:, :2] + others[:, 2:]) / 2
+    step = (centres[None] - centre[:, None]).astype(np.float64)
+    away = np.hypot(step[..., 0], step[..., 1]) / np.minimum(sides, side)
     return away, np.maximum(sides / side, side / sides)
 
 
 def _points_apart(landmarks: Floats, others: Floats, xyxy: Floats) -> Doubles:
-    side = max(float((xyxy[2:] - xyxy[:2]).max()), 1.0)
-    apart: Doubles = np.linalg.norm(others - landmarks, axis=2).mean(axis=1).astype(np.float64) / side
+    """Return (N, M) mean distances of the landmarks in sides of the tracks' boxes."""
+    step = (others[None] - landmarks[:, None]).astype(np.float64)
+    apart: Doubles = np.hypot(step[..., 0], step[..., 1]).mean(axis=2) / _sides(xyxy)[:, None]
     return apart
+
+
+def _sides(xyxy: Floats) -> Doubles:
+    """Return the longer side of each box, at least 1 pixel."""
+    sides: Doubles = np.maximum((xyxy[:, 2:] - xyxy[:, :2]).max(axis=1), 1.0).astype(np.float64)
+    return sides

@@ -57,8 +57,8 @@ def move_sides(xyxy: Floats, offset: Floats) -> Floats:
     Returns:
         (N, 4) float32; right and bottom never left of or above left and top.
     """
-    size = np.tile(xyxy[:, 2:] - xyxy[:, :2], 2)
-    moved: Floats = xyxy + offset * size
+    size = xyxy[:, 2:] - xyxy[:, :2]
+    moved: Floats = xyxy + offset * np.concatenate([size, size], axis=1)
     moved[:, 2:] = np.maximum(moved[:, 2:], moved[:, :2])
     return moved
 
@@ -78,11 +78,15 @@ def overlap(first: Floats, second: Floats, *, of: Literal["union", "smaller"] = 
     high = np.minimum(first[:, None, 2:], second[None, :, 2:])
     size = np.maximum(high - low, 0)
     shared = size[..., 0] * size[..., 1]
-    area_first = np.prod(first[:, 2:] - first[:, :2], axis=1)[:, None]
-    area_second = np.prod(second[:, 2:] - second[:, :2], axis=1)[None]
+    area_first, area_second = _areas(first)[:, None], _areas(second)[None]
     whole = area_first + area_second - shared if of == "union" else np.minimum(area_first, area_second)
     share: Floats = shared / np.maximum(whole, 1e-12)
     return share
+
+
+def _areas(xyxy: Floats) -> Floats:
+    areas: Floats = (xyxy[:, 2] - xyxy[:, 0]) * (xyxy[:, 3] - xyxy[:, 1])
+    return areas
 
 
 def suppress(
