@@ -13,6 +13,7 @@ from mien.draw import (
     FACE_COLOUR,
     WHITE,
     DrawStyle,
+    Veil,
     contrast_ratio,
     draw_faces,
     expression_colour,
@@ -21,7 +22,7 @@ from mien.draw import (
     text_width,
 )
 from mien.errors import InputError
-from mien.faces import Faces
+from mien.faces import Faces, Frame
 from mien.labels import COLOURS, EMOJI, FER7, FERPLUS8, LabelSet
 
 ASTRONAUT_BOX = (178, 72, 272, 190)
@@ -248,6 +249,22 @@ def test_blur_of_one_face_depends_on_the_original_alone(astronaut: NDArray[np.ui
     boxes = [ASTRONAUT_BOX, (200, 100, 300, 220)]
     one, two = (draw_faces(astronaut, make_faces(order), style=style) for order in (boxes, boxes[1:]))
     assert np.array_equal(one[110:200, 290:305], two[110:200, 290:305])
+
+
+def test_a_face_that_is_missed_for_a_moment_stays_blurred(astronaut: NDArray[np.uint8]) -> None:
+    veil = Veil(hold_s=0.5)
+    known = replace(make_faces([ASTRONAUT_BOX]), track_id=np.array([7]))
+    assert veil.cover(astronaut, replace(known, time_s=1.0)) is astronaut
+    covered = veil.cover(astronaut, Faces.empty(frame=Frame(astronaut, time_s=1.4)))
+    assert extent(changed(astronaut, covered)) == pytest.approx((167, 58, 283, 204), abs=1)
+    assert veil.cover(astronaut, Faces.empty(frame=Frame(astronaut, time_s=1.6))) is astronaut
+
+
+def test_a_face_that_is_found_again_is_left_to_the_drawing(astronaut: NDArray[np.uint8]) -> None:
+    veil = Veil()
+    for time_s in (0.0, 0.1):
+        known = replace(make_faces([ASTRONAUT_BOX]), track_id=np.array([7]), time_s=time_s)
+        assert veil.cover(astronaut, known) is astronaut
 
 
 def test_hundreds_of_faces_are_drawn() -> None:

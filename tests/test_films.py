@@ -146,6 +146,22 @@ class TestOutputs:
         analyze_video(clip, analyzer=analyzer, outputs=[tmp_path / "b.mp4"], style=DrawStyle(blur=True), video=video)
         assert not any(len(analyzer.detector.detect(image)) for image in pictures(tmp_path / "b.mp4"))
 
+    def test_faces_missed_for_a_moment_stay_blurred(self, analyzer, clip, tmp_path):
+        frames = iter(range(100))
+
+        class Blinking:
+            """Sees nothing in frames 3 to 5."""
+
+            def detect(self, image):
+                return analyzer.detector.detect(image)[: 0 if 3 <= next(frames) <= 5 else None]
+
+        result = analyze_video(
+            clip, analyzer=Analyzer(detector=Blinking()), outputs=[tmp_path / "b.mp4"], style=DrawStyle(blur=True),
+            video=VideoSettings(max_frames=8),
+        )  # fmt: skip
+        assert result.faces == 5 * len(analyzer.detector.detect(pictures(clip)[0]))
+        assert not any(len(analyzer.detector.detect(image)) for image in pictures(tmp_path / "b.mp4"))
+
     def test_truth_is_drawn_and_scored(self, analyzer, clip, tmp_path):
         truth = Truth([TruthSpan(0, 1, "happy"), TruthSpan(1, 2, "sad")], FER7)
         result = analyze_video(

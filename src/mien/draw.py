@@ -37,6 +37,7 @@ LINE_PER_FACE, LINE_PER_PICTURE = 0.022, (0.002, 0.006)
 PANEL_OPACITY = 0.8
 BLUR_CELLS = 6
 BLUR_MARGIN = 0.12
+VEIL_S = 0.5
 SHIFT = 4  # fractional bits of the coordinates that OpenCV draws at
 ARMS = tuple(np.array(step) for step in ((0, -1), (1, 0), (0, 1), (-1, 0)))  # up, right, down, left
 _ANGLES = np.pi + np.linspace(0, np.pi / 2, 9) + np.arange(4)[:, None] * np.pi / 2
@@ -335,6 +336,40 @@ def _blur(canvas: NDArray[np.uint8], image: NDArray[np.uint8], box: Rect) -> Non
     cells = max(1, min(BLUR_CELLS, (x2 - x1) // 3)), max(1, min(BLUR_CELLS, (y2 - y1) // 3))
     coarse = cv2.resize(np.ascontiguousarray(image[y1:y2, x1:x2]), cells, interpolation=cv2.INTER_AREA)
     canvas[y1:y2, x1:x2] = cv2.resize(coarse, (x2 - x1, y2 - y1), interpolation=cv2.INTER_CUBIC)
+
+
+class Veil:
+    """Blurs the places where the people of a film were a moment ago, for frames in which the detector misses them.
+
+    One for each film or stream; frames come in order.
+    """
+
+    def __init__(self, hold_s: float = VEIL_S) -> None:
+        """Start before the first frame.
+
+        Args:
+            hold_s: How long a place stays blurred after its face was last found, seconds.
+        """
+        self._hold_s = hold_s
+        self._seen: dict[int, tuple[NDArray[np.float32], float]] = {}
+
+    def cover(self, image: NDArray[np.uint8], faces: Faces) -> NDArray[np.uint8]:
+        """Return the picture with those places blurred; itself where there are none.
+
+        Args:
+            image: (H, W, 3) uint8 RGB; not changed.
+            faces: The faces that were found in it, with `track_id`; they are left as they are.
+        """
+        now = {face.track_id: (face.xyxy, faces.time_s) for face in faces if face.track_id is not None}
+        recent = {i: seen for i, seen in self._seen.items() if 0 <= faces.time_s - seen[1] <= self._hold_s}
+        lost = {i: seen for i, seen in recent.items() if i not in now}
+        self._seen = lost | now
+        boxes = [_visible(xyxy, image.shape[1], image.shape[0]) for xyxy, _ in lost.values()]
+        canvas = image.copy() if any(boxes) else image
+        for box in boxes:
+            if box is not None:
+                _blur(canvas, image, box)
+        return canvas
 
 
 # Tags -----------------------------------------------------------------------------------------------------------------

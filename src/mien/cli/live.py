@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,9 +23,9 @@ from rich.text import Text
 from mien.cli.console import errors, expression_text, out
 from mien.cli.options import DetectorOption, LabelSetOption, ModelOption
 from mien.detect import DetectorSettings
-from mien.draw import DrawStyle, draw_faces, paint_emoji, shown_expression
+from mien.draw import DrawStyle, Veil, draw_faces, paint_emoji, shown_expression
 from mien.errors import InputError, MienError, SourceError, require_extra
-from mien.faces import CROP_PX, Faces
+from mien.faces import CROP_PX, Faces, Frame
 from mien.files import write_whole
 from mien.follow import Follower, FollowSettings
 from mien.hub import DEFAULT_MODEL
@@ -188,9 +188,16 @@ class Look:
     """What the user chose to see, the same in the window and in recordings."""
 
     options: ViewOptions
+    recorded: Veil = field(default_factory=Veil)
+    shown: Veil = field(default_factory=Veil)
+
+    def veiled(self, frame: Frame, faces: Faces) -> Frame:
+        """Return a frame for the window, where faces are blurred with those that were lost a moment ago."""
+        return replace(frame, image=self.shown.cover(frame.image, faces)) if self.options.style.blur else frame
 
     def draw(self, image: NDArray[np.uint8], faces: Faces) -> NDArray[np.uint8]:
         """Draw faces on a copy of a picture."""
+        image = self.recorded.cover(image, faces) if self.options.style.blur else image
         return draw_faces(image, faces, style=self.options.style)
 
 
@@ -353,7 +360,7 @@ class Window:
         pygame, moment = self._pygame, self._moment
         screen = pygame.display.get_surface()
         size = max(1, screen.get_width()), max(1, screen.get_height())
-        frame, faces = (moment.frame, moment.faces) if moment else (None, None)
+        frame, faces = (self.look.veiled(moment.frame, moment.faces), moment.faces) if moment else (None, None)
         canvas = render(size, frame, faces, self._history, self._status(), self.look.options)
         screen.blit(self._surface(canvas), (0, 0))
         pygame.display.flip()
@@ -407,7 +414,8 @@ class Window:
         if self._moment is None:
             self._say("there is no picture yet")
             return
-        picture = self.look.draw(self._moment.frame.image, self._moment.faces)
+        frame, faces = self.look.veiled(self._moment.frame, self._moment.faces), self._moment.faces
+        picture = draw_faces(frame.image, faces, style=self.look.options.style)
         try:
             path = write_whole(unused(Path(f"{stamped_name()}.png")), encode_picture(picture, ".png"))
             self._say(f"saved {path}")

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.draw import PLAIN, DrawStyle, draw_faces
+from mien.draw import PLAIN, DrawStyle, Veil, draw_faces
 from mien.errors import InputError, require_extra
 from mien.faces import Faces, Frame
 from mien.files import write_whole
@@ -40,16 +40,21 @@ Paths = tuple[Path, ...]
 class Drawing:
     """Draws faces on a copy of a picture, with the truth beside them where it is known.
 
+    One for each film.
+
     Attributes:
         style: What is drawn.
         truth: Known expressions, or None.
+        veil: Hides, where faces are blurred, those that were lost a moment ago.
     """
 
     style: DrawStyle = PLAIN
     truth: Truth | None = None
+    veil: Veil = field(default_factory=Veil)
 
     def __call__(self, image: NDArray[np.uint8], faces: Faces) -> NDArray[np.uint8]:
         """Draw."""
+        image = self.veil.cover(image, faces) if self.style.blur else image
         return draw_faces(image, faces, style=self.style, truth=self.truth.of(faces) if self.truth else ())
 
 
