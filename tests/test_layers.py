@@ -10,7 +10,7 @@ import pytest
 SRC = Path(__file__).resolve().parent.parent / "src" / "mien"
 
 ROWS = {  # first path component below src/mien, without .py
-    **dict.fromkeys(("_version", "errors", "labels"), 0),
+    **dict.fromkeys(("_version", "_onnxruntime", "errors", "labels"), 0),
     **dict.fromkeys(("faces", "files"), 0),
     **dict.fromkeys(("sources", "_decode", "_fetch", "detect", "landmarks", "align", "models", "hub"), 1),
     **dict.fromkeys(("_video", "video", "live_source"), 1),
@@ -80,6 +80,13 @@ def test_a_module_imports_only_from_rows_above_its_own(path):
             continue
         allowed = ROWS[other] < ROWS[own] or (own, other) in SIDEWAYS
         assert allowed, f"{own} (row {ROWS[own]}) must not import {other} (row {ROWS[other]})"
+
+
+def test_onnx_runtime_is_loaded_in_one_place_which_silences_it_first():
+    for path in modules():
+        if room(path) != "_onnxruntime":
+            plain = [n for n in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(n, ast.Import)]
+            assert not [a for n in plain for a in n.names if a.name == "onnxruntime"], path
 
 
 def test_training_never_imports_the_pipeline():

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
+from mien._onnxruntime import ort
 from mien.errors import DeviceError, InputError, ModelError
 from mien.faces import CROP_PX
 from mien.labels import LabelSet

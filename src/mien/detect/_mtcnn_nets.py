@@ -25,9 +25,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
+from mien._onnxruntime import ort
 from mien.detect._onnx_graph import Graph, Value
 from mien.errors import ModelError
 
