@@ -9,10 +9,11 @@ COPY src ./src
 RUN python -m build --wheel --outdir /wheels
 
 FROM python:3.11-slim-bookworm
-ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+# ONNX Runtime reports to its maker unless it is told not to.
+ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 ORT_DISABLE_TELEMETRY=1
 RUN useradd --create-home --uid 10001 mien && mkdir /data && chown mien /data
-COPY constraints.txt /tmp/constraints.txt
 RUN --mount=type=bind,from=build,source=/wheels,target=/wheels \
+    --mount=type=bind,source=constraints.txt,target=/tmp/constraints.txt \
     pip install --no-cache-dir --constraint /tmp/constraints.txt "$(ls /wheels/*.whl)[server,postgresql]"
 USER mien
 WORKDIR /data

@@ -73,6 +73,13 @@ class Server:
                 self._process.wait()
         self._process = None
 
+    def kill(self) -> None:
+        """End it at once, as a power cut would."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+        self._process = None
+
 
 class QuietHandler(http.server.SimpleHTTPRequestHandler):
     """Serves files and logs nothing."""
@@ -113,17 +120,22 @@ def running_server(data_dir: Path, **settings: str) -> Iterator[Server]:
         server.stop()
 
 
-def launch(playwright: Any, *, camera: Path | None = None, allow: bool = True) -> Any:
+def launch(playwright: Any, *, camera: Path | None = None, allow: bool = True, share: str = "") -> Any:
     """Start headless Chromium.
 
     Args:
         playwright: What `sync_playwright` gives.
         camera: A film in Motion JPEG that its camera plays again and again.
         allow: Whether it grants the camera to whoever asks; else it refuses.
+        share: Words in the title of the tab that is chosen where a page asks to share one; there is no camera then.
     """
-    arguments = [*CALM_ARGUMENTS, "--use-fake-device-for-media-stream"]
-    if allow:
-        arguments.append("--use-fake-ui-for-media-stream")
+    arguments = [*CALM_ARGUMENTS]
+    if share:  # with a fake device its picture would stand for every tab
+        arguments.append(f"--auto-select-tab-capture-source-by-title={share}")
+    else:
+        arguments.append("--use-fake-device-for-media-stream")
+        if allow:
+            arguments.append("--use-fake-ui-for-media-stream")
     if camera is not None:
         arguments.append(f"--use-file-for-fake-video-capture={camera}")
     return playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)

@@ -1,5 +1,6 @@
 """The page in a real browser: Chromium against a real server, with a camera that plays the example portraits."""
 
+import base64
 import csv
 import gzip
 import io
@@ -116,7 +117,7 @@ def wait_until(page, expression):
 
 
 def names_of_people(page):
-    return sorted(page.locator("#people .person-name").all_inner_texts())
+    return sorted(page.locator("#live-people .person-name").all_inner_texts())
 
 
 def saved(page, selector):
@@ -359,6 +360,40 @@ def test_a_refused_camera_is_explained(open_page, playwright):
         strict.close()
 
 
+def test_sharing_nothing_is_not_taken_for_a_blocked_camera(open_page):
+    page = open_page()
+    said_no = "() => Promise.reject(new DOMException('', 'NotAllowedError'))"  # a headless browser shows no choice
+    page.evaluate(f"() => {{ navigator.mediaDevices.getDisplayMedia = {said_no}; }}")
+    page.click("#live-screen")
+    sync_api.expect(page.locator("#stage-card h2")).to_have_text("Nothing is shared")
+    sync_api.expect(page.locator("#stage-card")).not_to_contain_text("allow the camera")
+    sync_api.expect(page.locator("#live-screen")).to_be_enabled()
+    page.click("#live-start")
+    page.wait_for_selector("#stage[data-state=running]")
+
+
+def test_a_shared_tab_is_analysed_until_it_is_closed(open_page, playwright):
+    sharing = tools.launch(playwright, share="Portrait to share")
+    try:
+        page = open_page(using=sharing)
+        shared = page.context.new_page()
+        picture = base64.b64encode((EXAMPLES / "astronaut.jpg").read_bytes()).decode()
+        sway = "<style>img { animation: sway 1s infinite alternate } @keyframes sway { to { translate: 6px } }</style>"
+        shared.set_content(f'<title>Portrait to share</title>{sway}<img src="data:image/jpeg;base64,{picture}">')
+        page.bring_to_front()
+        page.click("#live-screen")
+        page.wait_for_selector("#stage[data-state=running]")
+        sync_api.expect(page.locator("#live-people .person-name", has_text="happy")).to_be_visible()
+        assert page.get_attribute("#live-mirror", "aria-pressed") == "false", "writing on a screen is to be read"
+        surface = "document.querySelector('#live-video').srcObject.getVideoTracks()[0].getSettings().displaySurface"
+        assert page.evaluate(surface) == "browser"
+        shared.close()
+        sync_api.expect(page.locator("#live-start")).to_be_visible()
+        assert page.evaluate("document.querySelector('#live-video').srcObject") is None
+    finally:
+        sharing.close()
+
+
 def test_the_page_connects_again_after_a_restart_of_the_server(open_page, server):
     page = open_page()
     start_camera(page)
@@ -421,27 +456,34 @@ def test_a_picture_is_fetched_only_where_the_server_allows_it(open_page, guarded
     assert width == 512
 
 
-@pytest.mark.parametrize("view", VIEWS)
-def test_nothing_is_wider_than_a_phone(open_page, view):
-    page = open_page(view, **PHONE)
+def fill(page, view):
+    """Wait until a view has something to show."""
     page.wait_for_selector(f"#view-{view}")
     if view == "live":
         start_camera(page)
-        page.click("#live-record")
     if view == "pictures":
         page.set_input_files("#picture-files", EXAMPLES / "astronaut.jpg")
         page.wait_for_selector(".shot table")
     if view == "films":
         page.wait_for_selector(".job, .blank")
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_nothing_is_wider_than_a_phone(open_page, view):
+    page = open_page(view, **PHONE)
+    fill(page, view)
+    if view == "live":
+        page.click("#live-record")
     assert page.evaluate("document.documentElement.scrollWidth") == 360
     tabs = page.locator(".tabs").bounding_box()
     assert tabs["y"] + tabs["height"] == pytest.approx(740, abs=1), "the tabs are at the lower edge"
 
 
-def test_dark_mode_follows_the_system_and_the_switch(open_page):
+def test_dark_mode_follows_the_system_and_the_switch(open_page, server):
+    brightness = "() => Math.max(...getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number))"
+    assert open_page(url=server.url, color_scheme="dark", java_script_enabled=False).evaluate(brightness) < 40
     page = open_page(color_scheme="dark")
     page.wait_for_selector("#live-start")
-    brightness = "() => Math.max(...getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number))"
     assert page.evaluate(brightness) < 40
     page.get_by_role("button", name="Colours: as the system").click()
     assert page.evaluate(brightness) > 220
@@ -499,18 +541,11 @@ def test_everything_is_reached_with_the_keyboard(open_page):
 @pytest.mark.parametrize(("scheme", "view"), list(itertools.product(("light", "dark"), VIEWS)))
 def test_axe_finds_nothing_serious(open_page, films, scheme, view):
     page = open_page(view, color_scheme=scheme, reduced_motion="reduce")
-    page.wait_for_selector(f"#view-{view}")
-    if view == "live":
-        start_camera(page)
-    if view == "pictures":
-        page.set_input_files("#picture-files", EXAMPLES / "astronaut.jpg")
-        page.wait_for_selector(".shot table")
-    if view == "films":
-        page.wait_for_selector(".job, .blank")
-        if page.locator(".job[data-state=done]").count():
-            assert serious(page) == []
-            page.click(".job[data-state=done] a")
-            page.wait_for_selector(".film video")
+    fill(page, view)
+    if view == "films" and page.locator(".job[data-state=done]").count():
+        assert serious(page) == []
+        page.click(".job[data-state=done] a")
+        page.wait_for_selector(".film video")
     if view == "camera":
         page.wait_for_selector("#camera-stage[data-state=running]")
     assert serious(page) == []

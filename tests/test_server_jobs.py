@@ -4,25 +4,24 @@ import csv
 import io
 import json
 import os
-import shutil
 import socket
-import subprocess
 import threading
 import time
-import uuid
-from pathlib import Path
 
 import cv2
 import pytest
 
+import databases
 from conftest import EXAMPLES, read_rgb
 
 pytest.importorskip("fastapi")
 pytest.importorskip("av")
 
 import av
+import httpx
 import numpy as np
 
+from browser_tools import running_server
 from mien.errors import InputError, OutputError
 from mien.server.jobs import ORPHAN_S, JobFiles
 from mien.server.store import CANCELLED, DONE, FAILED, QUEUED, RUNNING, JobStore
@@ -286,13 +285,26 @@ def test_folders_that_belong_to_no_job_are_found_when_they_are_old(tmp_path):
     assert files.orphans({"known"}) == ["old"]
 
 
-# Restarts.
+# Restarts, on every database at hand.
 
 
-def test_a_waiting_film_survives_a_restart(tmp_path, film):
-    with served(tmp_path, job_workers=0) as server:
+@pytest.fixture(scope="module")
+def postgresql():
+    with databases.postgresql() as running:
+        yield running
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request, tmp_path):
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'jobs.sqlite'}"
+    return request.getfixturevalue("postgresql").new_database()
+
+
+def test_a_waiting_film_survives_a_restart(tmp_path, film, url):
+    with served(tmp_path, database=url, job_workers=0) as server:
         name = submit(server, film).json()["id"]
-    with served(tmp_path) as server:
+    with served(tmp_path, database=url) as server:
         wait_for(lambda: state_of(server, name) == "done")
         assert server.http.get(f"/v1/jobs/{name}").json()["progress"]["frames"] == 12
 
@@ -315,8 +327,27 @@ def test_a_running_film_is_put_back_and_goes_on_after_a_restart(tmp_path, tmp_pa
         assert len({row["track_id"] for row in rows}) == 1
 
 
-def test_two_servers_share_one_list_and_no_film_is_done_twice(tmp_path, film):
-    with served(tmp_path) as one, served(tmp_path) as other:
+def test_a_film_is_finished_after_the_server_was_killed(tmp_path, postgresql):
+    url = postgresql.new_database()  # with SQLite, test_serve_cli.py tries it
+    film = make_film(tmp_path / "killed.mp4", frames=600)
+    with running_server(tmp_path / "data", database=url) as server, httpx.Client(base_url=server.url) as http:
+        name = http.post("/v1/jobs", files={"file": film.read_bytes()}).json()["id"]
+        wait_for(lambda: http.get(f"/v1/jobs/{name}").json()["progress"]["frames"] > 0)
+        server.kill()
+        store = JobStore(url)
+        row = store.get(name)
+        assert row.state == RUNNING and 0 < row.frames < 600
+        assert store.renew(name, row.owner, lease_s=-1)  # as if the half minute had passed
+        server.start()
+        wait_for(lambda: store.get(name).state in ENDED, seconds=60)
+        assert (store.get(name).state, store.get(name).attempts) == (DONE, 2)
+        store.close()
+        rows = list(csv.DictReader(io.StringIO(http.get(f"/v1/jobs/{name}/result.csv").text)))
+        assert [int(row["frame"]) for row in rows] == list(range(600)) and {row["track_id"] for row in rows} == {"1"}
+
+
+def test_two_servers_share_one_list_and_no_film_is_done_twice(tmp_path, film, url):
+    with served(tmp_path, database=url) as one, served(tmp_path, database=url) as other:
         names = [submit(server, film).json()["id"] for server in (one, other) * 4]
         wait_for(lambda: all(state_of(one, name) == "done" for name in names), seconds=60)
         assert {job["id"] for job in other.http.get("/v1/jobs").json()["jobs"]} == set(names)
@@ -324,46 +355,7 @@ def test_two_servers_share_one_list_and_no_film_is_done_twice(tmp_path, film):
         assert counts == [1] * 8
 
 
-# The list itself, on every database at hand.
-
-
-def postgresql():
-    """Yield the URL of a PostgreSQL server of the test's own, where there is one to start."""
-    program = shutil.which("pg_ctl") or next(iter(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl")), None)
-    return None if program is None else Path(program).parent
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request, tmp_path):
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'jobs.sqlite'}"
-    else:
-        yield from postgresql_url(tmp_path)
-
-
-def postgresql_url(tmp_path):
-    pytest.importorskip("psycopg")
-    programs = postgresql()
-    if programs is None:
-        pytest.skip("needs PostgreSQL's pg_ctl")
-    user = ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []
-    folder = Path(f"/tmp/mien-pg-{uuid.uuid4().hex[:8]}")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    folder.mkdir()
-    try:
-        if user:
-            shutil.chown(folder, "postgres")
-        quiet = {"check": True, "capture_output": True, "cwd": "/"}
-        subprocess.run([*user, programs / "initdb", "-D", folder / "data", "-A", "trust", "-U", "mien", "-N"], **quiet)
-        options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
-        start = [*user, programs / "pg_ctl", "-D", folder / "data", "-w", "-l", folder / "log", "-o", options, "start"]
-        subprocess.run(start, check=True, cwd="/", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        yield f"postgresql+psycopg://mien@127.0.0.1:{port}/postgres"
-        subprocess.run([*user, programs / "pg_ctl", "-D", folder / "data", "-m", "immediate", "stop"], **quiet)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+# The list itself.
 
 
 def test_the_list_keeps_what_was_put_into_it_and_gives_each_job_to_one_server(url):
@@ -429,6 +421,18 @@ def test_wrong_databases_are_named_without_their_password(tmp_path):
     with pytest.raises(OutputError) as refused:
         JobStore("postgresql+psycopg://me:secret@127.0.0.1:1/mien")
     assert "secret" not in str(refused.value)
+
+
+def test_a_database_that_is_away_is_told_as_passing(tmp_path, film):
+    with served(tmp_path, job_workers=0) as server:
+        (tmp_path / "jobs.sqlite").rename(tmp_path / "away")
+        (tmp_path / "jobs.sqlite").mkdir()
+        for answer in (server.http.get("/v1/jobs"), submit(server, film)):
+            check_problem(answer, 503, "check the database")
+            assert int(answer.headers["retry-after"]) > 0
+        (tmp_path / "jobs.sqlite").rmdir()
+        (tmp_path / "away").rename(tmp_path / "jobs.sqlite")
+        assert submit(server, film).status_code == 202
 
 
 def test_a_film_that_ends_the_process_each_time_is_given_up(tmp_path, film):

@@ -12,9 +12,11 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mien.errors import InputError, MienError, MissingExtraError
+from mien.server.store import ListError
 
 MEDIA_TYPE = "application/problem+json"
 LONGEST_DETAIL = 600  # characters; messages quote what came
+DATABASE_RETRY_S = 5.0
 
 logger = logging.getLogger(__name__)
 
@@ -80,6 +82,8 @@ def problem_of(error: Exception) -> Problem:
         return Problem(501, f"this server lacks a package: {error}")
     if isinstance(error, InputError):
         return Problem(422, str(error))
+    if isinstance(error, ListError):
+        return busy(str(error), retry_after_s=DATABASE_RETRY_S)
     if isinstance(error, MienError):
         return Problem(500, str(error))
     logger.error("unexpected %s", type(error).__name__, exc_info=error)

@@ -102,6 +102,10 @@ class JobRow:
     attempts: int = 0
 
 
+class ListError(OutputError):
+    """The list of jobs cannot be used now: its database is away, busy or full."""
+
+
 class JobStore:
     """The jobs. Safe to use from several threads and processes at once."""
 
@@ -113,7 +117,7 @@ class JobStore:
 
         Raises:
             InputError: It is not one.
-            OutputError: The database cannot be used.
+            ListError: The database cannot be used.
         """
         try:
             options: dict[str, Any] = {"pool_pre_ping": True, "pool_size": 4, "max_overflow": 4}
@@ -136,7 +140,7 @@ class JobStore:
         try:
             with self._begin() as connection:
                 _metadata.create_all(connection)
-        except OutputError:
+        except ListError:
             with self._begin() as connection:  # another server may have been quicker
                 connection.execute(select(func.count()).select_from(_jobs))
 
@@ -151,7 +155,7 @@ class JobStore:
                 yield connection
         except SQLAlchemyError as error:
             kind = type(getattr(error, "orig", None) or error).__name__
-            raise OutputError(f"the list of jobs cannot be used ({kind}); check the database and its disk") from error
+            raise ListError(f"the list of jobs cannot be used ({kind}); check the database and its disk") from error
 
     # Jobs come and go.
 

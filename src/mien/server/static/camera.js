@@ -2,9 +2,8 @@
 
 import { $, button, h, icon, relabel, save } from "./dom.js";
 import { address, connection, getJson, request } from "./api.js";
-import { catalogue, fillLegend, namesOf } from "./expressions.js";
-import { People } from "./people.js";
-import { LiveTimeline } from "./timeline.js";
+import { catalogue, namesOf } from "./expressions.js";
+import { Panels } from "./panels.js";
 
 const AGAIN_MS = 4000;
 
@@ -28,31 +27,22 @@ export function createCamera() {
   let visible = false;
   let timer = 0;
   let listening = null;
-  const timeline = new LiveTimeline($("#camera-lanes"));
-  const people = new People($("#camera-people"), $("#camera-people-count"));
+  const panels = new Panels("camera");
 
-  const begin = () => {
-    const names = namesOf(catalogue.label_sets.find((set) => set.default)?.key);
-    timeline.begin(names);
-    people.begin(names);
-    fillLegend($("#camera-legend"), names);
-  };
+  const begin = () => panels.begin(namesOf(catalogue.label_sets.find((set) => set.default)?.key));
 
   /** Follow the faces of the feed until `deafen`; the picture does without them if they cannot be had. */
   const listen = async () => {
     const mine = (listening = new AbortController());
     const paint = () => {
       if (listening !== mine) return;
-      timeline.paint(performance.now() / 1000);
+      panels.paint();
       requestAnimationFrame(paint);
     };
     try {
       const answer = await request("v1/feed", { signal: mine.signal });
       requestAnimationFrame(paint);
-      await readLines(answer, ({ faces }) => {
-        timeline.add(performance.now() / 1000, faces);
-        people.show(faces);
-      });
+      await readLines(answer, ({ faces }) => panels.show(faces));
     } catch {
       // the picture tells of trouble
     }

@@ -1,6 +1,7 @@
 // Pictures from a camera or a shared screen, made small and encoded for the stream.
 
-const LONGEST_PX = 640;
+export const CAMERA_PX = 640;
+export const SCREEN_PX = 1280; // faces on a screen are small
 
 export const possible = () => Boolean(navigator.mediaDevices?.getUserMedia);
 export const screenPossible = () => Boolean(navigator.mediaDevices?.getDisplayMedia);
@@ -23,10 +24,11 @@ export async function cameras() {
   return devices.filter((device) => device.kind === "videoinput" && device.deviceId);
 }
 
-/** Encodes what a video element shows. */
+/** Encodes what a video element shows, with at most `longest` pixels on its longer side. */
 export class Grabber {
   constructor(video) {
     this.video = video;
+    this.longest = CAMERA_PX;
     this.calls = new Map();
     this.next = 0;
     this.canvas = null;
@@ -41,7 +43,7 @@ export class Grabber {
   async grab() {
     const { videoWidth, videoHeight } = this.video;
     if (!videoWidth || this.video.readyState < 2) return null;
-    const scale = Math.min(1, LONGEST_PX / Math.max(videoWidth, videoHeight));
+    const scale = Math.min(1, this.longest / Math.max(videoWidth, videoHeight));
     const [width, height] = [Math.round(videoWidth * scale), Math.round(videoHeight * scale)];
     return { data: await this.encode(width, height), width, height };
   }

@@ -28,7 +28,7 @@ class FilmsView {
     fillDetectors($("#film-detector"));
     const { max_film_bytes: most, max_film_s: longest, keep_s: keep } = catalogue.limits;
     $("#film-limits").textContent = `MP4, MOV, MKV, WebM, AVI…, up to ${bytes(most)}${longest ? ` and ${span(longest)}` : ""}.`;
-    $("#jobs-hint").textContent = `removed by themselves after ${span(keep)}`;
+    $("#jobs-hint").textContent = `kept for ${span(keep)}`;
     $("#film-file").onchange = ({ target }) => {
       this.addFiles([...target.files]);
       target.value = "";

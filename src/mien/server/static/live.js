@@ -1,11 +1,10 @@
 // The live view: camera or screen → stream → boxes, people and timeline.
 
 import { $, announce, button, calm, fitCanvas, h, icon, plural, relabel, save, toast } from "./dom.js";
-import { Grabber, cameras, openCamera, openScreen, possible, screenPossible } from "./capture.js";
+import { CAMERA_PX, Grabber, SCREEN_PX, cameras, openCamera, openScreen, possible, screenPossible } from "./capture.js";
 import { contain, drawFaces, shownName } from "./draw.js";
-import { fillDetectors, fillLabelSets, fillLegend, namesOf, stacked } from "./expressions.js";
-import { LiveTimeline } from "./timeline.js";
-import { People } from "./people.js";
+import { fillDetectors, fillLabelSets, namesOf, stacked } from "./expressions.js";
+import { Panels } from "./panels.js";
 import { Stream } from "./stream.js";
 import { columnsOf, liveRow, toCsv, toJsonl } from "./rows.js";
 
@@ -23,6 +22,11 @@ const REFUSALS = {
   OverconstrainedError: ["off", "That camera is gone", "Choose another one in the settings, or try again."],
 };
 
+const NOT_SHARED = {
+  NotAllowedError: ["screen", "Nothing is shared", "Nothing was chosen, or this computer lets the browser see no screen; its settings for privacy say which programs may."],
+  NotFoundError: ["screen", "Nothing to share", "The browser finds no screen, window or tab it could show. Start the camera instead."],
+};
+
 /** Build the live view; returns {show, hide}. */
 export function createLive() {
   const view = new LiveView();
@@ -34,8 +38,7 @@ class LiveView {
     this.stage = $("#stage");
     this.video = $("#live-video");
     this.overlay = $("#live-overlay");
-    this.timeline = new LiveTimeline($("#live-lanes"));
-    this.people = new People($("#people"), $("#people-count"));
+    this.panels = new Panels("live");
     this.grabber = new Grabber(this.video);
     this.media = null;
     this.stream = null;
@@ -98,9 +101,7 @@ class LiveView {
   begin(names) {
     this.names = names;
     this.shown.clear();
-    this.timeline.begin(names);
-    this.people.begin(names);
-    fillLegend($("#live-legend"), names);
+    this.panels.begin(names);
   }
 
   // States ------------------------------------------------------------------------------------------------------
@@ -148,8 +149,10 @@ class LiveView {
     if (state === "away") return say("plug", "Connection lost", detail.words || "", button("Try now", () => this.stream?.connect(), { symbol: "plug" }));
     if (state === "busy") return say("wait", "The server is busy", `${detail.words}Trying again in a few seconds.`);
     if (state === "refused") {
-      const [symbol, title, words] = REFUSALS[detail.name] || ["warn", "The camera does not start", detail.message || "The browser did not say why."];
-      relabel(start, "camera", "Try again");
+      const { screen, error } = detail;
+      const unknown = ["warn", screen ? "The screen is not shared" : "The camera does not start", error.message || "The browser did not say why."];
+      const [symbol, title, words] = (screen ? NOT_SHARED : REFUSALS)[error.name] || unknown;
+      if (!screen) relabel(start, "camera", "Try again");
       return say(symbol, title, words, start, share);
     }
     return [];
@@ -164,10 +167,11 @@ class LiveView {
     try {
       this.media = await open();
     } catch (error) {
-      this.enter("refused", error);
+      this.enter("refused", { error, screen: open === openScreen });
       announce($("#stage-card h2").textContent);
       return;
     }
+    this.grabber.longest = open === openScreen ? SCREEN_PX : CAMERA_PX;
     const [track] = this.media.getVideoTracks();
     track.onended = () => this.stop();
     this.mirror(track.getSettings().displaySurface === undefined && track.getSettings().facingMode !== "environment");
@@ -236,7 +240,7 @@ class LiveView {
     this.video.srcObject = null;
     this.stage.style.aspectRatio = "";
     this.shown.clear();
-    this.people.show([], Infinity);
+    this.panels.empty();
     fitCanvas(this.overlay);
   }
 
@@ -299,8 +303,7 @@ class LiveView {
     this.answers.push({ now, delay: now - this.grabbedAt, ms: answer.ms });
     while (this.answers[0].now < now - RATE_MS) this.answers.shift();
     if (this.state !== "running") return;
-    this.timeline.add(now / 1000, answer.faces);
-    this.people.show(answer.faces);
+    this.panels.show(answer.faces, now);
     this.aim(answer.faces, now);
     if (this.recording) this.keep(answer);
     this.say(answer.faces);
@@ -331,7 +334,7 @@ class LiveView {
       }
       const place = { ...contain(...this.size, width, height), width, height };
       drawFaces(context, faces, place, { mirror: this.mirrored, bars: this.bars });
-      this.timeline.paint(now / 1000);
+      this.panels.paint(now);
       this.meter(now);
       requestAnimationFrame(() => this.paint());
     } else if (this.state === "running") {

@@ -1,0 +1,138 @@
+"""The page in Firefox: each view once, on a dark system. test_browser.py tries it in detail, in Chromium."""
+
+import base64
+import json
+
+import pytest
+
+import browser_tools as tools
+import firefox_tools
+from conftest import EXAMPLES, read_rgb
+
+pytest.importorskip("fastapi", reason="needs the extra server")
+pytest.importorskip("av", reason="needs the extra video")
+pytest.importorskip("websockets", reason="needs the extra server")
+pytestmark = [
+    pytest.mark.skipif(firefox_tools.FIREFOX is None, reason="needs Firefox: apt-get install firefox-esr"),
+    pytest.mark.timeout(120),
+]
+
+PHONE = (360, 740)
+BRIGHTNESS = "Math.max(...getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number))"
+PLAY_A_PORTRAIT = """async portrait => { // Firefox's fake camera has one colour and no face
+    const bytes = Uint8Array.from(atob(portrait), letter => letter.charCodeAt(0));
+    const picture = await createImageBitmap(new Blob([bytes]));
+    const canvas = document.createElement("canvas");
+    [canvas.width, canvas.height] = [640, 480];
+    const paint = () => canvas.getContext("2d").drawImage(picture, 80, -40 + 4 * Math.sin(Date.now() / 300), 560, 560);
+    navigator.mediaDevices.getUserMedia = async () => {
+        paint();
+        setInterval(paint, 50);
+        return canvas.captureStream(20);
+    };
+}"""
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory):
+    smiling = read_rgb(EXAMPLES / "astronaut.jpg")[:320, 60:380]
+    return tools.write_film(tmp_path_factory.mktemp("film") / "smile.mp4", [[smiling]], count=30, fps=5)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory, film):
+    with tools.running_server(tmp_path_factory.mktemp("server") / "data", source=str(film)) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def firefox(tmp_path_factory):
+    with firefox_tools.launched(tmp_path_factory.mktemp("firefox")) as firefox:
+        yield firefox
+
+
+@pytest.fixture
+def open_page(firefox, server):
+    """Return a function that opens a view; at the end, whatever the page complained of is an error."""
+    pages = []
+
+    def open_(view, **size):
+        page = firefox.new_page(**size)
+        pages.append(page)
+        page.open(f"{server.url}#{view}")
+        page.wait_until(f"document.querySelector('#view-{view}:not([hidden])') !== null")
+        return page
+
+    yield open_
+    for page in pages:
+        page.close()
+    complaints, firefox.complaints = firefox.complaints, []
+    assert not complaints
+
+
+def text_of(selector):
+    return f"document.querySelector({json.dumps(selector)})?.innerText"
+
+
+def test_the_live_page_names_the_expression(open_page):
+    page = open_page("live")
+    page.run(PLAY_A_PORTRAIT, base64.b64encode((EXAMPLES / "astronaut.jpg").read_bytes()).decode())
+    page.click("#live-start")
+    page.wait_until(f"{text_of('.person-name')} === 'happy'")
+    page.wait_until(f"parseFloat({text_of('#meter-rate')}) > 1")
+    assert page.evaluate("document.querySelectorAll('#live-lanes .lane').length") == 1
+    inked = "(c => c.getContext('2d').getImageData(0, 0, c.width, c.height).data.some(v => v > 0))"
+    assert page.evaluate(f"{inked}(document.querySelector('#live-overlay'))")
+    page.click("#live-stop")
+    page.wait_until("document.querySelector('#live-video').srcObject === null")
+
+
+def test_firefoxs_own_camera_is_shown(open_page):
+    page = open_page("live")
+    page.click("#live-start")
+    page.wait_until("document.querySelector('#stage').dataset.state === 'running'")
+    page.wait_until(f"parseFloat({text_of('#meter-rate')}) > 1")
+    assert page.evaluate("document.querySelector('#live-video').videoWidth") > 0
+
+
+def test_a_picture_is_analysed(open_page):
+    page = open_page("pictures")
+    page.choose_files("#picture-files", EXAMPLES / "astronaut.jpg")
+    assert "happy" in page.wait_until(text_of(".shot tbody tr"))
+
+
+def test_a_film_becomes_a_job_that_can_be_watched(open_page, film):
+    page = open_page("films")
+    page.choose_files("#film-file", film)
+    page.click(".job[data-state=done] a")
+    page.wait_until("document.querySelector('.film video')?.readyState >= 2")
+    assert page.evaluate("document.querySelector('.film video').videoWidth") == tools.CAMERA_SIZE[0]
+    page.evaluate("document.querySelector('.film video').currentTime = 3")
+    page.wait_until("document.querySelector('.scrub').getAttribute('aria-valuenow') === '3'")
+    assert page.evaluate(text_of(".film .people .person .prob")).startswith("happy")
+
+
+def test_the_servers_camera_is_shown(open_page):
+    page = open_page("camera")
+    page.wait_until("document.querySelector('#camera-stage').dataset.state === 'running'")
+    assert page.evaluate("document.querySelector('#camera-picture').naturalWidth") == tools.CAMERA_SIZE[0]
+    page.wait_until(f"{text_of('#camera-people .person-name')} === 'happy'")
+
+
+def test_the_colours_follow_the_system_and_the_switch(open_page):
+    page = open_page("pictures")
+    assert page.evaluate(BRIGHTNESS) < 40
+    page.click("#theme")
+    assert page.evaluate("document.documentElement.dataset.theme") == "light"
+    assert page.evaluate(BRIGHTNESS) > 220
+    page.click("#theme")
+    assert page.evaluate(BRIGHTNESS) < 40
+    page.click("#theme")
+    assert page.evaluate("document.documentElement.dataset.theme ?? 'auto'") == "auto"
+
+
+@pytest.mark.parametrize("view", ["live", "pictures", "films", "camera"])
+def test_nothing_is_wider_than_a_phone(open_page, view):
+    page = open_page(view, width=PHONE[0], height=PHONE[1])
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert page.evaluate("Math.round(document.querySelector('.tabs').getBoundingClientRect().bottom)") == PHONE[1]
