@@ -53,7 +53,7 @@ def serve(
     ] = None,
     labels: Annotated[str | None, _option("Label set by default. \\[the model's first]", MODEL, "LABELS")] = None,
     device: Annotated[str | None, _option("auto, cpu, cuda, … \\[auto]", MODEL, "DEVICE")] = None,
-    workers: Annotated[int | None, _option("Pictures worked on at once. \\[one per core]", LOAD, "WORKERS")] = None,
+    workers: Annotated[int | None, _option("Pictures worked on at once. \\[cores + 1]", LOAD, "WORKERS")] = None,
     waiting: Annotated[int | None, _option("Pieces of work that may wait. \\[256]", LOAD, "WAITING")] = None,
     batch_wait_ms: Annotated[
         float | None,

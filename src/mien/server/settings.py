@@ -43,7 +43,7 @@ class ServerSettings:
         labels: Label set that requests get which name none; "" for the model's first.
         detectors: Detectors that requests may name; comma-separated.
         device: Where the expression model runs: auto, cpu, cuda…
-        workers: Pictures worked on at once; 0: one per core.
+        workers: Pictures worked on at once; 0: one more than there are cores.
         waiting: Pieces of work that may wait for a worker, of all clients together.
         batch_wait_ms: Longest wait of a face for others to share its run of the network, milliseconds. With 0 those
             share it that came while the last run went on, which suits CPUs; 2 to 5 suit a GPU.
@@ -121,7 +121,7 @@ class ServerSettings:
         if not 0 <= self.port <= 65535:
             raise InputError(f"port must be 0 to 65535, got {self.port}")
         if self.workers == 0:
-            object.__setattr__(self, "workers", os.cpu_count() or 1)
+            object.__setattr__(self, "workers", (os.cpu_count() or 1) + 1)
         for name in AT_LEAST_ONE:
             if not getattr(self, name) > 0:
                 raise InputError(f"{name} must be more than 0, got {getattr(self, name)}")
