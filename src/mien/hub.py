@@ -52,8 +52,8 @@ CATALOGUE = {
         CatalogueEntry(
             "mien-s",
             "mien-s.onnx",
-            "f57143e046a0ae7126a8c227cc8640421c04c8b67697680eb50f8c7e9bb43442",
-            "for films, live video and small machines: about 0.2 ms a face, two points less accurate",
+            "89f5d46b25f0bb767f2234fa1048a2c65f4141790e5219c017eb37eea2d5ffbc",
+            "for films, live video and small machines: about 0.2 ms a face, a point less accurate",
             net="mien-s2",
         ),
     )
