@@ -260,6 +260,16 @@ def test_a_face_that_is_missed_for_a_moment_stays_blurred(astronaut: NDArray[np.
     assert veil.cover(astronaut, Faces.empty(frame=Frame(astronaut, time_s=1.6))) is astronaut
 
 
+def test_a_cut_ends_the_blur_of_a_lost_face(astronaut: NDArray[np.uint8]) -> None:
+    veil, other = Veil(), np.ascontiguousarray(astronaut[::-1, ::-1, ::-1])
+    known = replace(make_faces([ASTRONAUT_BOX]), track_id=np.array([7]), time_s=1.0)
+    assert veil.cover(astronaut, known) is astronaut
+    black = np.zeros_like(astronaut)
+    veil.cover(black, Faces.empty(frame=Frame(black, time_s=1.1)))
+    assert veil.cover(other, Faces.empty(frame=Frame(other, time_s=1.2))) is other
+    assert veil.cover(other, Faces.empty(frame=Frame(other, time_s=1.3))) is other
+
+
 def test_a_face_that_is_found_again_is_left_to_the_drawing(astronaut: NDArray[np.uint8]) -> None:
     veil = Veil()
     for time_s in (0.0, 0.1):

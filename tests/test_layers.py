@@ -31,7 +31,7 @@ SIDEWAYS = {  # within a row: these build on one another in one direction
     ("track", "detect"), ("follow", "locate"), ("follow", "pipeline"),
     ("films", "follow"), ("films", "pipeline"),
     ("faces", "errors"), ("faces", "labels"), ("labels", "errors"), ("files", "errors"), ("hub", "models"),
-    ("landmarks", "detect"), ("sources", "_decode"), ("sources", "_fetch"), ("_fetch", "_decode"),
+    ("landmarks", "detect"), ("draw", "scene"), ("sources", "_decode"), ("sources", "_fetch"), ("_fetch", "_decode"),
     ("_video", "_decode"), ("video", "_video"), ("video", "sources"), ("live_source", "_video"),
     ("live_source", "video"), ("live_view", "draw"),
     ("sinks", "film_sink"), ("sinks", "film_summary"), ("truth", "film_summary"), ("timeline", "film_summary"),
