@@ -9,8 +9,7 @@ COPY src ./src
 RUN python -m build --wheel --outdir /wheels
 
 FROM python:3.11-slim-bookworm
-# ONNX Runtime reports to its maker unless it is told not to.
-ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 ORT_DISABLE_TELEMETRY=1
+ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 RUN useradd --create-home --uid 10001 mien && mkdir /data && chown mien /data
 RUN --mount=type=bind,from=build,source=/wheels,target=/wheels \
     --mount=type=bind,source=constraints.txt,target=/tmp/constraints.txt \

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 import uuid
@@ -11,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
+from helpers import free_port
 
 USER = "postgres"  # PostgreSQL refuses to run as root
 
@@ -43,7 +44,7 @@ def postgresql() -> Iterator[Postgresql]:
         folder = Path(name)
         if prefix:
             shutil.chown(folder, USER)
-        data, port = folder / "data", _free_port()
+        data, port = folder / "data", free_port()
 
         def run(program: str, *arguments: str) -> None:
             with (folder / "said").open("w+") as said:  # not a pipe: the server would keep it open
@@ -81,9 +82,3 @@ def _prefix() -> list[str]:
     if not (program and known):
         pytest.skip(f"PostgreSQL does not run as root; needs runuser and the user {USER}")
     return [program, "-u", USER, "--"]
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])

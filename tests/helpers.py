@@ -1,8 +1,10 @@
-"""Real data for tests (the splits of FER2013, where there is a shared folder), the command line, and what it wrote."""
+"""The splits of FER2013 where there is a shared folder, the command line and what it wrote, waiting, ports."""
 
 import csv
 import json
+import socket
 import sys
+import time
 from functools import cache
 from pathlib import Path
 
@@ -73,3 +75,19 @@ def table(path):
 def names_in(folder):
     """Return the sorted names of what a folder holds."""
     return sorted(path.name for path in folder.iterdir())
+
+
+def wait_for(condition, *, seconds=30):
+    """Wait until a condition holds and return its value."""
+    until = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < until, "it did not happen in time"
+        time.sleep(0.02)
+    return value
+
+
+def free_port():
+    """Return a TCP port of this machine that nobody listens on."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        return int(listening.getsockname()[1])

@@ -1,7 +1,6 @@
 """A real server in a thread of the test's process, on a free port of 127.0.0.1."""
 
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 import httpx
 import uvicorn
 
+from helpers import wait_for
 from mien.server.app import create_app
 from mien.server.run import configured
 from mien.server.settings import ServerSettings
@@ -54,12 +54,3 @@ def served(data_dir: Path, **wanted: Any) -> Iterator[Served]:
         server.should_exit = True
         thread.join(START_S)
         assert not thread.is_alive(), "the server did not stop"
-
-
-def wait_for(condition: Any, *, seconds: float = START_S) -> Any:
-    """Wait until a condition holds and return its value."""
-    until = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < until, "it did not happen in time"
-        time.sleep(0.02)
-    return value

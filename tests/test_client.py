@@ -11,10 +11,11 @@ from conftest import EXAMPLES
 pytest.importorskip("fastapi")
 pytest.importorskip("av")
 
+from helpers import wait_for
 from mien import Analyzer
 from mien.client import Client, ServerError
 from mien.errors import InputError, SourceError
-from served import served, wait_for
+from served import served
 from test_server_jobs import make_film
 
 TOKEN = "a-token-of-the-client-tests"

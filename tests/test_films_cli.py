@@ -23,7 +23,7 @@ pytest.importorskip("av")
 
 from conftest import EXAMPLES
 from films import portraits, write_film
-from helpers import names_in, rows, table
+from helpers import names_in, rows, table, wait_for
 from mien.faces import BASE_COLUMNS, columns_of
 from mien.labels import FER7
 from mien.sinks import INTERRUPTED
@@ -299,14 +299,6 @@ class TestInterrupted:
         found = [(row["source"][-5:], int(row["frame"])) for row in table(tmp_path / "rows.csv")]
         assert found == [(f"{n}.mp4", frame) for n in range(2) for frame in range(LONG)]
         assert names_in(tmp_path) == ["in", "rows.csv"]
-
-
-def wait_for(condition):
-    for _ in range(600):
-        if found := condition():
-            return found
-        time.sleep(0.05)
-    raise AssertionError("it never happened")
 
 
 class TestTerminal:

@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from conftest import EXAMPLES
+from helpers import free_port, wait_for
 
 pytest.importorskip("fastapi")
 pytest.importorskip("av")
@@ -22,16 +23,9 @@ from websockets.sync.client import connect
 from mien.cli.app import app
 from mien.errors import InputError
 from mien.server.settings import PREFIX, ServerSettings
-from served import wait_for
 from test_server_jobs import make_film
 
 ASTRONAUT = (EXAMPLES / "astronaut.jpg").read_bytes()
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Process:

@@ -16,9 +16,10 @@ from conftest import EXAMPLES
 
 pytest.importorskip("fastapi")
 
+from helpers import wait_for
 from mien import Analyzer
 from mien._version import __version__
-from served import served, wait_for
+from served import served
 
 ASTRONAUT = (EXAMPLES / "astronaut.jpg").read_bytes()
 HOPPER = (EXAMPLES / "grace_hopper.jpg").read_bytes()

@@ -11,8 +11,9 @@ from conftest import EXAMPLES, ROOT
 pytest.importorskip("fastapi")
 pytest.importorskip("av")
 
+from helpers import wait_for
 from mien.server.settings import PREFIX, ServerSettings
-from served import served, wait_for
+from served import served
 from test_server_jobs import make_film
 
 TEXT = (ROOT / "docs" / "server.md").read_text(encoding="utf-8")

@@ -12,7 +12,8 @@ pytest.importorskip("av")
 
 import httpx
 
-from served import served, wait_for
+from helpers import wait_for
+from served import served
 from test_server_api import check_problem
 from test_server_jobs import make_film
 

@@ -22,10 +22,11 @@ import httpx
 import numpy as np
 
 from browser_tools import running_server
+from helpers import wait_for
 from mien.errors import InputError, OutputError
 from mien.server.jobs import ORPHAN_S, JobFiles
 from mien.server.store import CANCELLED, DONE, FAILED, QUEUED, RUNNING, JobStore
-from served import served, wait_for
+from served import served
 from test_server_api import check_problem
 
 ENDED = ("done", "failed", "cancelled")

@@ -14,10 +14,11 @@ pytest.importorskip("fastapi")
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
+from helpers import wait_for
 from mien.errors import InputError
 from mien.server.security import client_of, is_right
 from mien.server.settings import ServerSettings
-from served import served, wait_for
+from served import served
 from test_server_api import check_problem, send
 
 ASTRONAUT = (EXAMPLES / "astronaut.jpg").read_bytes()

@@ -16,8 +16,9 @@ pytest.importorskip("fastapi")
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
+from helpers import wait_for
 from mien import Analyzer
-from served import served, wait_for
+from served import served
 
 ASTRONAUT = (EXAMPLES / "astronaut.jpg").read_bytes()
 HOPPER = (EXAMPLES / "grace_hopper.jpg").read_bytes()

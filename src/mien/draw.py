@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from mien.errors import InputError
 from mien.faces import Face, Faces, check_image
 from mien.labels import COLOURS, EMOJI, canonical_name
-from mien.scene import Glance, glance, is_cut
+from mien.scene import SceneMemory, glance
 
 Colour = tuple[int, int, int]
 Pixel = TypeVar("Pixel", np.uint8, np.float32)
@@ -353,7 +353,7 @@ class Veil:
         """
         self._hold_s = hold_s
         self._seen: dict[int, tuple[NDArray[np.float32], float]] = {}
-        self._scene: Glance | None = None
+        self._scene = SceneMemory()
 
     def cover(self, image: NDArray[np.uint8], faces: Faces) -> NDArray[np.uint8]:
         """Return the picture with those places blurred; itself where there are none.
@@ -362,8 +362,10 @@ class Veil:
             image: (H, W, 3) uint8 RGB; not changed.
             faces: The faces that were found in it, with `track_id`; they are left as they are.
         """
-        if self._is_new_scene(image):
+        sight = glance(image)
+        if self._scene.is_cut(sight):
             self._seen = {}
+        self._scene = self._scene.after(sight)
         now = {face.track_id: (face.xyxy, faces.time_s) for face in faces if face.track_id is not None}
         recent = {i: seen for i, seen in self._seen.items() if 0 <= faces.time_s - seen[1] <= self._hold_s}
         lost = {i: seen for i, seen in recent.items() if i not in now}
@@ -374,14 +376,6 @@ class Veil:
             if box is not None:
                 _blur(canvas, image, box)
         return canvas
-
-    def _is_new_scene(self, image: NDArray[np.uint8]) -> bool:
-        """Return whether a cut lies before this frame; what shows nothing, black frames above all, is no scene."""
-        now, last = glance(image), self._scene
-        if now.flat:
-            return False
-        self._scene = now
-        return last is not None and is_cut(last, now)
 
 
 # Tags -----------------------------------------------------------------------------------------------------------------

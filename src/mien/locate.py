@@ -19,7 +19,7 @@ from mien.appearance import describe, likeness, recognise
 from mien.detect import Detector
 from mien.detect._boxes import overlap
 from mien.faces import Faces, Frame
-from mien.scene import Glance, News, Part, SceneMemory, glance, is_cut, news
+from mien.scene import Glance, News, Part, SceneMemory, glance, news
 from mien.track import SAME_SHARE, Track, assign, distances
 
 SURE_SCORE = 0.8  # what MTCNN takes for a face in a still picture
@@ -180,17 +180,17 @@ class Locator:
             found = self._due_news(memory, view, now)
             for one in found:
                 memory = self._search_part(memory, view, one.part)
-            memory = replace(memory, scene=memory.scene.looked_at(now, found)) if found else memory
+            if found:
+                memory = replace(memory, scene=memory.scene.looked_at(now, found))
         if memory.gone:
             memory = replace(memory, gone=tuple(view.reunited(memory.gone)))
         tracks = tuple(view.finished())
-        scene = memory.scene if now.flat else replace(memory.scene, last=now)
-        return replace(memory, tracks=tracks, scene=scene, time_s=frame.time_s), _seen_faces(tracks, frame)
+        memory = replace(memory, tracks=tracks, scene=memory.scene.after(now), time_s=frame.time_s)
+        return memory, _seen_faces(tracks, frame)
 
     def _begin(self, memory: Memory, frame: Frame, now: Glance) -> Memory:
         """Return the memory without the tracks that ended: by a cut, a jump back in time, or old age."""
-        last = memory.scene.last
-        cut = last is not None and not now.flat and is_cut(last, now)
+        cut = memory.scene.is_cut(now)
         back = memory.time_s is not None and frame.time_s < memory.time_s
         alive = [] if cut or back else [t for t in memory.tracks if self._alive(t, memory.time_s, frame.time_s)]
         ended = [t for t in memory.tracks if t not in alive] if self._settings.reid else []

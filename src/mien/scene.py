@@ -208,6 +208,22 @@ class SceneMemory:
     last: Glance | None = None
     searched: Glance | None = None
 
+    def is_cut(self, now: Glance) -> bool:
+        """Return whether a cut lies before a frame; a black or white one never begins a scene.
+
+        Args:
+            now: The frame.
+        """
+        return self.last is not None and not now.flat and is_cut(self.last, now)
+
+    def after(self, now: Glance) -> Self:
+        """Return the memory after a frame.
+
+        Args:
+            now: The frame.
+        """
+        return self if now.flat else replace(self, last=now)
+
     def looked_at(self, now: Glance, news: Sequence[News]) -> Self:
         """Return the memory after faces were searched in some places of a frame.
 
@@ -215,7 +231,7 @@ class SceneMemory:
             now: The frame.
             news: The places; their margins do not count, a face there may be cut off.
         """
-        if self.searched is None or not news:
+        if self.searched is None:
             return self
         pixels = self.searched.pixels.copy()
         for left, top, right, bottom in (n.cells for n in news):
