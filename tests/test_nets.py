@@ -41,6 +41,7 @@ SIZES = {  # name: all stored values, trained values; seven classes
     "mien-b": (1_936_087, 1_933_399),
     "mien-b2": (2_236_263, 2_233_063),
     "mien-b3": (2_836_615, 2_832_391),
+    "mien-m": (1_464_017, 1_461_681),
     "mien-s": (473_767, 472_487),
     "mien-s2": (1_037_543, 1_035_687),
 }
@@ -153,7 +154,8 @@ def test_the_deeper_net_starts_as_the_trained_one_it_goes_on_from(tmp_path, name
 
 
 @pytest.mark.parametrize(
-    ("name", "gates"), [("mien-b", 2), ("mien-b2", 3), ("mien-b3", 5), ("mien-s", 0), ("mien-s2", 0)]
+    ("name", "gates"),
+    [("mien-b", 2), ("mien-b2", 3), ("mien-b3", 5), ("mien-m", 2), ("mien-s", 0), ("mien-s2", 0)],
 )
 def test_the_small_nets_have_no_attention(name, gates):
     net = on_meta(name, (FER7,))

@@ -201,7 +201,7 @@ def _export_run(best: Path, training: CropDataset, held_out: CropDataset, settin
     from mien.train.export import calibrate_and_export
 
     model = best.with_name("model.onnx")
-    card = calibrate_and_export(best, model, validation=held_out, training=training, name=best.parent.name)
+    card = calibrate_and_export([best], model, validation=held_out, training=training, name=best.parent.name)
     _print_card(card, model)
     if not settings.classes and not settings.merge:
         _write_reports(model, training, held_out)
@@ -307,8 +307,12 @@ def _trials_table(result: "TuneResult", *, shown: int = 10) -> Table:
 
 @with_groups
 def export(
-    model: Annotated[
-        Path, typer.Argument(help="best.ckpt of a run; for --keras-pair an .onnx file of `mien import-keras`.")
+    models: Annotated[
+        list[Path],
+        typer.Argument(
+            help="best.ckpt of a run, or of several, which then answer together; for --keras-pair an .onnx file of "
+            "`mien import-keras`."
+        ),
     ],
     chosen: DataOptions,
     data: Annotated[
@@ -331,21 +335,25 @@ def export(
 ) -> None:
     """Turn a checkpoint into the ONNX file that mien runs, calibrated and measured on the validation split.
 
+    Several checkpoints with the same classes become one file whose probabilities are the mean of theirs.
+
     With --keras-pair, turn what `mien import-keras` wrote back into model.json and weights.h5; that needs no data.
     """
     if keras_pair is not None:
         if data is not None or output is not None:
             raise InputError("--keras-pair writes the pair and nothing else; leave out --data and -o")
-        _write_keras_pair(model, keras_pair)
+        if len(models) > 1:
+            raise InputError(f"--keras-pair writes one network back, got {len(models)} files; give one")
+        _write_keras_pair(models[0], keras_pair)
         return
     if data is None or output is None:
         raise InputError("a checkpoint is calibrated and measured as it is exported; give --data and -o FILE.onnx")
-    seed = _seed_of(model, output)
+    seed = _seed_of(models, output)
     from mien.train.export import calibrate_and_export
 
     training, held_out = chosen.read(data, seed)
     card = calibrate_and_export(
-        model, output, validation=held_out, training=training, name=name, version=version, licence=licence,
+        models, output, validation=held_out, training=training, name=name, version=version, licence=licence,
         data_name=data_name, precision=precision,
     )  # fmt: skip
     _print_card(card, output)
@@ -362,12 +370,13 @@ def _write_keras_pair(model: Path, folder: Path) -> None:
         out.print(f"wrote {path}", soft_wrap=True, highlight=False)
 
 
-def _seed_of(checkpoint: Path, output: Path) -> int:
+def _seed_of(checkpoints: list[Path], output: Path) -> int:
     require_extra("train", "lightning")
     from mien.train.checkpoints import load_settings
 
     if output.suffix != ".onnx":
         raise InputError(f"the model file must end in .onnx, got {output.name}")
-    if checkpoint.suffix == ".onnx":
-        raise InputError(f"{checkpoint} is exported already; give a checkpoint (best.ckpt), or --keras-pair FOLDER")
-    return load_settings(checkpoint).seed
+    for checkpoint in checkpoints:
+        if checkpoint.suffix == ".onnx":
+            raise InputError(f"{checkpoint} is exported already; give a checkpoint (best.ckpt), or --keras-pair FOLDER")
+    return load_settings(checkpoints[0]).seed

@@ -1,6 +1,6 @@
 """Weights in and out of files: checkpoints of `fit`, and the ONNX files that mien ships."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -17,12 +17,14 @@ from mien.hub import CATALOGUE, model_path
 from mien.labels import LabelSet
 from mien.models import ExpressionModel
 from mien.train.augment import central_views
+from mien.train.ensemble import MEMBERS, Ensemble
 from mien.train.folding import BatchNorm, folded, normalised_layers
 from mien.train.nets import NETS, TWO_HEADS, ExpressionNet
 from mien.train.settings import TrainSettings, settings_from_dict
 
 ONNX_PREFIX = "net."  # what the exported graph calls the network
 HALF_SUFFIX = "_half"  # of tensors that the file stores in half precision
+EIGHT_BIT_SUFFIX = "_quantized"  # of tensors that the file stores in eight bits
 HEAD_PREFIX = "classifiers."
 STATISTICS_CROPS = 2048  # enough for the mean and variance of every channel
 
@@ -67,6 +69,19 @@ def load_net(checkpoint: Path) -> ExpressionNet:
         net = create_net(state["mien"]["net"], _heads_of(state))
         net.load_state_dict({k.removeprefix("net."): v for k, v in state["state_dict"].items() if k.startswith("net.")})
         return net.eval()
+
+
+def load_nets(checkpoints: Sequence[Path]) -> ExpressionNet:
+    """Return the network of one checkpoint, or those of several as an `Ensemble`.
+
+    Args:
+        checkpoints: Files written by `fit`, at least one.
+
+    Raises:
+        InputError: A file is missing or not a checkpoint of `fit`, or the networks have different classes or views.
+    """
+    nets = [load_net(path) for path in checkpoints]
+    return nets[0] if len(nets) == 1 else Ensemble(nets).eval()
 
 
 def load_settings(checkpoint: Path) -> TrainSettings:
@@ -162,10 +177,11 @@ def net_from_onnx(path: Path, *, name: str, crops: NDArray[np.uint8]) -> Express
 
     Export folds batch normalisation into the layers before it. Here each such layer takes the folded weights, and the
     normalisation after it the mean and variance that the crops give, scaled and shifted so that both together compute
-    what the folded layer does: the logits are the file's, and training goes on as from a checkpoint.
+    what the folded layer does: the logits are the file's, and training goes on as from a checkpoint. Of an ensemble
+    the first member that is such a network is taken. Weights in eight bits become the numbers they stand for.
 
     Args:
-        path: The file, weights in single or half precision.
+        path: The file, in any precision.
         name: The network's name in `NETS`.
         crops: (N, 48, 48) uint8 to measure means and variances on.
 
@@ -174,16 +190,15 @@ def net_from_onnx(path: Path, *, name: str, crops: NDArray[np.uint8]) -> Express
 
     Raises:
         ModelError: The file is not a model of mien.
-        InputError: It holds another network, or int8 weights.
+        InputError: It holds another network.
     """
     card = ExpressionModel(path).card
     net = create_net(name, tuple(card.label_set(head) for head in card.heads)).eval()
-    weights = _onnx_weights(path)
-    wanted = {key: tuple(value.shape) for key, value in folded(net).state_dict().items()}
-    if wanted != {key: tuple(value.shape) for key, value in weights.items()}:
+    wanted = _shapes(folded(net).state_dict())
+    weights = next((w for w in _members(_onnx_weights(path)) if _shapes(w) == wanted), None)
+    if weights is None:
         raise InputError(
-            f"{path} does not hold the weights of {name!r} in single or half precision; choose the network it was "
-            "exported from with --net, and no int8 file"
+            f"{path} does not hold the weights of {name!r}; choose the network it was exported from with --net"
         )
     pairs = normalised_layers(net)
     norms = {norm for _, norm in pairs}
@@ -197,13 +212,36 @@ def net_from_onnx(path: Path, *, name: str, crops: NDArray[np.uint8]) -> Express
     return net
 
 
+def _shapes(weights: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(weight.shape) for name, weight in weights.items()}
+
+
 def _onnx_weights(path: Path) -> dict[str, Tensor]:
-    tensors = {t.name.removesuffix(HALF_SUFFIX): t for t in onnx.load(str(path)).graph.initializer}
+    model = onnx.load(str(path))
+    tensors = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    weights = {name: value for name, value in tensors.items() if np.issubdtype(value.dtype, np.floating)}
+    for node in model.graph.node:
+        if node.op_type == "DequantizeLinear" and node.input[0] in tensors:
+            integers, scale, zero = (tensors[name].astype(np.float32) for name in node.input)
+            per_channel = (-1, *[1] * (integers.ndim - 1))
+            weights[node.input[0]] = (integers - zero.reshape(per_channel)) * scale.reshape(per_channel)
     return {
-        name.removeprefix(ONNX_PREFIX): torch.from_numpy(numpy_helper.to_array(tensor).astype(np.float32))
-        for name, tensor in tensors.items()
-        if name.startswith(ONNX_PREFIX)
+        name.removeprefix(ONNX_PREFIX).removesuffix(HALF_SUFFIX).removesuffix(EIGHT_BIT_SUFFIX): torch.from_numpy(
+            value.astype(np.float32)
+        )
+        for name, value in weights.items()
+        if name.startswith(ONNX_PREFIX) and not name.endswith("_scale")
     }
+
+
+def _members(weights: dict[str, Tensor]) -> list[dict[str, Tensor]]:
+    """Part the weights of an ensemble by its members, in their order; those of one network stay together."""
+    parts: dict[str, dict[str, Tensor]] = {}
+    for name, value in weights.items():
+        head, number, rest = [*name.split(".", 2), "", ""][:3]
+        own = (number, rest) if head == MEMBERS else ("", name)
+        parts.setdefault(own[0], {})[own[1]] = value
+    return [parts[number] for number in sorted(parts, key=lambda n: int(n or 0))]
 
 
 def _unfold(net: nn.Module, layer: str, norm: str, bias: Tensor) -> None:

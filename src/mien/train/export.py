@@ -29,7 +29,7 @@ from mien.labels import FER7
 from mien.models import INPUT_NAME, METADATA_KEY, ExpressionModel, Measured, ModelCard
 from mien.train._quiet import quiet
 from mien.train.augment import central_views
-from mien.train.checkpoints import load_net, load_settings
+from mien.train.checkpoints import load_nets, load_settings
 from mien.train.folding import folded
 from mien.train.nets import ExpressionNet
 from mien.train.settings import TrainSettings
@@ -209,7 +209,7 @@ def _large_layers(model: onnx.ModelProto) -> list[str]:
 
 
 def calibrate_and_export(
-    checkpoint: Path,
+    checkpoints: Sequence[Path],
     path: Path,
     *,
     validation: CropDataset,
@@ -223,9 +223,10 @@ def calibrate_and_export(
     """Fit the confidence of each head on the validation split, write the ONNX file, and measure that file.
 
     Args:
-        checkpoint: A checkpoint of `fit`.
+        checkpoints: A checkpoint of `fit`, or several of networks with the same classes: they answer together, by the
+            mean of their probabilities.
         path: The ONNX file to write; its card appears beside it as Markdown.
-        validation: Split that calibrates and measures, with what the heads of the checkpoint were trained on.
+        validation: Split that calibrates and measures, with what the heads of the checkpoints were trained on.
         training: Split whose pixel-identical copies are left out for the second accuracy of each head; `"int8"` is
             calibrated on it.
         name: Name for the card.
@@ -238,11 +239,11 @@ def calibrate_and_export(
         The card that is in the file, with the accuracies of the file itself.
 
     Raises:
-        InputError: The data have other classes than the checkpoint.
+        InputError: The data have other classes than the checkpoints, or these differ in classes or views.
         OutputError: A file cannot be written.
     """
-    net, settings = load_net(checkpoint), load_settings(checkpoint)
-    targets = _targets_of(net, validation, settings)
+    net, runs = load_nets(checkpoints), [load_settings(checkpoint) for checkpoint in checkpoints]
+    targets = _targets_of(net, validation, runs[0])
     logits = torch_logits(net, validation.crops, precision=precision)
     scalings = [fit_confidence(z, head.truth) for z, head in zip(logits, targets, strict=True)]
     card = ModelCard(
@@ -250,11 +251,11 @@ def calibrate_and_export(
         version=version,
         heads={labels.key: labels.names for labels in net.heads},
         landmarks_px=tuple((round(float(x), 2), round(float(y), 2)) for x, y in TEMPLATE_PX),
-        data=data_name or describe_data(training, settings),
+        data=data_name or describe_data(training, runs[0]),
         licence=licence,
         temperatures={k.key: round(s.temperature, 4) for k, s in zip(net.heads, scalings, strict=True)},
         exponents={k.key: round(s.exponent, 4) for k, s in zip(net.heads, scalings, strict=True)},
-        trained=f"mien {__version__}: {settings.net}, {settings.epochs} epochs, seed {settings.seed}, {precision}",
+        trained=f"mien {__version__}: {_told(runs)}, {precision}",
     )
     crops = training.crops if precision == "int8" else None
     export_onnx(net, path, card=card, scalings=scalings, precision=precision, calibration=crops)
@@ -263,6 +264,11 @@ def calibrate_and_export(
     export_onnx(net, path, card=card, scalings=scalings, precision=precision, calibration=crops)
     write_whole(path.with_suffix(".md"), card_markdown(card))
     return card
+
+
+def _told(runs: Sequence[TrainSettings]) -> str:
+    told = " + ".join(f"{run.net}, {run.epochs} epochs, seed {run.seed}" for run in runs)
+    return told if len(runs) == 1 else f"{told}, their probabilities averaged"
 
 
 def _targets_of(net: ExpressionNet, data: CropDataset, settings: TrainSettings) -> tuple[HeadTargets, ...]:

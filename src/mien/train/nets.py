@@ -302,6 +302,29 @@ def mien_s2(heads: tuple[LabelSet, ...] = TWO_HEADS) -> MultiHeadNet:
     return _small(heads, 96, 192)
 
 
+def mien_m(heads: tuple[LabelSet, ...] = TWO_HEADS) -> MultiHeadNet:
+    """Between `mien_s2` and `mien_b`: a strided stem and residual 64-128-208 channels, about 1.5 M parameters.
+
+    Args:
+        heads: One label set per head.
+
+    Returns:
+        The network with fresh weights; run on central 44x44 views.
+    """
+    trunk = nn.Sequential(
+        ConvUnit(1, 32, stride=2),
+        ConvUnit(32, 64),
+        ConvUnit(64, 64),
+        nn.MaxPool2d(2),
+        ConvUnit(64, 128),
+        ResidualBlock(128),
+        nn.MaxPool2d(2),
+        ConvUnit(128, 208),
+        ResidualBlock(208),
+    )
+    return MultiHeadNet(trunk, 208, heads=heads, view_px=44)
+
+
 def _small(heads: tuple[LabelSet, ...], middle: int, last: int) -> MultiHeadNet:
     trunk = nn.Sequential(
         ConvUnit(1, 32, stride=2),
@@ -558,6 +581,7 @@ NETS: dict[str, Callable[..., ExpressionNet]] = {
     "mien-b": mien_b,
     "mien-b2": mien_b2,
     "mien-b3": mien_b3,
+    "mien-m": mien_m,
     "mien-s": mien_s,
     "mien-s2": mien_s2,
     "tutorial-two-dense": tutorial_two_dense,
