@@ -112,7 +112,8 @@ def export_onnx(
         card: What is known about the model; stored in the file's metadata.
         scalings: One per head; None leaves the probabilities uncalibrated.
         precision: `"fp16"` stores the weights in half and computes in single precision; `"fp32"` stores single
-            precision; `"int8"` computes the large layers in eight bits, one scale per channel.
+            precision; `"int8"` computes the large layers in eight bits, one scale per channel, and stores the weights
+            of the others in half precision.
         calibration: (N, 48, 48) uint8 real crops, which `"int8"` needs to see the range of every activation.
 
     Raises:
@@ -123,10 +124,10 @@ def export_onnx(
     if precision == "int8" and (calibration is None or not len(calibration)):
         raise InputError("int8 needs real crops to calibrate on; pass calibration (--data)")
     model = _trace(InferenceGraph(net, scalings, precision=precision), [labels.key for labels in net.heads])
-    if precision == "fp16":
-        _store_half(model)
     if precision == "int8" and calibration is not None:
         model = _quantised(model, calibration)
+    if precision != "fp32":
+        _store_half(model, least_dims=1 if precision == "fp16" else 2)  # the scales of int8 stay as they are
     model.producer_name = "mien"
     helper.set_model_props(model, {METADATA_KEY: json.dumps(card.to_json(), ensure_ascii=False)})
     onnx.checker.check_model(model)
@@ -157,11 +158,13 @@ def _without_chatter() -> Iterator[None]:
         yield
 
 
-def _store_half(model: onnx.ModelProto) -> None:
-    """Store large weights as float16 and cast them back when the file is loaded."""
+def _store_half(model: onnx.ModelProto, *, least_dims: int) -> None:
+    """Store large weights of at least so many dimensions as float16 and cast them back when the file is loaded."""
     casts = []
     for tensor in model.graph.initializer:
-        if tensor.data_type != TensorProto.FLOAT or np.prod(tensor.dims) < HALF_FROM_ELEMENTS:
+        if tensor.data_type != TensorProto.FLOAT or len(tensor.dims) < least_dims:
+            continue
+        if np.prod(tensor.dims) < HALF_FROM_ELEMENTS:
             continue
         name = tensor.name
         half = numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), f"{name}_half")
