@@ -116,7 +116,7 @@ def train(
     )  # fmt: skip
     hardware = Hardware(machine.accelerator, devices, nodes, strategy, machine.precision, machine.threads)
     training, held_out = chosen.read(data, settings.seed)
-    say(f"{settings.net}, {settings.epochs} epochs, seed {settings.seed}, into {out_dir}")
+    say(f"{settings.told}, into {out_dir}")
     try:
         with _watching(settings) as watch:
             best = fit(

@@ -270,7 +270,7 @@ def calibrate_and_export(
 
 
 def _told(runs: Sequence[TrainSettings]) -> str:
-    told = " + ".join(f"{run.net}, {run.epochs} epochs, seed {run.seed}" for run in runs)
+    told = " + ".join(run.told for run in runs)
     return told if len(runs) == 1 else f"{told}, their probabilities averaged"
 
 

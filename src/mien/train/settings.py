@@ -87,6 +87,11 @@ class TrainSettings:
     seed: int = 0
     augment: AugmentSettings = field(default_factory=AugmentSettings)
 
+    @property
+    def told(self) -> str:
+        """The network, how long and from which seed, for people."""
+        return f"{self.net}, {self.epochs} epoch{'s' * (self.epochs != 1)}, seed {self.seed}"
+
     def __post_init__(self) -> None:
         """Check names and ranges."""
         check_known("optimizer", self.optimizer, OPTIMIZERS)
