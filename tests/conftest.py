@@ -1,8 +1,11 @@
 """Fixtures: real pictures that ship with mien, and the larger shared ones where a checkout has them."""
 
 import os
+import signal
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: its threads wait for one another on a busy machine
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a suite in a shell's background: programs started here ignore
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # Ctrl-C, too, and those told to stop never would
 
 from pathlib import Path
 
