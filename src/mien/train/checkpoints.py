@@ -238,10 +238,10 @@ def _members(weights: dict[str, Tensor]) -> list[dict[str, Tensor]]:
     """Part the weights of an ensemble by its members, in their order; those of one network stay together."""
     parts: dict[str, dict[str, Tensor]] = {}
     for name, value in weights.items():
-        head, number, rest = [*name.split(".", 2), "", ""][:3]
-        own = (number, rest) if head == MEMBERS else ("", name)
-        parts.setdefault(own[0], {})[own[1]] = value
-    return [parts[number] for number in sorted(parts, key=lambda n: int(n or 0))]
+        of_all, _, own = name.partition(f"{MEMBERS}.")
+        number, _, own = own.partition(".") if own and not of_all else ("0", "", name)
+        parts.setdefault(number, {})[own] = value
+    return [parts[number] for number in sorted(parts, key=int)]
 
 
 def _unfold(net: nn.Module, layer: str, norm: str, bias: Tensor) -> None:
