@@ -229,11 +229,7 @@ def mien_b(heads: tuple[LabelSet, ...] = TWO_HEADS) -> MultiHeadNet:
         ConvUnit(32, 64),
         ConvUnit(64, 64),
         nn.MaxPool2d(2),
-        ConvUnit(64, 128),
-        ResidualBlock(128),
-        nn.MaxPool2d(2),
-        ConvUnit(128, 256),
-        ResidualBlock(256),
+        *_residual_stages(64, 128, 256),
     )
     return MultiHeadNet(trunk, 256, heads=heads, view_px=44)
 
@@ -316,11 +312,7 @@ def mien_m(heads: tuple[LabelSet, ...] = TWO_HEADS) -> MultiHeadNet:
         ConvUnit(32, 64),
         ConvUnit(64, 64),
         nn.MaxPool2d(2),
-        ConvUnit(64, 128),
-        ResidualBlock(128),
-        nn.MaxPool2d(2),
-        ConvUnit(128, 208),
-        ResidualBlock(208),
+        *_residual_stages(64, 128, 208),
     )
     return MultiHeadNet(trunk, 208, heads=heads, view_px=44)
 
@@ -330,13 +322,20 @@ def _small(heads: tuple[LabelSet, ...], middle: int, last: int) -> MultiHeadNet:
         ConvUnit(1, 32, stride=2),
         ConvUnit(32, 32),
         nn.MaxPool2d(2),
-        ConvUnit(32, middle),
-        ResidualBlock(middle, attention=False),
-        nn.MaxPool2d(2),
-        ConvUnit(middle, last),
-        ResidualBlock(last, attention=False),
+        *_residual_stages(32, middle, last, attention=False),
     )
     return MultiHeadNet(trunk, last, heads=heads, view_px=44, dropout=0.1)
+
+
+def _residual_stages(inputs: int, middle: int, last: int, *, attention: bool = True) -> tuple[nn.Module, ...]:
+    """Return the end of a trunk: two stages of a convolution and a residual block, pooling between them."""
+    return (
+        ConvUnit(inputs, middle),
+        ResidualBlock(middle, attention=attention),
+        nn.MaxPool2d(2),
+        ConvUnit(middle, last),
+        ResidualBlock(last, attention=attention),
+    )
 
 
 class TutorialNet(ExpressionNet):
