@@ -8,6 +8,7 @@ from torch import nn
 
 from mien.datasets import TRAINING, VALIDATION, VOTE_COLUMNS, CropDataset
 from mien.labels import FER7, FERPLUS8
+from mien.models import ModelCard
 from mien.train.nets import ConvUnit, MultiHeadNet
 
 SHAPES = ("happy", "sad", "surprise")
@@ -52,6 +53,11 @@ def training_and_held_out(*, votes=True, count=240):
     """Return faces to train on and others to validate on."""
     training = drawn_faces(count, votes=votes)
     return training, drawn_faces(90, seed=1, votes=votes, usage=VALIDATION)
+
+
+def card_of(net):
+    """Return a card that says no more than a network's classes."""
+    return ModelCard("test", "1", {labels.key: labels.names for labels in net.heads})
 
 
 def without_votes(data):

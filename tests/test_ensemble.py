@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 import torch
 
-from drawn_faces import drawn_faces, training_and_held_out
+from drawn_faces import card_of, drawn_faces, training_and_held_out
 from mien.errors import InputError
 from mien.evaluate import ConfidenceScaling
 from mien.labels import FER7, FERPLUS8
-from mien.models import ExpressionModel, ModelCard
+from mien.models import ExpressionModel
 from mien.train.augment import NO_AUGMENTATION
 from mien.train.checkpoints import create_net, load_net, load_nets, net_from_onnx
 from mien.train.ensemble import Ensemble
@@ -62,8 +62,7 @@ def test_members_that_are_sure_of_opposites_give_numbers():
 @pytest.mark.parametrize(("precision", "tolerance"), [("fp16", 2e-5), ("fp32", 2e-5), ("int8", 0.15)])
 def test_one_file_answers_for_all(checkpoints, tmp_path, precision, tolerance):
     net, path = load_nets(checkpoints), tmp_path / "m.onnx"
-    card = ModelCard("test", "1", {labels.key: labels.names for labels in net.heads})
-    export_onnx(net, path, card=card, precision=precision, calibration=CROPS)
+    export_onnx(net, path, card=card_of(net), precision=precision, calibration=CROPS)
     for number, head in enumerate(net.heads):
         found = ExpressionModel(path).predict_proba(CROPS, head=head.key)
         np.testing.assert_allclose(found, mean_of(checkpoints, number), atol=max(tolerance, 1e-3))
@@ -79,8 +78,7 @@ def test_the_card_names_every_member(checkpoints, faces, tmp_path):
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
 def test_training_goes_on_from_the_first_member(checkpoints, tmp_path, precision):
     net, path = load_nets(checkpoints), tmp_path / "m.onnx"
-    card = ModelCard("test", "1", {labels.key: labels.names for labels in net.heads})
-    export_onnx(net, path, card=card, precision=precision, calibration=CROPS)
+    export_onnx(net, path, card=card_of(net), precision=precision, calibration=CROPS)
     (first, _) = torch_probs(load_net(checkpoints[0]), CROPS)
     (again, _) = torch_probs(net_from_onnx(path, name="tiny", crops=CROPS), CROPS)
     np.testing.assert_allclose(again, first, atol=0.15 if precision == "int8" else 1e-3)

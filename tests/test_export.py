@@ -6,12 +6,12 @@ import onnx
 import pytest
 import torch
 
-from drawn_faces import drawn_faces, plain_net, training_and_held_out, without_votes
+from drawn_faces import card_of, drawn_faces, plain_net, training_and_held_out, without_votes
 from mien.errors import InputError, ModelError, OutputError
 from mien.evaluate import ConfidenceScaling, _calibrate, fit_confidence
 from mien.hub import CATALOGUE
 from mien.labels import FER7, LabelSet
-from mien.models import METADATA_KEY, ExpressionModel, ModelCard
+from mien.models import METADATA_KEY, ExpressionModel
 from mien.train.augment import NO_AUGMENTATION
 from mien.train.checkpoints import create_net, net_from_onnx, start_from
 from mien.train.export import (
@@ -51,10 +51,6 @@ def exported(faces, checkpoint, tmp_path_factory):
     path = tmp_path_factory.mktemp("models") / "drawn.onnx"
     card = calibrate_and_export([checkpoint], path, validation=faces[1], training=faces[0], name="drawn", licence="MIT")
     return path, card
-
-
-def card_of(net):
-    return ModelCard("test", "1", {labels.key: labels.names for labels in net.heads})
 
 
 @pytest.mark.parametrize(("precision", "tolerance"), [("fp16", 2e-5), ("fp32", 2e-5), ("int8", 0.15)])
