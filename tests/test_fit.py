@@ -495,6 +495,39 @@ def test_plain_teaching_is_training_on_blended_targets(run, faces, tmp_path, mon
         replace(settings, teacher_views="none")
 
 
+def test_a_pool_of_views_is_answered_once_and_trains_as_if_always_asked(run, faces, tmp_path, monkeypatch):
+    settings, steps = replace(RANDOM, epochs=5, view_pool=2), len(faces[0]) // RANDOM.batch_size
+    answer, remember, asked = ExpressionModule._taught, ExpressionModule._with_teachers, {}
+
+    def noted(module, views):
+        asked.setdefault(module.current_epoch, []).append(views.sum().item())
+        return answer(module, views)
+
+    def forgetful(module, views, targets):
+        module._answers.clear()
+        return remember(module, views, targets)
+
+    monkeypatch.setattr(ExpressionModule, "_taught", noted)
+    quick(faces, tmp_path / "pool", settings, teachers=[run[1]])
+    assert {epoch: len(views) for epoch, views in asked.items()} == {0: steps, 1: steps}
+    with pytest.raises(KeyboardInterrupt):
+        press = Do(2 * steps + 7, lambda: os.kill(os.getpid(), signal.SIGINT))
+        quick(faces, tmp_path / "cut", settings, teachers=[run[1]], callbacks=[press])
+    quick(faces, tmp_path / "cut", settings, teachers=[run[1]], resume=True)
+    assert_same_run(tmp_path / "pool", tmp_path / "cut")
+    asked.clear()
+    monkeypatch.setattr(ExpressionModule, "_with_teachers", forgetful)
+    quick(faces, tmp_path / "forgetful", settings, teachers=[run[1]])
+    assert_same_run(tmp_path / "pool", tmp_path / "forgetful")
+    assert asked[0] == asked[2] == asked[4]
+    assert asked[1] == asked[3] != asked[0]
+
+
+def test_the_pool_of_views_is_checked():
+    with pytest.raises(InputError, match="view_pool must be at least 0"):
+        replace(TINY, view_pool=-1)
+
+
 def test_prepare_sees_the_fresh_net(faces, tmp_path):
     seen = []
     quick(faces, tmp_path, replace(TINY, epochs=1), prepare=lambda net: seen.append(count_parameters(net)))

@@ -145,7 +145,7 @@ def fit(
     heads = head_label_sets(training, settings)
     _check_validation(head_label_sets(validation, settings), heads)
     batches, held_out = training_batches(training, settings), validation_batches(validation, settings)
-    dealer = EpochBatches(len(batches), batch_size=settings.batch_size, seed=settings.seed)
+    dealer = EpochBatches(len(batches), batch_size=settings.batch_size, seed=settings.seed, drawn=settings.drawn_epoch)
     _check_sizes(dealer, settings, hardware)
     taught_by = [_teacher(path, heads) for path in teachers]
     if settings.teacher_views == "plain" and taught_by:

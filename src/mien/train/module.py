@@ -80,6 +80,7 @@ class ExpressionModule(L.LightningModule):
         self.share_of_loss = (1.0, settings.ferplus_weight)[: len(heads)]
         self._weights: list[Tensor | None] = list(weights) or [None for _ in heads]
         self._teachers = [_channels_last(teacher.eval()) for teacher in teachers]
+        self._answers: dict[tuple[int, int], tuple[Tensor, ...]] = {}  # to a pool's views, by drawn epoch and step
         self._train_means, self._val_means = Means(), Means()
         self._plateau: torch.optim.lr_scheduler.ReduceLROnPlateau | None = None
         self._plateau_state: dict[str, Any] | None = None
@@ -113,7 +114,8 @@ class ExpressionModule(L.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         """Seed by epoch, so that a resumed run draws what an uninterrupted one would."""
-        torch.manual_seed(epoch_seed(self.settings.seed, self.current_epoch, self.global_rank))
+        drawn = self.settings.drawn_epoch(self.current_epoch)
+        torch.manual_seed(epoch_seed(self.settings.seed, drawn, self.global_rank))
 
     def on_train_start(self) -> None:
         """Keep the statistics of what is frozen; Lightning leaves the mode of each part as it is from here on."""
@@ -148,11 +150,18 @@ class ExpressionModule(L.LightningModule):
         ]
         return torch.stack(losses).sum(dim=0)
 
-    @torch.no_grad()
     def _with_teachers(self, views: Tensor, targets: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        if not self.settings.view_pool:
+            return blend(targets, self._taught(views), self.settings.teacher_weight)
+        place = self.settings.drawn_epoch(self.current_epoch), self.global_step % self.steps_per_epoch
+        if place not in self._answers:
+            self._answers[place] = self._taught(views)
+        return blend(targets, self._answers[place], self.settings.teacher_weight)
+
+    @torch.no_grad()
+    def _taught(self, views: Tensor) -> tuple[Tensor, ...]:
         answers = [[z.float().softmax(dim=1) for z in self._logits(teacher, views)] for teacher in self._teachers]
-        taught = [torch.stack(head).mean(dim=0) for head in zip(*answers, strict=True)]
-        return blend(targets, taught, self.settings.teacher_weight)
+        return tuple(torch.stack(head).mean(dim=0) for head in zip(*answers, strict=True))
 
     def validation_step(self, batch: tuple[Tensor, ...], _index: int) -> None:
         """Note losses and hits of one batch, on plain central views."""

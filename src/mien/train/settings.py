@@ -49,6 +49,8 @@ class TrainSettings:
             (Hinton et al. 2015).
         teacher_views: What the teachers see: `"same"`, the augmented view of the student in every step, or `"plain"`,
             the crop and its mirror image, once before the run, which costs no time per step.
+        view_pool: Take the augmented views of so many epochs in turn instead of drawing new ones in every epoch; 0
+            always draws. Teachers answer each view once, so with 20 a long run takes little longer than without them.
         freeze_trunk: Train the heads alone; the rest keeps the weights it started from.
         freeze_layers: So many of the trunk's first layers keep the weights they started from and cost no backward pass;
             the large early maps are most of the time of a step.
@@ -80,6 +82,7 @@ class TrainSettings:
     focal_gamma: float = 0.0
     teacher_weight: float = 0.7
     teacher_views: str = "same"
+    view_pool: int = 0
     freeze_trunk: bool = False
     freeze_layers: int = 0
     ema_decay: float = 0.999
@@ -91,6 +94,10 @@ class TrainSettings:
     def told(self) -> str:
         """The network, how long and from which seed, for people."""
         return f"{self.net}, {self.epochs} epoch{'s' * (self.epochs != 1)}, seed {self.seed}"
+
+    def drawn_epoch(self, epoch: int) -> int:
+        """Return the epoch whose order and views this one takes: itself, or an earlier one of a pool."""
+        return epoch % self.view_pool if self.view_pool else epoch
 
     def __post_init__(self) -> None:
         """Check names and ranges."""
@@ -105,7 +112,7 @@ class TrainSettings:
             _within(name, getattr(self, name), 0, None)
         for name in ("momentum", "label_smoothing", "teacher_weight", "ema_decay", "plateau_factor"):
             _within(name, getattr(self, name), 0, 1)
-        for name in ("seed", "freeze_layers"):
+        for name in ("seed", "freeze_layers", "view_pool"):
             _within(name, getattr(self, name), 0, None)
         _within("augment.mixup_share + augment.cutmix_share", _mixed_share(self.augment), 0, MIX_BOTH)
 

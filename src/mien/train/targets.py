@@ -1,6 +1,6 @@
 """What the heads learn: labels or votes, all classes or some, merged or not; and the batches of it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -287,17 +287,21 @@ class EpochBatches(Sampler[list[int]]):
     All processes together see the batches that one process would.
     """
 
-    def __init__(self, size: int, *, batch_size: int, seed: int) -> None:
+    def __init__(
+        self, size: int, *, batch_size: int, seed: int, drawn: Callable[[int], int] = lambda epoch: epoch
+    ) -> None:
         """Start at the first batch of epoch 0.
 
         Args:
             size: Number of crops.
             batch_size: Crops per batch, over all processes together; an incomplete last batch is left out.
             seed: The run's seed.
+            drawn: The epoch whose order an epoch takes (`TrainSettings.drawn_epoch`).
         """
         self.size = size
         self.batch_size = batch_size
         self.seed = seed
+        self.drawn = drawn
         self.epoch = 0
         self.first = 0
 
@@ -315,7 +319,7 @@ class EpochBatches(Sampler[list[int]]):
 
     def __iter__(self) -> Iterator[list[int]]:
         """Yield this process's part of each batch."""
-        generator = torch.Generator().manual_seed(epoch_seed(self.seed, self.epoch))
+        generator = torch.Generator().manual_seed(epoch_seed(self.seed, self.drawn(self.epoch)))
         order = torch.randperm(self.size, generator=generator).tolist()
         first, self.first = self.first, 0
         rank, processes = process_place()
