@@ -1,6 +1,7 @@
 """`mien data`: each command on a small real set, its files, and its refusals."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -9,8 +10,13 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from mien import datasets as ds
+from mien.align import crop_faces
 from mien.cli.data import app
+from mien.detect import create_detector
 from mien.errors import InputError
+from mien.faces import Frame
+from mien.pipeline import Analyzer
+from mien.sources import read_image
 
 COPIED = 5  # rows of Training that occur again in PublicTest
 
@@ -98,8 +104,8 @@ def test_bad_rows_stop_or_are_counted(table: Path, tmp_path: Path) -> None:
     spoil(table)
     assert "line 72: pixels must be 2304 numbers (48x48), got 3" in refused("info", table)
     result = done("info", table, "--skip-bad", "--html", tmp_path / "page.html")
-    assert "1 bad rows left out" in result.output and "line 72" in result.output
-    assert "1 bad rows left out" in (tmp_path / "page.html").read_text()
+    assert "1 bad row left out" in result.output and "line 72" in result.output
+    assert "1 bad row left out" in (tmp_path / "page.html").read_text()
 
 
 @pytest.mark.parametrize("target", ["x.npz", "x.parquet", "x", "y.csv"])
@@ -172,3 +178,90 @@ def test_augment_draws_a_sheet_that_follows_the_seed(table: Path, tmp_path: Path
     columns = [sheet[22:118, 4 + 100 * k : 100 + 100 * k].astype(int) for k in range((sheet.shape[1] - 4) // 100)]
     changed = [np.abs(column - columns[0]).mean() for column in columns[1:]]
     assert min(changed) > 0.4  # every column shows something
+
+
+def photos_of(folder: Path, *names: str, canvas: bool = False) -> Path:
+    """Copy the example portraits into a folder under these names, or both onto one canvas."""
+    examples = Path(__file__).parent.parent / "examples"
+    small, large = (cv2.imread(str(examples / f"{who}.jpg")) for who in ("astronaut", "grace_hopper"))
+    picture = large
+    if canvas:
+        picture = np.zeros((large.shape[0], large.shape[1] + 200, 3), np.uint8)
+        picture[:, 200:] = large
+        picture[:200, :200] = cv2.resize(small, (200, 200))
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(path), picture)
+    return folder
+
+
+def test_photos_become_crops_of_their_largest_face_framed_as_at_run_time(tmp_path: Path) -> None:
+    photos = photos_of(tmp_path / "photos", "neutral/alone.jpg", "train/neutral/alone.jpg")
+    photos_of(photos, "neutral/beside another.png", canvas=True)
+    result = done("convert", photos, tmp_path / "crops", "--faces")
+    assert "1 of 3 photos show several faces; the largest of each was taken" in result.output
+    assert sorted(p.relative_to(tmp_path / "crops").as_posix() for p in (tmp_path / "crops").rglob("*.png")) == [
+        "neutral/alone.png", "neutral/beside another.png", "train/neutral/alone.png",
+    ]  # fmt: skip
+    image = read_image(photos / "neutral" / "alone.jpg").image
+    analyzer = Analyzer()
+    (expected,) = analyzer.find([Frame(image)])[1]
+    crop = cv2.imread(str(tmp_path / "crops/neutral/alone.png"), cv2.IMREAD_UNCHANGED)
+    np.testing.assert_array_equal(crop, expected)
+    other = cv2.imread(str(tmp_path / "crops/neutral/beside another.png"), cv2.IMREAD_UNCHANGED)
+    (smaller,) = analyzer.find([read_image(Path(__file__).parent.parent / "examples" / "astronaut.jpg")])[1]
+    alike = [np.corrcoef(other.ravel(), one.ravel())[0, 1] for one in (crop, smaller)]
+    assert alike[0] > 0.9 > alike[1] + 0.2
+    assert not list(tmp_path.glob(".*cache*"))
+
+
+def test_photos_without_a_face_are_named_and_can_be_left_out(tmp_path: Path) -> None:
+    photos = photos_of(tmp_path / "photos", "happy/face.jpg")
+    cv2.imwrite(str(photos / "happy" / "wall.png"), np.full((80, 120, 3), 90, np.uint8))
+    (photos / "happy" / "torn.jpg").write_bytes(b"\xff\xd8\xff")
+    message = refused("convert", photos, tmp_path / "crops.npz", "--faces")
+    assert "happy/wall.png: no face was found" in message
+    assert "happy/torn.jpg" in message
+    assert not (tmp_path / "crops.npz").exists()
+    result = done("convert", photos, tmp_path / "crops.npz", "--faces", "--skip-bad")
+    assert "2 bad rows left out" in result.output
+    crops = ds.read_dataset(tmp_path / "crops.npz").data
+    assert crops.crops.shape == (1, 48, 48)
+    assert crops.name is not None and crops.name.tolist() == ["happy/face.jpg"]
+
+
+def test_a_list_of_photos_and_another_detector(tmp_path: Path) -> None:
+    photos = photos_of(tmp_path, "pictures/one.jpg")
+    (photos / "list.csv").write_text("path,label\npictures/one.jpg,surprise\npictures/gone.jpg,surprise\n")
+    assert "line 3" in refused("convert", photos / "list.csv", tmp_path / "crops.npz", "--faces")
+    done("convert", photos / "list.csv", tmp_path / "crops.npz", "--faces", "--skip-bad", "--detector", "haar")
+    (crop,) = ds.read_dataset(tmp_path / "crops.npz").data.crops
+    image = read_image(photos / "pictures" / "one.jpg").image
+    faces = create_detector("haar").detect(image)
+    np.testing.assert_array_equal(crop, crop_faces(image, faces[:1])[0])
+    assert len(faces) == 1
+    assert "unknown detector" in refused(
+        "convert", photos / "list.csv", tmp_path / "x.npz", "--faces", "--detector", "x"
+    )
+
+
+def test_what_holds_crops_already_is_not_searched_for_faces(table: Path, tmp_path: Path) -> None:
+    assert "must be a folder or a CSV with the columns path and label" in refused(
+        "convert", table, tmp_path / "x.npz", "--faces"
+    )
+    assert "--votes or --faces" in refused("convert", table, tmp_path / "x.npz", "--faces", "--votes", table)
+    npz = ds.write_dataset(ds.read_dataset(table).data, tmp_path / "crops.npz")[0]
+    assert "must be a folder" in refused("convert", npz, tmp_path / "x.npz", "--faces")
+
+
+def test_own_file_names_are_kept_and_never_overwrite_each_other(tmp_path: Path) -> None:
+    names = ["a/x.jpg", "b/x.png", "b/X.png", "c/x-2.png", "d/x.bmp"]
+    crops = np.arange(5 * 48 * 48, dtype=np.uint32).reshape(5, 48, 48).astype(np.uint8)
+    data = ds.CropDataset(crops, np.array([3, 3, 3, 3, 4], np.int8), np.full(5, ""), name=np.array(names))
+    ds.write_dataset(data, tmp_path / "out")
+    found = {p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*.png")}
+    assert found == {"happy/x.png", "happy/x-2.png", "happy/X-3.png", "happy/x-2-2.png", "sad/x.png"}
+    official = replace(data, name=np.array([f"PublicTest_{n}.jpg" for n in range(5)]))
+    ds.write_dataset(official, tmp_path / "official")
+    assert {p.name for p in (tmp_path / "official").rglob("*.png")} == {f"fer{n:07d}.png" for n in range(5)}

@@ -19,6 +19,7 @@ ROWS = {  # first path component below src/mien, without .py
     **dict.fromkeys(("track", "scene", "appearance", "smooth", "_stages"), 1),
     **dict.fromkeys(("draw", "plots", "sinks", "datasets", "weights", "assets"), 1),
     **dict.fromkeys(("pipeline", "adapters", "evaluate", "robustness", "report", "data_report", "batch", "live"), 2),
+    "face_crops": 2,
     "compare_page": 2,
     **dict.fromkeys(("locate", "follow", "films"), 2),
     "client": 2,

@@ -424,7 +424,7 @@ def _bad_rows(summary: DatasetSummary) -> str:
         return ""
     listed = "<br>".join(map(html.escape, summary.bad_rows))
     more = f"<br>… and {summary.bad - len(summary.bad_rows):,} more" if summary.bad > len(summary.bad_rows) else ""
-    return f'<p class="bad"><b>{summary.bad:,} bad rows left out</b><br>{listed}{more}</p>'
+    return f'<p class="bad"><b>{summary.bad:,} bad row{"s" * (summary.bad != 1)} left out</b><br>{listed}{more}</p>'
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]], *, total: bool = False) -> str:

@@ -10,9 +10,11 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 from rich.markup import escape
+from rich.progress import Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from mien.cli.console import bar, colour, errors, expression_text, out
+from mien.cli.options import DetectorOption
 from mien.data_report import (
     DatasetSummary,
     class_totals,
@@ -35,13 +37,17 @@ from mien.datasets import (
     find_duplicates,
     k_fold_split,
     read_dataset,
+    read_photos,
     stratified_split,
     with_split,
     write_dataset,
     write_split,
 )
+from mien.detect import create_detector
 from mien.errors import InputError, require_extra
+from mien.face_crops import LargestFace
 from mien.files import write_whole
+from mien.pipeline import DEFAULT_DETECTOR
 
 app = typer.Typer(help="Look at, convert and split data sets.", no_args_is_help=True)
 
@@ -159,7 +165,7 @@ def _print_remarks(notes: tuple[str, ...], bad: int, bad_rows: tuple[str, ...]) 
     for note in notes:
         errors.print(f"[yellow]note:[/] {escape(note)}", highlight=False, soft_wrap=True)
     if bad:
-        errors.print(f"[yellow]{bad:,} bad rows left out:[/]", highlight=False)
+        errors.print(f"[yellow]{bad:,} bad row{'s' * (bad != 1)} left out:[/]", highlight=False)
         for row in bad_rows:
             errors.print(f"  {escape(row)}", highlight=False, soft_wrap=True)
     if bad > len(bad_rows):
@@ -184,17 +190,36 @@ def convert(
     split: Annotated[Path | None, typer.Option("--split", help="Use the split of this file (mien data split).")] = None,
     fold: Annotated[int | None, typer.Option(min=1, help="The fold of that file that validates.")] = None,
     only: Annotated[str | None, typer.Option("--only", help="Convert this split alone.")] = None,
+    faces: Annotated[
+        bool,
+        typer.Option("--faces", help="The pictures are photos: cut the largest face out of each, framed as mien does."),
+    ] = False,
+    detector: DetectorOption = DEFAULT_DETECTOR,
     skip_bad: SkipOption = False,
     cache: CacheOption = True,
 ) -> None:
-    """Write a data set in another format; pictures of other sizes become 48x48 gray."""
-    result = read_dataset(data, votes_path=votes, labels=labels, skip_bad=skip_bad, cache=cache)
+    """Write a data set in another format; pictures of other sizes become 48x48 gray, or with --faces their faces do."""
+    if faces and votes:
+        raise InputError("FER+ votes belong to FER2013's crops, which are no photos; leave out --votes or --faces")
+    if faces:
+        result = _read_photos(data, labels, detector, skip_bad=skip_bad)
+    else:
+        result = read_dataset(data, votes_path=votes, labels=labels, skip_bad=skip_bad, cache=cache)
     crops = result.data if split is None else with_split(result.data, split, fold=fold)
     crops = crops if only is None else crops.split(only)
     _remark(result)
     written = write_dataset(crops, target)
     errors.print(f"{len(crops):,} crops, {result.format}", highlight=False)
     _say_written(list(written))
+
+
+def _read_photos(photos: Path, labels: str | None, detector: str, *, skip_bad: bool) -> ReadResult:
+    finder = create_detector(detector)
+    columns = (TextColumn("looking for faces, {task.completed:,.0f} photos"), TimeElapsedColumn())
+    with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as shown:
+        task = shown.add_task("", total=None)
+        reader = LargestFace(finder, progress=lambda done: shown.update(task, completed=done))
+        return read_photos(photos, reader, labels=labels, skip_bad=skip_bad)
 
 
 @app.command()

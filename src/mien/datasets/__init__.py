@@ -10,8 +10,8 @@ from mien.datasets._duplicates import (
     near_pairs,
     seen_in,
 )
-from mien.datasets._folders import read_crop
-from mien.datasets._read import read_dataset, read_fer2013
+from mien.datasets._folders import CropReader, read_crop
+from mien.datasets._read import read_dataset, read_fer2013, read_photos
 from mien.datasets._splits import (
     check_leaks,
     drop_leaks,
@@ -58,6 +58,7 @@ __all__ = [
     "VOTE_COLUMNS",
     "BadRow",
     "CropDataset",
+    "CropReader",
     "Duplicates",
     "ReadResult",
     "check_leaks",
@@ -77,6 +78,7 @@ __all__ = [
     "read_dataset",
     "read_fer2013",
     "read_ferplus_votes",
+    "read_photos",
     "seen_in",
     "stratified_split",
     "training_and_validation",

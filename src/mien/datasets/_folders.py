@@ -1,8 +1,10 @@
 """Pictures in class folders, in any of the usual layouts."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePath
+from typing import Protocol, TypeVar
 
 import cv2
 import numpy as np
@@ -42,6 +44,51 @@ SPLIT_FOLDERS = {
     "privatetest": PRIVATE_TEST,
 }
 OFFICIAL_PREFIXES = {"Training_": TRAINING, "PublicTest_": PUBLIC_TEST, "PrivateTest_": PRIVATE_TEST}
+
+
+T = TypeVar("T")
+
+
+class CropReader(Protocol):
+    """Turns pictures into crops; called from several threads at once."""
+
+    def __call__(self, path: Path) -> NDArray[np.uint8]:
+        """Return the crop (48, 48) uint8 of the picture at a path, or raise InputError."""
+        ...
+
+    def notes(self) -> tuple[str, ...]:
+        """Return what a person should know of the pictures read."""
+        ...
+
+
+class WholePicture:
+    """Reads pictures with `read_crop`, and remembers their sizes."""
+
+    def __init__(self) -> None:
+        """Start without any."""
+        self.sizes: set[tuple[int, int]] = set()
+
+    def __call__(self, path: Path) -> NDArray[np.uint8]:
+        """Return the picture as a crop (48, 48) uint8.
+
+        Raises:
+            InputError: The file is missing, empty or no picture.
+        """
+        gray = _decode(path)
+        self.sizes.add((gray.shape[1], gray.shape[0]))
+        return to_crop(gray)
+
+    def notes(self) -> tuple[str, ...]:
+        """Say which other sizes became crops."""
+        others = sorted(self.sizes - {(CROP_PX, CROP_PX)})
+        if not others:
+            return ()
+        first, last = ("x".join(map(str, size)) for size in (others[0], others[-1]))
+        sizes = first if len(others) == 1 else f"{len(others)} other sizes, {first} to {last},"
+        return (
+            f"pictures of {sizes} were resized to {CROP_PX}x{CROP_PX}; if they are photos, cut the faces out first "
+            "(mien data convert --faces)",
+        )
 
 
 def read_crop(path: Path) -> NDArray[np.uint8]:
@@ -114,7 +161,9 @@ def _walk(root: Path) -> Iterator[tuple[str, list[str], list[str]]]:
         yield folder, below, [name for name in files if not name.startswith(".")]
 
 
-def read_folders(root: Path, labels: LabelSet | None, *, skip_bad: bool) -> ReadResult:
+def read_folders(
+    root: Path, labels: LabelSet | None, *, skip_bad: bool, crop_of: CropReader | None = None
+) -> ReadResult:
     """Read class folders: `class/…`, `train/class/…`, `images/validation/class/…` and the like.
 
     The folder nearest to a picture that names an expression is its class, in any case or wording. Where no folder names
@@ -126,6 +175,7 @@ def read_folders(root: Path, labels: LabelSet | None, *, skip_bad: bool) -> Read
         labels: The label set; None takes the five classes, FER2013's seven or FER+'s eight, whichever the folders name,
             or the folders' own names.
         skip_bad: Leave unreadable pictures, pictures outside a class folder and empty class folders out.
+        crop_of: How a picture becomes a crop; None resizes it whole.
 
     Raises:
         InputError: Pictures or class folders are not usable; the message names them.
@@ -134,32 +184,39 @@ def read_folders(root: Path, labels: LabelSet | None, *, skip_bad: bool) -> Read
     if not pictures:
         raise InputError(f"{root} holds no picture ({', '.join(sorted(PICTURE_SUFFIXES))}); give the data set's folder")
     chosen = labels or _labels_of_folders(root, pictures)
-    classes = [_class_of(path.relative_to(root), chosen) for path in pictures]
-    bad = _empty_classes(root, pictures, chosen)
-    crops, label, kept, sizes = [], [], [], set()
-    for path, name in zip(pictures, classes, strict=True):
+    reader = crop_of or WholePicture()
+
+    def read(path: Path) -> tuple[NDArray[np.uint8], int] | BadRow:
+        inside = path.relative_to(root)
         try:
-            if name is None:
-                raise InputError(_no_class(path.relative_to(root), chosen))
-            gray = _decode(path)
+            number = _class_of(inside, chosen)
+            return reader(path), number
         except InputError as error:
-            bad.append(BadRow(path.relative_to(root).as_posix(), str(error)))
-            continue
-        sizes.add(gray.shape)
-        crops.append(to_crop(gray))
-        label.append(chosen.names.index(name))
-        kept.append(path.relative_to(root))
+            return BadRow(inside.as_posix(), str(error))
+
+    found = list(zip(pictures, _in_threads(read, pictures), strict=True))
+    good = [(path.relative_to(root), *row) for path, row in found if not isinstance(row, BadRow)]
+    bad = [*_empty_classes(root, pictures, chosen), *(row for _, row in found if isinstance(row, BadRow))]
     if not skip_bad:
         refuse_bad_rows(root, bad)
-    if not crops:
+    if not good:
         raise InputError(f"{root} has no usable picture; {len(bad):,} were left out, the first is {bad[0]}")
+    kept, crops, label = zip(*good, strict=True)
     data = CropDataset(
         np.stack(crops), np.array(label, np.int8), np.array([_split_of(path) for path in kept]), chosen,
         name=np.array([path.as_posix() for path in kept]),
     )  # fmt: skip
-    return ReadResult(
-        data, "class folders", tuple(bad), (*own_classes(chosen), *_resized(sizes), *missing_classes(data))
-    )
+    notes = (*own_classes(chosen), *reader.notes(), *missing_classes(data))
+    return ReadResult(data, "class folders", tuple(bad), notes)
+
+
+def _in_threads(read: Callable[[Path], T], paths: Sequence[Path]) -> Iterator[T]:
+    """Yield what `read` returns for each path, in order; stopping early stops the work."""
+    with ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="mien") as pool:
+        try:
+            yield from pool.map(read, paths)
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _labels_of_folders(root: Path, pictures: list[Path]) -> LabelSet:
@@ -170,16 +227,14 @@ def _labels_of_folders(root: Path, pictures: list[Path]) -> LabelSet:
     return label_set_of_names(known or own)
 
 
-def _class_of(path: PurePath, labels: LabelSet) -> str | None:
-    """Return the class that the nearest folder names; one of another set hides those above it."""
+def _class_of(path: PurePath, labels: LabelSet) -> int:
+    """Return the number of the class that the nearest folder names; one of another set hides those above it."""
     names = (canonical_name(part) for part in reversed(path.parts[:-1]))
     name = next((name for name in names if name in labels.names or name in KNOWN_NAMES), None)
-    return name if name in labels.names else None
-
-
-def _no_class(path: PurePath, labels: LabelSet) -> str:
+    if name in labels.names:
+        return labels.names.index(name)
     folder = path.parent.name or "no folder"
-    return (
+    raise InputError(
         f"a class folder must be one of {', '.join(labels.names)} (any case or wording), got {folder!r}; for classes "
         "of your own give all of them as labels (--labels bored,happy)"
     )
@@ -203,12 +258,3 @@ def _empty_classes(root: Path, pictures: list[Path], labels: LabelSet) -> list[B
     empty = [path for path in list_folders(root) if canonical_name(path.name) in known and path not in filled]
     reason = "a class folder must hold a picture, this one is empty; fill or remove it"
     return [BadRow(f"{path.relative_to(root).as_posix()}/", reason) for path in empty]
-
-
-def _resized(shapes: set[tuple[int, ...]]) -> tuple[str, ...]:
-    others = sorted(shapes - {(CROP_PX, CROP_PX)})
-    if not others:
-        return ()
-    (h1, w1), (h2, w2) = others[0][:2], others[-1][:2]
-    sizes = f"{w1}x{h1}" if len(others) == 1 else f"{len(others)} other sizes, {w1}x{h1} to {w2}x{h2},"
-    return (f"pictures of {sizes} were resized to {CROP_PX}x{CROP_PX}",)

@@ -1,12 +1,13 @@
 """The reader that looks at a file and picks the right one of the others."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from mien.datasets._arrays import read_npz, read_parquet
 from mien.datasets._files import cached, content_digest
-from mien.datasets._folders import list_folders, list_pictures, read_folders
+from mien.datasets._folders import CropReader, list_folders, list_pictures, read_folders
 from mien.datasets._tables import (
     PATH_NAMES,
     Table,
@@ -50,21 +51,64 @@ def read_dataset(
         InputError: The file is of no known format or malformed; bad rows are named by number.
         MissingExtraError: A `.parquet` file without the extra `data`.
     """
-    source = Path(path)
-    asked = _asked(labels) if isinstance(labels, str) else labels
-    if not source.exists():
-        raise InputError(f"no file or folder {source}; give the path of a data set")
-    try:
+    source, asked = _existing(path), _asked(labels)
+    with _readable(source):
         result = _read_source(source, asked, skip_bad=skip_bad, cache=cache)
-    except OSError as error:
-        raise InputError(f"cannot read {source}: {error.strerror or error}") from error
     if votes_path is None:
         return result
     data, notes = join_votes(result.data, votes_path)
     return replace(result, data=data, notes=(*result.notes, *notes))
 
 
-def _asked(labels: str) -> LabelSet:
+def read_photos(
+    path: str | Path, crop_of: CropReader, *, labels: LabelSet | str | None = None, skip_bad: bool = False
+) -> ReadResult:
+    """Read class folders or a list CSV of photos, and make a crop of each.
+
+    Args:
+        path: The folder, or the CSV (path, label).
+        crop_of: Makes the crop, `mien.face_crops.LargestFace` say.
+        labels: As for `read_dataset`.
+        skip_bad: Leave photos without a crop out, listed in the result, instead of refusing the whole.
+
+    Raises:
+        InputError: It is neither of the two, or photos gave no crop; they are named.
+    """
+    source, asked = _existing(path), _asked(labels)
+    with _readable(source):
+        if source.is_dir():
+            return read_folders(source, asked, skip_bad=skip_bad, crop_of=crop_of)
+        if not _is_list(source):
+            raise InputError(f"{source} must be a folder or a CSV with the columns path and label to hold photos")
+        return read_list_table(source, asked, skip_bad=skip_bad, crop_of=crop_of)
+
+
+def _is_list(source: Path) -> bool:
+    with source.open("rb") as file:
+        if b"\0" in file.read(512):
+            return False
+    header = with_table(source, lambda table: table.header)
+    return "pixels" not in header and bool(set(PATH_NAMES) & set(header))
+
+
+def _existing(path: str | Path) -> Path:
+    source = Path(path)
+    if not source.exists():
+        raise InputError(f"no file or folder {source}; give the path of a data set")
+    return source
+
+
+@contextmanager
+def _readable(source: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"cannot read {source}: {error.strerror or error}") from error
+
+
+def _asked(labels: LabelSet | str | None) -> LabelSet | None:
+    if not isinstance(labels, str):
+        return labels
     return named_labels(labels.split(",")) if "," in labels else label_set(labels)
 
 

@@ -2,14 +2,14 @@
 
 import csv
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.datasets._folders import read_crop
+from mien.datasets._folders import CropReader, WholePicture
 from mien.datasets._values import (
     SPLIT_NAMES,
     TEST,
@@ -196,21 +196,26 @@ def _parse_usage(text: str, usages: tuple[str, ...]) -> str:
     return text.strip()
 
 
-def read_list_table(path: Path, labels: LabelSet | None, *, skip_bad: bool) -> ReadResult:
+def read_list_table(
+    path: Path, labels: LabelSet | None, *, skip_bad: bool, crop_of: CropReader | None = None
+) -> ReadResult:
     """Read a CSV with a column of paths and one of labels, names or numbers; paths count from the CSV's folder.
 
     Args:
         path: The file.
         labels: What numbers in its label column mean; None decides as for `read_pixel_table`.
         skip_bad: Leave malformed rows out instead of refusing the file.
+        crop_of: How a picture becomes a crop; None resizes it whole.
 
     Raises:
         InputError: A column is missing or rows are malformed; they are named by line number.
     """
-    return with_table(path, lambda table: _read_list_rows(table, labels, skip_bad=skip_bad))
+    reader = crop_of or WholePicture()
+    result = with_table(path, lambda table: _read_list_rows(table, labels, reader, skip_bad=skip_bad))
+    return replace(result, notes=(*result.notes, *reader.notes()))
 
 
-def _read_list_rows(table: Table, labels: LabelSet | None, *, skip_bad: bool) -> ReadResult:
+def _read_list_rows(table: Table, labels: LabelSet | None, reader: CropReader, *, skip_bad: bool) -> ReadResult:
     path_at, label_at = table.column(PATH_NAMES), table.column(LABEL_NAMES)
     usage_at = table.column(SPLIT_COLUMN_NAMES)
     if path_at is None or label_at is None:
@@ -219,7 +224,7 @@ def _read_list_rows(table: Table, labels: LabelSet | None, *, skip_bad: bool) ->
     for line, fields in table.rows:
         try:
             _check_width(fields, rows.width)
-            crop = _read_listed(table.path.parent / fields[path_at])
+            crop = _read_listed(table.path.parent / fields[path_at], reader)
             usage = UNSPLIT if usage_at is None else _parse_usage(fields[usage_at], SPLIT_NAMES)
             rows.add(line, crop, _parse_label(fields[label_at]), usage, fields[path_at])
         except RowError as error:
@@ -227,9 +232,9 @@ def _read_list_rows(table: Table, labels: LabelSet | None, *, skip_bad: bool) ->
     return _finish(table.path, rows, labels, skip_bad, "list of pictures")
 
 
-def _read_listed(picture: Path) -> NDArray[np.uint8]:
+def _read_listed(picture: Path, reader: CropReader) -> NDArray[np.uint8]:
     try:
-        return read_crop(picture)
+        return reader(picture)
     except InputError as error:
         raise RowError(str(error)) from None
 

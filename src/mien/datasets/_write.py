@@ -2,12 +2,14 @@
 
 import csv
 from collections.abc import Callable
+from itertools import chain, count
 from pathlib import Path, PurePath
 
 import cv2
 import numpy as np
 
 from mien.datasets._arrays import write_npz, write_parquet
+from mien.datasets._folders import OFFICIAL_PREFIXES
 from mien.datasets._tables import row_name
 from mien.datasets._values import (
     LEFT_OUT,
@@ -107,7 +109,10 @@ def _write_folders(data: CropDataset, root: Path) -> None:
 
 
 def picture_names(data: CropDataset) -> list[str]:
-    """Return one file name per crop: FER+'s name where every crop has one, else one made from its number.
+    """Return one file name per crop, unique in its folder.
+
+    That is FER+'s name where every crop has one; the picture's own name where crops came from files; else one made from
+    its number, also where votes are joined by name or a name would tell the split when read again.
 
     Args:
         data: The data set.
@@ -115,7 +120,21 @@ def picture_names(data: CropDataset) -> list[str]:
     given = [] if data.name is None else [PurePath(name).with_suffix(".png").name for name in data.name.tolist()]
     if given and len(set(given)) == len(given) and all(FERPLUS_NAME.fullmatch(name) for name in given):
         return given
-    return [row_name(row) for row in range(len(data))]
+    if not given or data.votes is not None or any(name.startswith(tuple(OFFICIAL_PREFIXES)) for name in given):
+        return [row_name(row) for row in range(len(data))]
+    taken: set[tuple[str, int, str]] = set()
+    return [
+        _free_name(name, (usage, label), taken)
+        for name, usage, label in zip(given, data.usage.tolist(), data.label.tolist(), strict=True)
+    ]
+
+
+def _free_name(name: str, folder: tuple[str, int], taken: set[tuple[str, int, str]]) -> str:
+    """Return the name, or one with a number where the folder has it already, in whatever case."""
+    tries = chain([name], (f"{PurePath(name).stem}-{number}.png" for number in count(2)))
+    free = next(one for one in tries if (*folder, one.casefold()) not in taken)
+    taken.add((*folder, free.casefold()))
+    return free
 
 
 def _write_votes(data: CropDataset, names: list[str], path: Path) -> None:
