@@ -1,5 +1,6 @@
 """`mien data`: each command on a small real set, its files, and its refusals."""
 
+import csv
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -197,17 +198,17 @@ def photos_of(folder: Path, *names: str, canvas: bool = False) -> Path:
 
 
 def test_photos_become_crops_of_their_largest_face_framed_as_at_run_time(tmp_path: Path) -> None:
-    photos = photos_of(tmp_path / "photos", "neutral/alone.jpg", "train/neutral/alone.jpg")
+    photos = photos_of(tmp_path / "photos", "neutral/alone [1].jpg", "train/neutral/alone.jpg")
     photos_of(photos, "neutral/beside another.png", canvas=True)
     result = done("convert", photos, tmp_path / "crops", "--faces")
     assert "1 of 3 photos show several faces; the largest of each was taken" in result.output
     assert sorted(p.relative_to(tmp_path / "crops").as_posix() for p in (tmp_path / "crops").rglob("*.png")) == [
-        "neutral/alone.png", "neutral/beside another.png", "train/neutral/alone.png",
+        "neutral/alone [1].png", "neutral/beside another.png", "train/neutral/alone.png",
     ]  # fmt: skip
-    image = read_image(photos / "neutral" / "alone.jpg").image
+    image = read_image(photos / "neutral" / "alone [1].jpg").image
     analyzer = Analyzer()
     (expected,) = analyzer.find([Frame(image)])[1]
-    crop = cv2.imread(str(tmp_path / "crops/neutral/alone.png"), cv2.IMREAD_UNCHANGED)
+    crop = cv2.imread(str(tmp_path / "crops/neutral/alone [1].png"), cv2.IMREAD_UNCHANGED)
     np.testing.assert_array_equal(crop, expected)
     other = cv2.imread(str(tmp_path / "crops/neutral/beside another.png"), cv2.IMREAD_UNCHANGED)
     (smaller,) = analyzer.find([read_image(Path(__file__).parent.parent / "examples" / "astronaut.jpg")])[1]
@@ -216,16 +217,22 @@ def test_photos_become_crops_of_their_largest_face_framed_as_at_run_time(tmp_pat
     assert not list(tmp_path.glob(".*cache*"))
 
 
-def test_photos_without_a_face_are_named_and_can_be_left_out(tmp_path: Path) -> None:
+def test_photos_without_a_face_are_named_and_left_out(tmp_path: Path) -> None:
     photos = photos_of(tmp_path / "photos", "happy/face.jpg")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "note.txt").write_text("mine")
+    assert "not empty" in refused("convert", photos, tmp_path / "full", "--faces")
     cv2.imwrite(str(photos / "happy" / "wall.png"), np.full((80, 120, 3), 90, np.uint8))
     (photos / "happy" / "torn.jpg").write_bytes(b"\xff\xd8\xff")
-    message = refused("convert", photos, tmp_path / "crops.npz", "--faces")
-    assert "happy/wall.png: no face was found" in message
-    assert "happy/torn.jpg" in message
-    assert not (tmp_path / "crops.npz").exists()
-    result = done("convert", photos, tmp_path / "crops.npz", "--faces", "--skip-bad")
+    result = done("convert", photos, tmp_path / "crops.npz", "--faces", "--left-out", tmp_path / "left out.csv")
     assert "2 bad rows left out" in result.output
+    with (tmp_path / "left out.csv").open(newline="") as file:
+        torn, wall = csv.DictReader(file)
+    assert (torn["where"], wall["where"]) == ("happy/torn.jpg", "happy/wall.png")
+    assert "truncated" in torn["reason"]
+    assert wall["reason"].startswith("no face was found")
+    (photos / "happy" / "face.jpg").unlink()
+    assert "no usable picture" in refused("convert", photos, tmp_path / "none.npz", "--faces")
     crops = ds.read_dataset(tmp_path / "crops.npz").data
     assert crops.crops.shape == (1, 48, 48)
     assert crops.name is not None and crops.name.tolist() == ["happy/face.jpg"]
@@ -234,8 +241,8 @@ def test_photos_without_a_face_are_named_and_can_be_left_out(tmp_path: Path) -> 
 def test_a_list_of_photos_and_another_detector(tmp_path: Path) -> None:
     photos = photos_of(tmp_path, "pictures/one.jpg")
     (photos / "list.csv").write_text("path,label\npictures/one.jpg,surprise\npictures/gone.jpg,surprise\n")
-    assert "line 3" in refused("convert", photos / "list.csv", tmp_path / "crops.npz", "--faces")
-    done("convert", photos / "list.csv", tmp_path / "crops.npz", "--faces", "--skip-bad", "--detector", "haar")
+    result = done("convert", photos / "list.csv", tmp_path / "crops.npz", "--faces", "--detector", "haar")
+    assert "line 3" in result.output
     (crop,) = ds.read_dataset(tmp_path / "crops.npz").data.crops
     image = read_image(photos / "pictures" / "one.jpg").image
     faces = create_detector("haar").detect(image)

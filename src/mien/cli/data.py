@@ -1,5 +1,7 @@
 """`mien data`: look at data sets, convert them, split them, and see what augmentation does."""
 
+import csv
+import io
 import json
 from collections import Counter
 from enum import StrEnum
@@ -33,6 +35,7 @@ from mien.datasets import (
     CropDataset,
     ReadResult,
     check_leaks,
+    check_target,
     drop_leaks,
     find_duplicates,
     k_fold_split,
@@ -195,31 +198,48 @@ def convert(
         typer.Option("--faces", help="The pictures are photos: cut the largest face out of each, framed as mien does."),
     ] = False,
     detector: DetectorOption = DEFAULT_DETECTOR,
+    left_out: Annotated[
+        Path | None, typer.Option("--left-out", help="CSV for what was left out, and why (--faces, --skip-bad).")
+    ] = None,
     skip_bad: SkipOption = False,
     cache: CacheOption = True,
 ) -> None:
-    """Write a data set in another format; pictures of other sizes become 48x48 gray, or with --faces their faces do."""
+    """Write a data set in another format; pictures of other sizes become 48x48 gray.
+
+    With --faces their faces do, cut out as `mien analyze` does; photos that show none, or are broken, are left out.
+    """
     if faces and votes:
         raise InputError("FER+ votes belong to FER2013's crops, which are no photos; leave out --votes or --faces")
+    check_target(target)
     if faces:
-        result = _read_photos(data, labels, detector, skip_bad=skip_bad)
+        result = _read_photos(data, labels, detector)
     else:
         result = read_dataset(data, votes_path=votes, labels=labels, skip_bad=skip_bad, cache=cache)
     crops = result.data if split is None else with_split(result.data, split, fold=fold)
     crops = crops if only is None else crops.split(only)
     _remark(result)
-    written = write_dataset(crops, target)
+    written = list(write_dataset(crops, target))
+    if left_out:
+        written.append(_write_left_out(left_out, result))
     errors.print(f"{len(crops):,} crops, {result.format}", highlight=False)
-    _say_written(list(written))
+    _say_written(written)
 
 
-def _read_photos(photos: Path, labels: str | None, detector: str, *, skip_bad: bool) -> ReadResult:
+def _write_left_out(path: Path, result: ReadResult) -> Path:
+    text = io.StringIO(newline="")
+    rows = csv.writer(text)
+    rows.writerow(["where", "reason"])
+    rows.writerows((row.where, row.reason) for row in result.bad)
+    return write_whole(path, text.getvalue())
+
+
+def _read_photos(photos: Path, labels: str | None, detector: str) -> ReadResult:
     finder = create_detector(detector)
     columns = (TextColumn("looking for faces, {task.completed:,.0f} photos"), TimeElapsedColumn())
     with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as shown:
         task = shown.add_task("", total=None)
         reader = LargestFace(finder, progress=lambda done: shown.update(task, completed=done))
-        return read_photos(photos, reader, labels=labels, skip_bad=skip_bad)
+        return read_photos(photos, reader, labels=labels, skip_bad=True)
 
 
 @app.command()

@@ -42,7 +42,7 @@ from mien.datasets._values import (
     training_and_validation,
 )
 from mien.datasets._votes import join_votes, read_ferplus_votes
-from mien.datasets._write import write_dataset
+from mien.datasets._write import check_target, write_dataset
 
 __all__ = [
     "LEFT_OUT",
@@ -62,6 +62,7 @@ __all__ = [
     "Duplicates",
     "ReadResult",
     "check_leaks",
+    "check_target",
     "copies_across",
     "copies_within",
     "dct_hash",

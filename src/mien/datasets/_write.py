@@ -57,11 +57,8 @@ def write_dataset(data: CropDataset, path: str | Path) -> tuple[Path, ...]:
         MissingExtraError: `.parquet` without the extra `data`.
     """
     out = Path(path)
-    if out.suffix.lower() not in FORMATS:
-        raise InputError(f"unknown format {out.suffix!r}; known: .csv, .npz, .parquet, or a folder (no suffix)")
+    check_target(out)
     write = WRITERS[FORMATS[out.suffix.lower()]]
-    if write is _write_folders and out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out} exists and is not empty; choose a new folder")
     if write is _write_csv:
         _check_csv_can_hold(data, out)
     with whole_or_nothing(out) as part:
@@ -72,6 +69,22 @@ def write_dataset(data: CropDataset, path: str | Path) -> tuple[Path, ...]:
     with whole_or_nothing(votes_path) as part:
         _write_votes(data, [row_name(row) for row in range(len(data))], part)
     return out, votes_path
+
+
+def check_target(path: Path) -> None:
+    """Refuse a place that `write_dataset` cannot write to, before the work is done.
+
+    Args:
+        path: As for `write_dataset`.
+
+    Raises:
+        InputError: The format is unknown, or the folder is not empty.
+    """
+    kind = FORMATS.get(path.suffix.lower())
+    if kind is None:
+        raise InputError(f"unknown format {path.suffix!r}; known: .csv, .npz, .parquet, or a folder (no suffix)")
+    if kind == "folders" and path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise InputError(f"{path} exists and is not empty; choose a new folder")
 
 
 def _check_csv_can_hold(data: CropDataset, out: Path) -> None:
