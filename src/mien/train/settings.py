@@ -50,7 +50,7 @@ class TrainSettings:
         teacher_views: What the teachers see: `"same"`, the augmented view of the student in every step, or `"plain"`,
             the crop and its mirror image, once before the run, which costs no time per step.
         view_pool: Take the augmented views of so many epochs in turn instead of drawing new ones in every epoch; 0
-            always draws. Teachers answer each view once, so with 20 a long run takes little longer than without them.
+            always draws. Teachers answer each view once, so after these epochs they cost no more time.
         freeze_trunk: Train the heads alone; the rest keeps the weights it started from.
         freeze_layers: So many of the trunk's first layers keep the weights they started from and cost no backward pass;
             the large early maps are most of the time of a step.
