@@ -1,5 +1,6 @@
 """The command line as its users meet it: output, files, messages and exit codes."""
 
+import contextlib
 import json
 import os
 import signal
@@ -28,6 +29,24 @@ class TestAnalyze:
         assert (first["source"], first["expression"]) == (str(ASTRONAUT), "happy")
         assert second["expression"] == "neutral"
         assert err == ""
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+    def test_many_pictures_on_a_terminal_show_how_far_they_are(self):
+        import pty
+
+        shown, terminal = pty.openpty()
+        command = [sys.executable, "-m", "mien", "analyze", *[str(ASTRONAUT)] * 6]
+        process = subprocess.Popen(command, stdout=terminal, stderr=terminal, env={**os.environ, "TERM": "xterm"})
+        os.close(terminal)
+        parts = []
+        with contextlib.suppress(OSError):  # Linux ends a terminal without another side so
+            while part := os.read(shown, 4096):
+                parts.append(part)
+        os.close(shown)
+        text = b"".join(parts).decode()
+        assert process.wait(60) == 0, text
+        assert text.count("1 face") == 6
+        assert "analyzing" in text and "6/6" in text
 
     def test_other_label_set(self, mien):
         _, out, _ = mien("analyze", ASTRONAUT, "--labels", "ferplus")

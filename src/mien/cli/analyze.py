@@ -9,7 +9,15 @@ from typing import Annotated
 
 import typer
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
@@ -288,13 +296,19 @@ def _with_progress(results: Iterator[Result], total: int) -> Iterator[Result]:
     if total < PROGRESS_FROM or not console.is_terminal:
         yield from results
         return
-    rate = TextColumn("{task.speed:.1f}/s" if total else "")
-    columns = (TextColumn("analyzing"), BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn())
+    columns = (TextColumn("analyzing"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("", total=total)
         for result in results:
             yield result
             progress.advance(task)
+
+
+class _Rate(ProgressColumn):
+    """Pictures per second, once there is a speed."""
+
+    def render(self, task: Task) -> Text:
+        return Text("" if task.speed is None else f"{task.speed:.1f}/s")
 
 
 ABOUT = {
