@@ -36,6 +36,20 @@ def crop_faces(
     return np.stack(crops) if crops else np.zeros((0, CROP_PX, CROP_PX), np.uint8)
 
 
+def crops_of(detector: object, image: NDArray[np.uint8], faces: Faces) -> NDArray[np.uint8]:
+    """Return what a model sees of each face: aligned, or the whole picture where the detector says it is a crop.
+
+    Args:
+        detector: The one that found the faces; `framed` if its pictures are crops already.
+        image: (H, W, 3) uint8 RGB.
+        faces: N faces of this picture.
+
+    Returns:
+        (N, 48, 48) uint8 gray.
+    """
+    return crop_whole(image) if getattr(detector, "framed", False) else crop_faces(image, faces)
+
+
 def crop_whole(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Take the whole picture for a crop that already has the framing of FER2013.
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.align import crop_faces, crop_whole
+from mien.align import crops_of
 from mien.detect import Detector
 from mien.errors import InputError
 from mien.faces import Faces
@@ -62,8 +62,7 @@ class LargestFace:
         with self._lock:
             self.read += 1
             self.several += len(faces) > 1
-        whole = getattr(self.detector, "framed", False)
-        return np.asarray((crop_whole(image) if whole else crop_faces(image, _largest(faces)))[0])
+        return np.asarray(crops_of(self.detector, image, _largest(faces))[0])
 
     def notes(self) -> tuple[str, ...]:
         """Say how many photos show several faces."""

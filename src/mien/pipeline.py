@@ -11,7 +11,7 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.align import crop_faces, crop_whole
+from mien.align import crops_of
 from mien.detect import Detector, DetectorSettings, create_detector
 from mien.errors import InputError, MienError
 from mien.faces import CROP_PX, Faces, Frame
@@ -122,7 +122,7 @@ class Analyzer:
         Returns:
             (N, 48, 48) uint8.
         """
-        return crop_whole(image) if getattr(self.detector, "framed", False) else crop_faces(image, faces)
+        return crops_of(self.detector, image, faces)
 
     def stream(self, frames: Iterable[Frame], *, batch_size: int = 8) -> Iterator[tuple[Frame, Faces]]:
         """Yield every frame with its faces, holding at most `batch_size` frames in memory.

@@ -1,10 +1,10 @@
 """Pictures in class folders, in any of the usual layouts."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePath
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -44,9 +44,6 @@ SPLIT_FOLDERS = {
     "privatetest": PRIVATE_TEST,
 }
 OFFICIAL_PREFIXES = {"Training_": TRAINING, "PublicTest_": PUBLIC_TEST, "PrivateTest_": PRIVATE_TEST}
-
-
-T = TypeVar("T")
 
 
 class CropReader(Protocol):
@@ -194,7 +191,8 @@ def read_folders(
         except InputError as error:
             return BadRow(inside.as_posix(), str(error))
 
-    found = list(zip(pictures, _in_threads(read, pictures), strict=True))
+    with ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="mien") as pool:
+        found = list(zip(pictures, pool.map(read, pictures), strict=True))
     good = [(path.relative_to(root), *row) for path, row in found if not isinstance(row, BadRow)]
     bad = [*_empty_classes(root, pictures, chosen), *(row for _, row in found if isinstance(row, BadRow))]
     if not skip_bad:
@@ -208,15 +206,6 @@ def read_folders(
     )  # fmt: skip
     notes = (*own_classes(chosen), *reader.notes(), *missing_classes(data))
     return ReadResult(data, "class folders", tuple(bad), notes)
-
-
-def _in_threads(read: Callable[[Path], T], paths: Sequence[Path]) -> Iterator[T]:
-    """Yield what `read` returns for each path, in order; stopping early stops the work."""
-    with ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="mien") as pool:
-        try:
-            yield from pool.map(read, paths)
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _labels_of_folders(root: Path, pictures: list[Path]) -> LabelSet:

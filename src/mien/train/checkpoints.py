@@ -238,8 +238,7 @@ def _members(weights: dict[str, Tensor]) -> list[dict[str, Tensor]]:
     """Part the weights of an ensemble by its members, in their order; those of one network stay together."""
     parts: dict[str, dict[str, Tensor]] = {}
     for name, value in weights.items():
-        of_all, _, own = name.partition(f"{MEMBERS}.")
-        number, _, own = own.partition(".") if own and not of_all else ("0", "", name)
+        number, own = name.split(".", 2)[1:] if name.startswith(f"{MEMBERS}.") else ("0", name)
         parts.setdefault(number, {})[own] = value
     return [parts[number] for number in sorted(parts, key=int)]
 
