@@ -21,7 +21,7 @@ import av
 import cv2
 import numpy as np
 
-from mien.video import Video, VideoSettings
+from mien.sources.videos import Video, VideoSettings
 
 WARM_FRAMES = 200
 

@@ -17,7 +17,7 @@ import av
 import cv2
 
 from fresh import run_fresh
-from mien.video import Video
+from mien.sources.videos import Video
 
 OUTPUTS = ("rows.csv", "rows.jsonl", "rows.parquet", "summary.json", "timeline.html")
 PICTURES = ("annotated.mp4", "timeline.png")

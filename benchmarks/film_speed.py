@@ -37,7 +37,7 @@ MIEN = """
 import json, sys, time
 from mien import Analyzer
 from mien.films import analyze_video
-from mien.video import VideoSettings
+from mien.sources.videos import VideoSettings
 clip, folder = sys.argv[1], sys.argv[2]
 analyzer = Analyzer(model=sys.argv[4])
 outputs = [folder + "/rows.csv"] + [folder + "/film.mp4"] * (sys.argv[5] == "annotated")

@@ -38,7 +38,7 @@ from mien.detect._boxes import overlap  # noqa: E402
 from mien.faces import Faces, Frame  # noqa: E402
 from mien.follow import Follower, FollowSettings, follow_film  # noqa: E402
 from mien.scene import glance, news, similarity  # noqa: E402
-from mien.video import Video  # noqa: E402
+from mien.sources.videos import Video  # noqa: E402
 
 FOUND_IOU = 0.4
 CUT_TOLERANCE_S = 0.1

@@ -28,9 +28,9 @@ from mien.cli.live import Look, Window
 from mien.draw import DrawStyle
 from mien.follow import Follower
 from mien.live import LiveOutputs, LiveSession
-from mien.live_source import LiveSettings, LiveSource
 from mien.live_view import ViewOptions
 from mien.pipeline import Analyzer
+from mien.sources.live import LiveSettings, LiveSource
 
 WIDTH, HEIGHT, FPS, LENGTH_S = 640, 480, 30, 8
 PORTRAIT = Path(__file__).resolve().parent.parent / "examples" / "astronaut.jpg"

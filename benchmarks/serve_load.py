@@ -33,7 +33,7 @@ import httpx
 from websockets.asyncio.client import connect
 
 from mien.pipeline import Analyzer
-from mien.sources import Item
+from mien.sources.images import Item
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 PARTS = 10

@@ -17,7 +17,7 @@ from mien.detect import create_detector
 from mien.errors import InputError
 from mien.faces import Frame
 from mien.pipeline import Analyzer
-from mien.sources import read_image
+from mien.sources.images import read_image
 
 COPIED = 5  # rows of Training that occur again in PublicTest
 

@@ -16,10 +16,10 @@ import cv2
 import numpy as np
 import pytest
 
-from mien._fetch import Limits, fetch, is_public, resolve_host
 from mien.errors import SourceError
 from mien.faces import Frame
-from mien.sources import Failed, SourceSettings, read_frames, read_image
+from mien.sources._fetch import Limits, fetch, is_public, resolve_host
+from mien.sources.images import Failed, SourceSettings, read_frames, read_image
 
 RGB = np.random.default_rng(3).integers(0, 256, (20, 30, 3), np.uint8)
 PNG = cv2.imencode(".png", RGB[..., ::-1].copy())[1].tobytes()

@@ -71,7 +71,7 @@ def write_source(path, times_s, *, sound="aac", start_s=0.0, sound_s=None):
 
 
 def frames_of(path):
-    """Decode a film as `mien.video.Video` does: times count from the container's start."""
+    """Decode a film as `mien.sources.videos.Video` does: times count from the container's start."""
     with av.open(str(path)) as container:
         offset = (container.start_time or 0) / 1e6
         for index, frame in enumerate(container.decode(video=0)):

@@ -28,8 +28,8 @@ from mien.films._journal import Journal, read_past, read_results
 from mien.follow import FollowSettings
 from mien.labels import FER7
 from mien.sinks import INTERRUPTED, open_sink
+from mien.sources.videos import Video, VideoSettings
 from mien.truth import Truth, TruthSpan
-from mien.video import Video, VideoSettings
 
 FRAMES = 60
 

@@ -27,7 +27,7 @@ from helpers import names_in, rows, table, wait_for
 from mien.faces import BASE_COLUMNS, columns_of
 from mien.labels import FER7
 from mien.sinks import INTERRUPTED
-from mien.video import Video
+from mien.sources.videos import Video
 
 ASTRONAUT = EXAMPLES / "astronaut.jpg"
 FRAMES, LONG = 30, 700

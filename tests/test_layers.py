@@ -9,38 +9,6 @@ import pytest
 
 SRC = Path(__file__).resolve().parent.parent / "src" / "mien"
 
-ROWS = {  # first path component below src/mien, without .py
-    **dict.fromkeys(("_version", "_onnxruntime", "errors", "labels"), 0),
-    **dict.fromkeys(("faces", "files"), 0),
-    **dict.fromkeys(("sources", "_decode", "_fetch", "detect", "landmarks", "align", "models", "hub"), 1),
-    **dict.fromkeys(("_video", "video", "live_source"), 1),
-    "live_view": 1,
-    **dict.fromkeys(("film_sink", "film_summary", "truth", "timeline"), 1),
-    **dict.fromkeys(("track", "scene", "appearance", "smooth", "_stages"), 1),
-    **dict.fromkeys(("draw", "plots", "sinks", "datasets", "weights", "assets"), 1),
-    **dict.fromkeys(("pipeline", "adapters", "evaluate", "robustness", "report", "data_report", "batch", "live"), 2),
-    "face_crops": 2,
-    "compare_page": 2,
-    **dict.fromkeys(("locate", "follow", "films"), 2),
-    "client": 2,
-    "train": 3,
-    **dict.fromkeys(("server", "cli"), 4),
-    "__main__": 5,
-    "__init__": 5,
-}
-SIDEWAYS = {  # within a row: these build on one another in one direction
-    ("track", "detect"), ("follow", "locate"), ("follow", "pipeline"),
-    ("films", "follow"), ("films", "pipeline"),
-    ("faces", "errors"), ("faces", "labels"), ("labels", "errors"), ("files", "errors"), ("hub", "models"),
-    ("landmarks", "detect"), ("draw", "scene"), ("sources", "_decode"), ("sources", "_fetch"), ("_fetch", "_decode"),
-    ("_video", "_decode"), ("video", "_video"), ("video", "sources"), ("live_source", "_video"),
-    ("live_source", "video"), ("live_view", "draw"),
-    ("sinks", "film_sink"), ("sinks", "film_summary"), ("truth", "film_summary"), ("timeline", "film_summary"),
-    ("timeline", "truth"), ("timeline", "draw"), ("timeline", "plots"), ("timeline", "sinks"),
-    ("cli", "server"),
-    ("robustness", "evaluate"), ("report", "evaluate"), ("report", "robustness"), ("report", "plots"),
-    ("compare_page", "evaluate"), ("compare_page", "report"),
-}  # fmt: skip
 PACKAGE = "__init__"
 
 
@@ -71,16 +39,6 @@ def imported_rooms(path):
             yield node.module.split(".")[1]
         elif isinstance(node, ast.Import):
             yield from (alias.name.split(".")[1] for alias in node.names if alias.name.startswith("mien."))
-
-
-@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(SRC)))
-def test_a_module_imports_only_from_rows_above_its_own(path):
-    own = room(path)
-    for other in imported_rooms(path):
-        if other in (own, PACKAGE):
-            continue
-        allowed = ROWS[other] < ROWS[own] or (own, other) in SIDEWAYS
-        assert allowed, f"{own} (row {ROWS[own]}) must not import {other} (row {ROWS[other]})"
 
 
 def test_onnx_runtime_is_loaded_in_one_place_which_silences_it_first():

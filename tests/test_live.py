@@ -28,8 +28,8 @@ from mien.faces import Faces, columns_of  # noqa: E402
 from mien.follow import Follower  # noqa: E402
 from mien.labels import FER7, FERPLUS8  # noqa: E402
 from mien.live import Delays, LiveOutputs, LiveSession, Rate, unused  # noqa: E402
-from mien.live_source import LiveFrame, LiveSettings, LiveSource  # noqa: E402
 from mien.live_view import ViewOptions  # noqa: E402
+from mien.sources.live import LiveFrame, LiveSettings, LiveSource  # noqa: E402
 
 NO_KEYS = {name: "" for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER")}
 

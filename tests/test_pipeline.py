@@ -9,7 +9,7 @@ from mien import Analyzer, Faces, Frame
 from mien.align import crop_faces
 from mien.errors import InputError, ModelError, SourceError
 from mien.labels import FERPLUS8
-from mien.sources import Failed, expand
+from mien.sources.images import Failed, expand
 
 GRAY = np.full((120, 160, 3), 127, np.uint8)
 

@@ -20,10 +20,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from mien import sources
 from mien.errors import InputError, SourceError
 from mien.faces import Frame
-from mien.sources import Failed, SourceSettings, decode_image, expand, load, read_frames, read_image, read_items
+from mien.sources.images import Failed, SourceSettings, decode_image, expand, load, read_frames, read_image, read_items
+from mien.sources import images as sources
 
 RNG = np.random.default_rng(7)
 RGB = RNG.integers(0, 256, (11, 17, 3), np.uint8)
@@ -845,7 +845,7 @@ def test_standard_input_that_is_a_terminal_or_closed(stdin: Piped | None, monkey
 
 
 def test_standard_input_of_a_process() -> None:
-    program = "from mien.sources import read_image; print(read_image('-').image.sum())"
+    program = "from mien.sources.images import read_image; print(read_image('-').image.sum())"
     done = subprocess.run(
         [sys.executable, "-c", program], input=encode(".png", RGB), capture_output=True, check=True, timeout=60
     )
@@ -876,9 +876,9 @@ def test_pixel_limit_reaches_the_decoder(tmp_path: Path) -> None:
 
 def test_import_loads_no_network_modules_and_leaves_opencv_alone() -> None:
     program = (
-        "import sys, cv2, numpy; known = set(sys.modules); import mien.sources\n"
+        "import sys, cv2, numpy; known = set(sys.modules); import mien.sources.images\n"
         "new = set(sys.modules) - known\n"
-        "print(sorted(new & {'ssl', 'http.client', 'urllib.request', 'mien._fetch'}))"
+        "print(sorted(new & {'ssl', 'http.client', 'urllib.request', 'mien.sources._fetch'}))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "[]"

@@ -11,7 +11,7 @@ import pytest
 
 from films import is_upright, numbered, portraits, read_number, write_audio, write_film, write_webp
 from mien.errors import InputError, SourceError
-from mien.video import Video, VideoSettings, is_video, public_name
+from mien.sources.videos import Video, VideoSettings, is_video, public_name
 
 CONTAINERS = {
     "h264.mp4": {},
@@ -89,7 +89,7 @@ def test_a_later_start_changes_neither_numbers_nor_times(films, name, start_s):
     "name", ["b_frames.mp4", "b_frames.mkv", "vp9.webm", "mjpeg.avi", "hevc.mp4", "b_frames.ts", "late.mkv"]
 )
 def test_starting_late_decodes_from_the_key_frame_before_and_no_earlier(films, monkeypatch, name):
-    from mien._video import ffmpeg
+    from mien.sources.images import _ffmpeg as ffmpeg
 
     decoded = []
     inner = ffmpeg._Pass.decoded

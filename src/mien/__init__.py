@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mien.labels import LabelSet
     from mien.models import ExpressionModel, RuntimeSettings
     from mien.pipeline import Analyzer, analyze
-    from mien.sources import read_image
+    from mien.sources.images import read_image
 
 _HOMES = {
     "Analyzer": "mien.pipeline",
@@ -34,7 +34,7 @@ _HOMES = {
     "RuntimeSettings": "mien.models",
     "analyze": "mien.pipeline",
     "draw_faces": "mien.draw",
-    "read_image": "mien.sources",
+    "read_image": "mien.sources.images",
 }
 
 __all__ = [

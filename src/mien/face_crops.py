@@ -11,7 +11,7 @@ from mien.align import crops_of
 from mien.detect import Detector
 from mien.errors import InputError
 from mien.faces import Faces
-from mien.sources import read_image
+from mien.sources.images import read_image
 
 
 class LargestFace:

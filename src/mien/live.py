@@ -24,9 +24,9 @@ from mien.errors import InputError, MienError, OutputError
 from mien.faces import Faces, Frame
 from mien.film_sink import FILM_EXTENSIONS
 from mien.labels import LabelSet
-from mien.live_source import LiveFrame
 from mien.sinks import TABLES, Draw, Sink, open_sink
-from mien.video import VideoInfo
+from mien.sources.live import LiveFrame
+from mien.sources.videos import VideoInfo
 
 POLL_S = 0.1  # how soon a stop is noticed while no frame comes
 RATE_S = 2.0  # the frame rate is that of the last seconds
@@ -36,7 +36,7 @@ FILM_QUEUE = 12  # frames that wait to be recorded
 
 
 class Source(Protocol):
-    """What a session needs of `mien.live_source.LiveSource`."""
+    """What a session needs of `mien.sources.live.LiveSource`."""
 
     dropped: int
 

@@ -17,7 +17,7 @@ from mien.errors import InputError, MienError
 from mien.faces import CROP_PX, Faces, Frame
 from mien.hub import DEFAULT_MODEL, load_model
 from mien.models import ExpressionModel, RuntimeSettings
-from mien.sources import Failed, Item, Source, SourceSettings, load, read_image
+from mien.sources.images import Failed, Item, Source, SourceSettings, load, read_image
 
 DEFAULT_DETECTOR = "mtcnn"
 
@@ -145,7 +145,7 @@ class Analyzer:
         At most `2 * workers` pictures are in memory. Stopping the iteration early stops the work.
 
         Args:
-            items: From `mien.sources.expand`.
+            items: From `mien.sources.images.expand`.
             settings: Limits on what is read.
             workers: Threads; None takes one per CPU core.
 

@@ -38,7 +38,7 @@ from mien.film_summary import IntervalTable
 from mien.labels import LabelSet
 
 if TYPE_CHECKING:
-    from mien.video import VideoInfo
+    from mien.sources.videos import VideoInfo
 
 Draw = Callable[[NDArray[np.uint8], Faces], NDArray[np.uint8]]
 

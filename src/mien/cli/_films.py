@@ -48,9 +48,9 @@ from mien.sinks import (
     open_sink,
     picture_name,
 )
-from mien.sources import PICTURE_SUFFIXES, Item, Kind
+from mien.sources.images import PICTURE_SUFFIXES, Item, Kind
+from mien.sources.videos import VIDEO_SUFFIXES, VideoSettings, is_video
 from mien.truth import Truth, TruthScore
-from mien.video import VIDEO_SUFFIXES, VideoSettings, is_video
 
 INTERRUPTED = 130
 PICTURES_AND_FILMS = Kind("a picture or film", "pictures and films", PICTURE_SUFFIXES + VIDEO_SUFFIXES)
@@ -134,7 +134,10 @@ def _refused(source: str, name: str) -> SourceError | None:
     """Return why a URL is not opened, or None. FFmpeg itself connects to any address."""
     if "://" not in source:
         return None
-    from mien._fetch import is_public, resolve_host  # ssl and http.client are slow to import, and few runs need them
+    from mien.sources._fetch import (  # ssl and http.client are slow to import, and few runs need them
+        is_public,
+        resolve_host,
+    )
 
     url = urlsplit(source)
     try:

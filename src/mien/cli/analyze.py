@@ -45,9 +45,9 @@ from mien.labels import EMOJI, LabelSet
 from mien.models import RuntimeSettings
 from mien.pipeline import DEFAULT_DETECTOR, Result
 from mien.sinks import JsonLinesStream, Sink, open_sink
-from mien.sources import Failed, Item, SourceSettings, expand
+from mien.sources.images import Failed, Item, SourceSettings, expand
+from mien.sources.videos import VideoSettings
 from mien.truth import parse_time, read_truth
-from mien.video import VideoSettings
 
 FAILED = 1
 FOLLOW = FollowSettings()

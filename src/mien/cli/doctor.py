@@ -23,7 +23,7 @@ from mien.faces import Faces
 from mien.hub import CATALOGUE
 from mien.models import RuntimeSettings, available_devices
 from mien.pipeline import Analyzer
-from mien.sources import read_image
+from mien.sources.images import read_image
 
 PACKAGES = {
     "base": ("numpy", "opencv-python-headless", "onnxruntime", "mtcnn"),

@@ -31,11 +31,11 @@ from mien.follow import Follower, FollowSettings
 from mien.hub import DEFAULT_MODEL
 from mien.labels import LabelSet
 from mien.live import LiveOutputs, LiveSession, LiveSummary, Moment, stamped_name, unused
-from mien.live_source import CAMERA, LiveSettings, LiveSource
 from mien.live_view import BACKGROUND, History, Status, ViewOptions, arrange, clock, render
 from mien.models import RuntimeSettings
 from mien.pipeline import DEFAULT_DETECTOR, Analyzer
 from mien.sinks import JsonLinesStream, encode_picture
+from mien.sources.live import CAMERA, LiveSettings, LiveSource
 
 if TYPE_CHECKING:
     from pygame import Surface

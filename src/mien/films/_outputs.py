@@ -20,9 +20,9 @@ from mien.film_summary import SUMMARIES, FilmSummary, summary_as_markdown
 from mien.films._work import WorkFolder
 from mien.labels import LabelSet
 from mien.sinks import PICTURE_EXTENSIONS, TABLES, Sink, open_interval_sink, open_sink
+from mien.sources.videos import VideoInfo
 from mien.timeline import TIMELINES, ContactSheet, Timeline
 from mien.truth import Truth, TruthScore
-from mien.video import VideoInfo
 
 KINDS = {
     "tables": ("a table", tuple(TABLES)),

@@ -29,8 +29,8 @@ from mien.hub import DEFAULT_MODEL
 from mien.models import RuntimeSettings
 from mien.pipeline import DEFAULT_DETECTOR, Analyzer
 from mien.sinks import Sink
+from mien.sources.videos import VideoSettings, public_name
 from mien.truth import Truth
-from mien.video import VideoSettings, public_name
 
 POLL_S = 0.1
 REPORT_S = 0.25  # between two reports of one worker

@@ -21,8 +21,8 @@ from mien.follow import Follower, FollowSettings, follow_film
 from mien.labels import LabelSet
 from mien.pipeline import Analyzer
 from mien.sinks import INTERRUPTED, Sink
+from mien.sources.videos import Video, VideoInfo, VideoSettings
 from mien.truth import Truth
-from mien.video import Video, VideoInfo, VideoSettings
 
 SNAPSHOT_S = 1.0  # seconds of work that a crash may cost
 RATE_S = 3.0  # frames/s are those of the last seconds

@@ -26,7 +26,7 @@ from mien.server.problems import Problem, busy, problem_of
 from mien.server.schemas import Analysis, AnalyzeBody, EncodedPicture
 from mien.server.security import client_of
 from mien.server.settings import MEBI, ServerSettings
-from mien.sources import Item, SourceSettings, expand, load
+from mien.sources.images import Item, SourceSettings, expand, load
 
 T = TypeVar("T")
 

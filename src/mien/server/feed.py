@@ -21,7 +21,6 @@ from starlette.types import Receive, Scope, Send
 from mien.draw import draw_faces
 from mien.errors import MienError
 from mien.faces import Faces
-from mien.live_source import LiveFrame, LiveSettings, LiveSource
 from mien.server import records
 from mien.server.described import FEW_PROBLEMS
 from mien.server.engine import Engine
@@ -29,6 +28,7 @@ from mien.server.following import create_follower
 from mien.server.problems import Problem, busy
 from mien.server.security import client_of
 from mien.server.streams import Streams
+from mien.sources.live import LiveFrame, LiveSettings, LiveSource
 
 BOUNDARY = b"mien-picture"
 FIRST_S = 20.0  # until the first picture: cameras and networks take their time

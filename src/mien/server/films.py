@@ -10,7 +10,7 @@ from mien.films import FilmOutputs, FilmResult, Progress, analyze_video
 from mien.pipeline import Analyzer
 from mien.server.following import follow_settings
 from mien.server.schemas import JobOptions
-from mien.video import VideoSettings
+from mien.sources.videos import VideoSettings
 
 Told = Callable[[int, int | None, float | None, float | None], None]
 

@@ -240,7 +240,7 @@ def container_of(path: Path) -> str:
 
 def _check_film(path: Path, jobs: Jobs) -> None:
     """Refuse at once what is no film, or too long a one."""
-    from mien.video import Video
+    from mien.sources.videos import Video
 
     settings = jobs.settings
     kind = container_of(path)

@@ -27,7 +27,7 @@ from mien.server.problems import Problem, busy, problem_of
 from mien.server.schemas import StreamSettings
 from mien.server.security import client_of, is_right, token_of
 from mien.server.settings import ServerSettings
-from mien.sources import decode_image
+from mien.sources.images import decode_image
 
 HELLO_S = 10.0  # for the first message
 LONGEST_TEXT = 4096

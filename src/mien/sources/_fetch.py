@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from typing import cast
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
-from mien._decode import HEAD_BYTES, is_picture
 from mien.errors import SourceError
+from mien.sources._decode import HEAD_BYTES, is_picture
 
 Resolve = Callable[[str, int], list[str]]
 Permit = Callable[[str], bool]

@@ -18,9 +18,9 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from mien._decode import HEAD_BYTES, MAX_PIXELS, check_head, decode_image
 from mien.errors import InputError, MienError, SourceError
 from mien.faces import Frame, check_image
+from mien.sources._decode import HEAD_BYTES, MAX_PIXELS, check_head, decode_image
 
 __all__ = [
     "PICTURES",
@@ -381,7 +381,7 @@ def _read_stream(stream: BinaryIO, name: str, settings: SourceSettings) -> bytes
 
 
 def _fetch(name: str, url: str, settings: SourceSettings) -> bytes:
-    from mien._fetch import Limits, fetch  # ssl and http.client are slow to import, and few runs need them
+    from mien.sources._fetch import Limits, fetch  # ssl and http.client are slow to import, and few runs need them
 
     limits = Limits(
         max_bytes=settings.url_max_bytes,

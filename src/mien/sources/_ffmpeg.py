@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mien._video.shots import Problems, Shot, VideoInfo, broken_off, is_a_picture
 from mien.errors import SourceError, require_extra
+from mien.sources._shots import Problems, Shot, VideoInfo, broken_off, is_a_picture
 
 if TYPE_CHECKING:
     from av import Packet, VideoFrame, VideoStream

@@ -18,12 +18,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mien._video.ffmpeg import Address, FFmpegReader
-from mien._video.pictures import NUMBER, PicturesReader, WebPReader, is_animated_webp, numbered_files
-from mien._video.shots import FilmReader, OpenedSource, Problems, Shot, VideoInfo
 from mien.errors import InputError, SourceError
 from mien.faces import Frame
-from mien.sources import PICTURE_SUFFIXES, URL
+from mien.sources._ffmpeg import Address, FFmpegReader
+from mien.sources._sequences import NUMBER, PicturesReader, WebPReader, is_animated_webp, numbered_files
+from mien.sources._shots import FilmReader, OpenedSource, Problems, Shot, VideoInfo
+from mien.sources.images import PICTURE_SUFFIXES, URL
 
 __all__ = [
     "URL",

@@ -15,9 +15,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mien._video.ffmpeg import Address, RgbConverter, describe, opened, reason
-from mien._video.shots import FilmReader, Problems, VideoInfo
 from mien.errors import SourceError, require_extra
+from mien.sources._ffmpeg import Address, RgbConverter, describe, opened, reason
+from mien.sources._shots import FilmReader, Problems, VideoInfo
 
 if TYPE_CHECKING:
     from av import Packet, VideoFrame, VideoStream

@@ -17,7 +17,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from mien._video.feeds import (
+from mien.errors import InputError, MienError, SourceError
+from mien.faces import Frame
+from mien.sources._feeds import (
     PROBE_BYTES,
     PROBE_US,
     Feed,
@@ -27,11 +29,9 @@ from mien._video.feeds import (
     StreamFeed,
     camera_feed,
 )
-from mien._video.ffmpeg import Address
-from mien._video.shots import OpenedSource, VideoInfo
-from mien.errors import InputError, MienError, SourceError
-from mien.faces import Frame
-from mien.video import URL, open_reader, public_name, scaled
+from mien.sources._ffmpeg import Address
+from mien.sources._shots import OpenedSource, VideoInfo
+from mien.sources.videos import URL, open_reader, public_name, scaled
 
 CLOSE_S = 0.5  # how long close() waits for the thread; one that waits for the network ends by itself later
 DRIVER_S = 1.0  # how much later than FFmpeg itself a camera's silence is noticed here

@@ -12,10 +12,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mien._decode import decode_image
-from mien._video.ffmpeg import over_white
-from mien._video.shots import Problems, Shot, VideoInfo, broken_off, is_a_picture
 from mien.errors import InputError, SourceError
+from mien.sources._decode import decode_image
+from mien.sources._ffmpeg import over_white
+from mien.sources._shots import Problems, Shot, VideoInfo, broken_off, is_a_picture
 
 UNSAID_DURATION_S = 0.1  # of a WebP frame that gives none; browsers take the same
 NUMBER = re.compile(r"%0?(\d*)d")

@@ -1,1 +1,0 @@
-"""Readers of films, behind `mien.video`: FFmpeg for files and streams, pictures in a row, animated WebP."""

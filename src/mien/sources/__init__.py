@@ -1,0 +1,5 @@
+"""Whatever a user names becomes frames: images, videos, cameras, streams, sequences, URLs."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
