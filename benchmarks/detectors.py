@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.detect import DETECTORS, DetectorSettings, create_detector
-from mien.detect._boxes import overlap
+from mien.detect.boxes import overlap
 from mien.errors import InputError, MissingExtraError
 
 FOUND_IOU, EXCUSED_IOU = 0.4, 0.2

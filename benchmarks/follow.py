@@ -33,12 +33,12 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 import scenes  # noqa: E402
 from mien import Analyzer  # noqa: E402
-from mien.align import crop_faces  # noqa: E402
-from mien.detect._boxes import overlap  # noqa: E402
+from mien.detect.align import crop_faces  # noqa: E402
+from mien.detect.boxes import overlap  # noqa: E402
 from mien.faces import Faces, Frame  # noqa: E402
-from mien.follow import Follower, FollowSettings, follow_film  # noqa: E402
-from mien.scene import glance, news, similarity  # noqa: E402
 from mien.sources.videos import Video  # noqa: E402
+from mien.tracking.scene import glance, news, similarity  # noqa: E402
+from mien.tracking.tracker import Follower, FollowSettings, follow_film  # noqa: E402
 
 FOUND_IOU = 0.4
 CUT_TOLERANCE_S = 0.1

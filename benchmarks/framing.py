@@ -14,11 +14,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.align import crop_faces
 from mien.datasets import PUBLIC_TEST, TRAINING, CropDataset, read_fer2013
 from mien.detect import DetectorSettings, create_detector
+from mien.detect.align import crop_faces
 from mien.faces import CROP_PX, Faces
-from mien.hub import load_model
+from mien.models.catalogue import load_model
 
 ENLARGE = 4
 MARGIN = 24  # pixels around the enlarged Training crops, so that a box may reach beyond the crop

@@ -24,13 +24,13 @@ import cv2
 import numpy as np
 
 import mien.cli.live as command
+from mien.analyzer import Analyzer
 from mien.cli.live import Look, Window
-from mien.draw import DrawStyle
-from mien.follow import Follower
 from mien.live import LiveOutputs, LiveSession
 from mien.live_view import ViewOptions
-from mien.pipeline import Analyzer
+from mien.output.draw.faces import DrawStyle
 from mien.sources.live import LiveSettings, LiveSource
+from mien.tracking.tracker import Follower
 
 WIDTH, HEIGHT, FPS, LENGTH_S = 640, 480, 30, 8
 PORTRAIT = Path(__file__).resolve().parent.parent / "examples" / "astronaut.jpg"

@@ -18,8 +18,8 @@ import numpy as np
 from end_to_end import peer_python
 from mien.datasets import PUBLIC_TEST, CropDataset, read_fer2013
 from mien.evaluate import truth_of
-from mien.hub import load_model
 from mien.labels import FER7, FERPLUS8, convert_probs
+from mien.models.catalogue import load_model
 
 PEER = """
 import importlib.util, pathlib, sys, time

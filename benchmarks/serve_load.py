@@ -32,7 +32,7 @@ import cv2
 import httpx
 from websockets.asyncio.client import connect
 
-from mien.pipeline import Analyzer
+from mien.analyzer import Analyzer
 from mien.sources.images import Item
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"

@@ -1,4 +1,4 @@
-"""Render the pictures that `mien.draw` puts on faces: one emoji per expression, and the letters of the tags.
+"""Render the pictures that `mien.output.draw` puts on faces: one emoji per expression, and the letters of the tags.
 
 Both fonts are free to ship (SIL Open Font License 1.1) and come as Debian packages; nothing needs installing:
 
@@ -20,7 +20,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from mien.labels import EMOJI
 
-ASSETS = Path(__file__).resolve().parent.parent / "src" / "mien" / "assets"
+ASSETS = Path(__file__).resolve().parent.parent / "src" / "mien" / "output" / "draw"
 EMOJI_FONT = "usr/share/fonts/truetype/noto/NotoColorEmoji.ttf"
 TEXT_FONT = "usr/share/fonts/opentype/inter/Inter-SemiBold.otf"
 EMOJI_STRIKE_PX = 109  # the one size the bitmaps of Noto Color Emoji are stored in

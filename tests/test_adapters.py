@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 import pytest
 
-from mien.adapters import SCALINGS, Adapter, ForeignModel, Scaling, in_known_order, parse_labels, read_adapter
 from mien.errors import InputError, ModelError
 from mien.labels import FER7, FERPLUS8, FIVE, LabelSet
+from mien.models.foreign import SCALINGS, Adapter, ForeignModel, Scaling, in_known_order, parse_labels, read_adapter
 
 onnx = pytest.importorskip("onnx")
 helper, numpy_helper, kinds = onnx.helper, onnx.numpy_helper, onnx.TensorProto

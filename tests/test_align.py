@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mien.align import BOX_PX, TEMPLATE_PX, box_matrices, crop_faces, crop_matrices, similarity_matrices
+from mien.detect.align import BOX_PX, TEMPLATE_PX, box_matrices, crop_faces, crop_matrices, similarity_matrices
 from mien.faces import CROP_PX, Faces
 
 RNG = np.random.default_rng(0)

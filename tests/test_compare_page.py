@@ -208,7 +208,7 @@ def test_what_does_not_belong_together_is_refused(reports, pairs, crops):
 
 
 def test_the_command_writes_the_page_and_refuses_other_endings(monkeypatch, capsys, tmp_path):
-    from mien.hub import model_path
+    from mien.models.catalogue import model_path
 
     mien = run_cli(monkeypatch, capsys)
     data, other = tmp_path / "small.npz", tmp_path / "copy.onnx"

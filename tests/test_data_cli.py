@@ -11,12 +11,12 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from mien import datasets as ds
-from mien.align import crop_faces
+from mien.analyzer import Analyzer
 from mien.cli.data import app
 from mien.detect import create_detector
+from mien.detect.align import crop_faces
 from mien.errors import InputError
 from mien.faces import Frame
-from mien.pipeline import Analyzer
 from mien.sources.images import read_image
 
 COPIED = 5  # rows of Training that occur again in PublicTest

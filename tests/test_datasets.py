@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from mien import datasets as ds
-from mien.data_report import conflicting_labels, summarise
+from mien.datasets.summary import conflicting_labels, summarise
 from mien.errors import InputError, OutputError
 from mien.labels import FER7, FERPLUS8, FIVE, LabelSet
 

@@ -18,9 +18,9 @@ from conftest import read_rgb
 from mien.detect import DETECTORS, Detector, DetectorSettings, create_detector
 from mien.detect import _mtcnn_nets as nets
 from mien.detect import mtcnn as mtcnn_module
-from mien.detect._boxes import logit, overlap, sigmoid, squared, suppress
 from mien.detect._octaves import Octaves
 from mien.detect._onnx_graph import Graph, Value
+from mien.detect.boxes import logit, overlap, sigmoid, squared, suppress
 from mien.detect.haar import FRONTALFACE_ALT2, FRONTALFACE_DEFAULT
 from mien.detect.mtcnn import MtcnnDetector
 from mien.detect.ssd import decode_rows as decode_ssd

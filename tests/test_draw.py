@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mien.draw import (
+from mien.errors import InputError
+from mien.faces import Faces, Frame
+from mien.labels import COLOURS, EMOJI, FER7, FERPLUS8, LabelSet
+from mien.output.draw.faces import (
     DARK,
     FACE_COLOUR,
     WHITE,
@@ -21,9 +24,6 @@ from mien.draw import (
     text_mask,
     text_width,
 )
-from mien.errors import InputError
-from mien.faces import Faces, Frame
-from mien.labels import COLOURS, EMOJI, FER7, FERPLUS8, LabelSet
 
 ASTRONAUT_BOX = (178, 72, 272, 190)
 BOX_ONLY = DrawStyle(tag=False)
@@ -289,7 +289,7 @@ def test_colours_of_known_names_come_from_the_label_sets() -> None:
 
 
 def test_unknown_names_get_the_same_colour_in_every_process() -> None:
-    code = "from mien.draw import expression_colour; print(expression_colour('bored'))"
+    code = "from mien.output.draw.faces import expression_colour; print(expression_colour('bored'))"
     outputs = {
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
         for _ in range(2)
@@ -343,7 +343,7 @@ def test_percentages_of_two_digits_are_equally_wide() -> None:
 
 
 def test_every_expression_has_a_sprite_and_the_assets_are_small() -> None:
-    folder = resources.files("mien") / "assets"
+    folder = resources.files("mien.output.draw")
     for name in EMOJI:
         data = np.frombuffer((folder / "emoji" / f"{name}.png").read_bytes(), np.uint8)
         assert cv2.imdecode(data, cv2.IMREAD_UNCHANGED).shape == (128, 128, 4)

@@ -6,7 +6,7 @@ from drawn_faces import card_of, drawn_faces, training_and_held_out
 from mien.errors import InputError
 from mien.evaluate import ConfidenceScaling
 from mien.labels import FER7, FERPLUS8
-from mien.models import ExpressionModel
+from mien.models.expression import ExpressionModel
 from mien.train.augment import NO_AUGMENTATION
 from mien.train.checkpoints import create_net, load_net, load_nets, net_from_onnx
 from mien.train.ensemble import Ensemble

@@ -97,7 +97,7 @@ def test_wrong_use_names_the_fix(mien, fer2013, arguments, message):
 
 def test_compare_two_models(mien, fer2013, tmp_path):
     other = tmp_path / "copy.onnx"
-    from mien.hub import model_path
+    from mien.models.catalogue import model_path
 
     other.write_bytes(model_path("mien-b").read_bytes())
     code, out, _ = mien("compare", "mien-b", other, fer2013, "-o", tmp_path / "pairs.json")

@@ -9,9 +9,9 @@ import torch
 from drawn_faces import card_of, drawn_faces, plain_net, training_and_held_out, without_votes
 from mien.errors import InputError, ModelError, OutputError
 from mien.evaluate import ConfidenceScaling, _calibrate, fit_confidence
-from mien.hub import CATALOGUE
 from mien.labels import FER7, LabelSet
-from mien.models import METADATA_KEY, ExpressionModel
+from mien.models.catalogue import CATALOGUE
+from mien.models.expression import METADATA_KEY, ExpressionModel
 from mien.train.augment import NO_AUGMENTATION
 from mien.train.checkpoints import create_net, net_from_onnx, start_from
 from mien.train.export import (

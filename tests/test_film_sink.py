@@ -10,13 +10,13 @@ import cv2
 import numpy as np
 import pytest
 
-from mien import film_sink
-from mien.draw import TRUTH_COLOUR, DrawStyle, draw_faces
 from mien.errors import InputError, MissingExtraError, OutputError
 from mien.faces import Faces, Frame
-from mien.film_sink import FILM_EXTENSIONS, FilmWriter
 from mien.labels import FER7
-from mien.sinks import FilmSink, open_sink
+from mien.output import film_sink
+from mien.output.draw.faces import TRUTH_COLOUR, DrawStyle, draw_faces
+from mien.output.film_sink import FILM_EXTENSIONS, FilmWriter
+from mien.output.sinks import FilmSink, open_sink
 
 SIZE = (96, 64)
 RATE = 8000
@@ -382,7 +382,7 @@ import resource, signal, sys
 from pathlib import Path
 import numpy as np
 from mien.errors import OutputError
-from mien.film_sink import FilmWriter
+from mien.output.film_sink import FilmWriter
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
 random = np.random.default_rng(0)

@@ -21,14 +21,14 @@ import film_memory
 from films import numbered, portraits, write_film
 from helpers import names_in, rows_in
 from mien import Analyzer
-from mien.draw import DrawStyle
 from mien.errors import InputError, OutputError, SourceError
 from mien.films import FilmJob, FilmOutputs, Recipe, analyze_video, analyze_videos, replay
 from mien.films._journal import Journal, read_past, read_results
-from mien.follow import FollowSettings
 from mien.labels import FER7
-from mien.sinks import INTERRUPTED, open_sink
+from mien.output.draw.faces import DrawStyle
+from mien.output.sinks import INTERRUPTED, open_sink
 from mien.sources.videos import Video, VideoSettings
+from mien.tracking.tracker import FollowSettings
 from mien.truth import Truth, TruthSpan
 
 FRAMES = 60

@@ -26,7 +26,7 @@ from films import portraits, write_film
 from helpers import names_in, rows, table, wait_for
 from mien.faces import BASE_COLUMNS, columns_of
 from mien.labels import FER7
-from mien.sinks import INTERRUPTED
+from mien.output.sinks import INTERRUPTED
 from mien.sources.videos import Video
 
 ASTRONAUT = EXAMPLES / "astronaut.jpg"

@@ -14,12 +14,12 @@ import pytest
 import scenes
 from conftest import EXAMPLES
 from mien import Analyzer
-from mien.detect._boxes import overlap
 from mien.detect._octaves import Octaves, sample_near
+from mien.detect.boxes import overlap
 from mien.detect.mtcnn import MtcnnDetector
 from mien.errors import InputError
 from mien.faces import Faces, Frame
-from mien.follow import Follower, FollowSettings, follow_film
+from mien.tracking.tracker import Follower, FollowSettings, follow_film
 
 
 @pytest.fixture(scope="module")

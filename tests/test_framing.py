@@ -5,8 +5,8 @@ import pytest
 
 import framing
 from helpers import fer2013_split, public_test
-from mien.align import BOX_PX, TEMPLATE_PX
 from mien.datasets import TRAINING
+from mien.detect.align import BOX_PX, TEMPLATE_PX
 
 
 def test_the_template_is_where_the_detector_finds_the_landmarks_of_training_crops(shared):

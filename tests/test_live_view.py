@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mien.draw import WHITE, DrawStyle, expression_colour
 from mien.errors import InputError
 from mien.faces import Faces, Frame
 from mien.labels import FER7, FERPLUS8
@@ -29,6 +28,7 @@ from mien.live_view import (
     scaled,
     stacked,
 )
+from mien.output.draw.faces import WHITE, DrawStyle, expression_colour
 
 SIZES = [(1, 1), (40, 30), (160, 120), (320, 240), (300, 900), (960, 720), (1920, 1080)]
 OPTIONS = ViewOptions()

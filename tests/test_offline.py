@@ -25,6 +25,6 @@ def test_an_analysis_leaves_no_file_in_the_home_folder(tmp_path):
 
 
 def test_the_users_own_choice_stays(tmp_path):
-    code = "import os, mien.models; print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    code = "import os, mien.models.expression; print(os.environ['ORT_DISABLE_TELEMETRY'])"
     assert run_at_home(tmp_path, code, ORT_DISABLE_TELEMETRY="0") == "0"
     assert run_at_home(tmp_path, code) == "1"

@@ -6,7 +6,7 @@ import pytest
 
 import mien
 from mien import Analyzer, Faces, Frame
-from mien.align import crop_faces
+from mien.detect.align import crop_faces
 from mien.errors import InputError, ModelError, SourceError
 from mien.labels import FERPLUS8
 from mien.sources.images import Failed, expand

@@ -7,9 +7,9 @@ import matplotlib
 import numpy as np
 import pytest
 
-from mien import plots
 from mien.errors import InputError, MissingExtraError, OutputError
 from mien.labels import FER7
+from mien.output import plots
 
 NAMES = FER7.names
 

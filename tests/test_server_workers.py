@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("fastapi")
 
 from mien.errors import InputError, MienError
-from mien.hub import load_model
+from mien.models.catalogue import load_model
 from mien.server.batching import BatchedModel, Batcher
 from mien.server.problems import Problem
 from mien.server.workers import FairWorkers

@@ -20,11 +20,11 @@ import pytest
 from numpy.typing import NDArray
 
 from conftest import read_rgb
-from mien import sinks
 from mien.errors import InputError, MissingExtraError, OutputError
 from mien.faces import BASE_COLUMNS, Faces, Frame, Record
 from mien.labels import FER7, FERPLUS8, LabelSet
-from mien.sinks import (
+from mien.output import sinks
+from mien.output.sinks import (
     INTERRUPTED,
     PICTURE_EXTENSIONS,
     SINKS,
@@ -383,7 +383,7 @@ def test_ctrl_c_while_a_parquet_group_is_written_leaves_no_file(
 def test_a_real_ctrl_c_in_a_folder_run(tmp_path: Path) -> None:
     code = f"""
 import numpy as np
-from mien.sinks import open_sink
+from mien.output.sinks import open_sink
 from mien.faces import Frame, Faces
 from mien.labels import FER7
 from contextlib import ExitStack
@@ -507,7 +507,7 @@ import pyarrow.parquet
 from mien.errors import OutputError
 from mien.faces import Faces, Frame
 from mien.labels import FER7
-from mien.sinks import open_sink
+from mien.output.sinks import open_sink
 folder = Path(sys.argv[1])
 draw = lambda image, faces: image.copy()
 """

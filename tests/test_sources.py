@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 
 from mien.errors import InputError, SourceError
 from mien.faces import Frame
-from mien.sources.images import Failed, SourceSettings, decode_image, expand, load, read_frames, read_image, read_items
 from mien.sources import images as sources
+from mien.sources.images import Failed, SourceSettings, decode_image, expand, load, read_frames, read_image, read_items
 
 RNG = np.random.default_rng(7)
 RGB = RNG.integers(0, 256, (11, 17, 3), np.uint8)

@@ -8,7 +8,7 @@ import torch
 from onnx import TensorProto, helper
 
 from mien.errors import InputError, ModelError, OutputError
-from mien.hub import CATALOGUE, model_path
+from mien.models.catalogue import CATALOGUE, model_path
 from mien.train.diagram import cards_of, draw_network, save_diagram
 from mien.train.nets import NETS, count_parameters, count_values, mien_s
 from mien.train.summary import Layer, Summary, summarise, summarise_net, summarise_onnx

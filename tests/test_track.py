@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 import pytest
 
-from mien.appearance import LENGTH, describe, likeness, recognise
 from mien.faces import Faces
-from mien.scene import Glance, SceneMemory, glance, is_cut, news, similarity
-from mien.smooth import RunningExpression, SmoothSettings
-from mien.track import Track, assign, distances
+from mien.tracking.appearance import LENGTH, describe, likeness, recognise
+from mien.tracking.scene import Glance, SceneMemory, glance, is_cut, news, similarity
+from mien.tracking.smooth import RunningExpression, SmoothSettings
+from mien.tracking.tracks import Track, assign, distances
 
 
 def faces_at(*boxes, score=0.99, landmarks=False):

@@ -30,9 +30,9 @@ from mien.datasets import (
     write_split,
 )
 from mien.errors import InputError
-from mien.hub import CATALOGUE
 from mien.labels import FER7
-from mien.models import ExpressionModel
+from mien.models.catalogue import CATALOGUE
+from mien.models.expression import ExpressionModel
 from mien.train.checkpoints import load_net, load_settings
 from mien.train.fit import TrainSettings
 

@@ -8,7 +8,7 @@ import pytest
 from mien.errors import InputError
 from mien.faces import Faces, Frame
 from mien.labels import FER7, FIVE
-from mien.sinks import open_sink
+from mien.output.sinks import open_sink
 from mien.truth import Truth, TruthScore, TruthSpan, parse_time, read_truth
 
 IMAGE = np.zeros((8, 8, 3), np.uint8)

@@ -89,7 +89,7 @@ def test_a_later_start_changes_neither_numbers_nor_times(films, name, start_s):
     "name", ["b_frames.mp4", "b_frames.mkv", "vp9.webm", "mjpeg.avi", "hevc.mp4", "b_frames.ts", "late.mkv"]
 )
 def test_starting_late_decodes_from_the_key_frame_before_and_no_earlier(films, monkeypatch, name):
-    from mien.sources.images import _ffmpeg as ffmpeg
+    from mien.sources import _ffmpeg as ffmpeg
 
     decoded = []
     inner = ffmpeg._Pass.decoded

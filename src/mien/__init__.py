@@ -13,27 +13,27 @@ from typing import TYPE_CHECKING
 from mien._version import __version__
 
 if TYPE_CHECKING:
+    from mien.analyzer import Analyzer, analyze
     from mien.detect import DetectorSettings
-    from mien.draw import draw_faces
     from mien.errors import MienError
     from mien.faces import Face, Faces, Frame
     from mien.labels import LabelSet
-    from mien.models import ExpressionModel, RuntimeSettings
-    from mien.pipeline import Analyzer, analyze
+    from mien.models.expression import ExpressionModel, RuntimeSettings
+    from mien.output.draw.faces import draw_faces
     from mien.sources.images import read_image
 
 _HOMES = {
-    "Analyzer": "mien.pipeline",
+    "Analyzer": "mien.analyzer",
     "DetectorSettings": "mien.detect",
-    "ExpressionModel": "mien.models",
+    "ExpressionModel": "mien.models.expression",
     "Face": "mien.faces",
     "Faces": "mien.faces",
     "Frame": "mien.faces",
     "LabelSet": "mien.labels",
     "MienError": "mien.errors",
-    "RuntimeSettings": "mien.models",
-    "analyze": "mien.pipeline",
-    "draw_faces": "mien.draw",
+    "RuntimeSettings": "mien.models.expression",
+    "analyze": "mien.analyzer",
+    "draw_faces": "mien.output.draw.faces",
     "read_image": "mien.sources.images",
 }
 

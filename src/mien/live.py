@@ -19,12 +19,12 @@ from typing import Protocol, Self
 
 import numpy as np
 
-from mien.draw import draw_faces
 from mien.errors import InputError, MienError, OutputError
 from mien.faces import Faces, Frame
-from mien.film_sink import FILM_EXTENSIONS
 from mien.labels import LabelSet
-from mien.sinks import TABLES, Draw, Sink, open_sink
+from mien.output.draw.faces import draw_faces
+from mien.output.film_sink import FILM_EXTENSIONS
+from mien.output.sinks import TABLES, Draw, Sink, open_sink
 from mien.sources.live import LiveFrame
 from mien.sources.videos import VideoInfo
 
@@ -57,7 +57,7 @@ class Source(Protocol):
 
 
 class Follows(Protocol):
-    """What a session needs of `mien.follow.Follower`."""
+    """What a session needs of `mien.tracking.tracker.Follower`."""
 
     def follow(self, frames: Sequence[Frame]) -> list[Faces]:
         """Return the faces of each frame."""

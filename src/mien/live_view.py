@@ -11,7 +11,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.draw import (
+from mien.errors import InputError
+from mien.faces import Faces, Frame
+from mien.labels import EMOJI, LabelSet, canonical_name
+from mien.output.draw.faces import (
     DARK,
     PLAIN,
     WHITE,
@@ -25,9 +28,6 @@ from mien.draw import (
     shown_expression,
     text_width,
 )
-from mien.errors import InputError
-from mien.faces import Faces, Frame
-from mien.labels import EMOJI, LabelSet, canonical_name
 
 HELP = (
     ("q  Esc", "quit"),

@@ -15,12 +15,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mien import plots
 from mien._version import __version__
 from mien.errors import InputError
 from mien.evaluate import FERPLUS_MAJORITY, Comparison, Estimate, Figures, GroupFigures, Latency, Mistake, Report
 from mien.files import write_whole
 from mien.labels import COLOURS, EMOJI
+from mien.output import plots
 from mien.robustness import RobustnessReport
 
 SCHEMA = "mien-report/1"

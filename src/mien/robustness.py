@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.align import TEMPLATE_PX
 from mien.datasets import CropDataset
+from mien.detect.align import TEMPLATE_PX
 from mien.errors import InputError, check_known
 from mien.evaluate import PredictProba, Progress, check_labelled, predict, truth_of
 from mien.faces import CROP_PX

@@ -18,14 +18,23 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mien import plots
-from mien.draw import DARK, WHITE, DrawStyle, draw_faces, expression_colour, paint_emoji, paint_text, text_width
 from mien.errors import InputError, require_extra
 from mien.faces import Face, Faces, Frame
 from mien.files import ending_of, write_whole
 from mien.film_summary import FilmReader, Held, Sight, clock, pieces
 from mien.labels import EMOJI, LabelSet, canonical_name
-from mien.sinks import PICTURE_EXTENSIONS, encode_picture
+from mien.output import plots
+from mien.output.draw.faces import (
+    DARK,
+    WHITE,
+    DrawStyle,
+    draw_faces,
+    expression_colour,
+    paint_emoji,
+    paint_text,
+    text_width,
+)
+from mien.output.sinks import PICTURE_EXTENSIONS, encode_picture
 from mien.truth import Truth, TruthSpan
 
 if TYPE_CHECKING:
@@ -204,7 +213,7 @@ class Timeline(FilmReader):
             title: Heading; empty takes the name of the film.
             most: How many people at most, those seen longest.
         """
-        page = (resources.files("mien") / "assets" / "timeline.html").read_text(encoding="utf-8")
+        page = (resources.files("mien") / "assets_timeline.html").read_text(encoding="utf-8")
         data = self._page_data(self.rows(most=most))
         heading = html.escape(title or self._source or "Timeline")
         text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")

@@ -114,7 +114,7 @@ class Truth:
                 yield span.expression, min(end_s, span.end_s) - max(start_s, span.start_s)
 
     def of(self, faces: Faces) -> list[str | None]:
-        """Return what is known about each face of a frame, for `mien.draw.draw_faces`.
+        """Return what is known about each face of a frame, for `mien.output.draw.faces.draw_faces`.
 
         Args:
             faces: The faces, with their source and time.

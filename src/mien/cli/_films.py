@@ -20,11 +20,11 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
 from rich.text import Text
 
+from mien.analyzer import Analyzer, Result
 from mien.cli._film_text import film_text, score_text
 from mien.cli.console import errors, out
 from mien.errors import InputError, MissingExtraError, SourceError
 from mien.faces import Faces, Frame, Record
-from mien.film_sink import FILM_EXTENSIONS
 from mien.film_summary import IntervalTable, clock
 from mien.films import (
     Drawing,
@@ -38,8 +38,8 @@ from mien.films import (
 )
 from mien.films import Progress as FilmProgress
 from mien.labels import LabelSet
-from mien.pipeline import Analyzer, Result
-from mien.sinks import (
+from mien.output.film_sink import FILM_EXTENSIONS
+from mien.output.sinks import (
     PICTURE_EXTENSIONS,
     TABLES,
     JsonLinesStream,

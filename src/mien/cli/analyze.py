@@ -21,6 +21,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from mien.analyzer import DEFAULT_DETECTOR, Result
 from mien.cli._film_text import score_text
 from mien.cli._films import (
     PICTURES_AND_FILMS,
@@ -35,18 +36,17 @@ from mien.cli._films import run as run_films
 from mien.cli.console import bar, colour, errors, expression_text, out
 from mien.cli.options import DetectorOption, LabelSetOption, ModelOption
 from mien.detect import DETECTORS, DetectorSettings, create_detector
-from mien.draw import DrawStyle
 from mien.errors import InputError, MissingExtraError
 from mien.faces import Face, Faces, Frame
 from mien.films import Drawing, FilmJob, FilmOutputs, Recipe
-from mien.follow import FollowSettings
-from mien.hub import DEFAULT_MODEL
 from mien.labels import EMOJI, LabelSet
-from mien.models import RuntimeSettings
-from mien.pipeline import DEFAULT_DETECTOR, Result
-from mien.sinks import JsonLinesStream, Sink, open_sink
+from mien.models.catalogue import DEFAULT_MODEL
+from mien.models.expression import RuntimeSettings
+from mien.output.draw.faces import DrawStyle
+from mien.output.sinks import JsonLinesStream, Sink, open_sink
 from mien.sources.images import Failed, Item, SourceSettings, expand
 from mien.sources.videos import VideoSettings
+from mien.tracking.tracker import FollowSettings
 from mien.truth import parse_time, read_truth
 
 FAILED = 1

@@ -15,17 +15,9 @@ from rich.markup import escape
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from mien.analyzer import DEFAULT_DETECTOR
 from mien.cli.console import bar, colour, errors, expression_text, out
 from mien.cli.options import DetectorOption
-from mien.data_report import (
-    DatasetSummary,
-    class_totals,
-    copy_rows,
-    png_bytes,
-    summarise,
-    write_html,
-    write_sheets,
-)
 from mien.datasets import (
     LEFT_OUT,
     TEST,
@@ -46,11 +38,19 @@ from mien.datasets import (
     write_dataset,
     write_split,
 )
+from mien.datasets.photos import LargestFace
+from mien.datasets.summary import (
+    DatasetSummary,
+    class_totals,
+    copy_rows,
+    png_bytes,
+    summarise,
+    write_html,
+    write_sheets,
+)
 from mien.detect import create_detector
 from mien.errors import InputError, require_extra
-from mien.face_crops import LargestFace
 from mien.files import write_whole
-from mien.pipeline import DEFAULT_DETECTOR
 
 app = typer.Typer(help="Look at, convert and split data sets.", no_args_is_help=True)
 

@@ -15,14 +15,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from mien import __version__
-from mien.align import crop_faces
+from mien.analyzer import Analyzer
 from mien.cli.console import out
 from mien.detect import DetectorSettings, create_detector
+from mien.detect.align import crop_faces
 from mien.errors import MienError
 from mien.faces import Faces
-from mien.hub import CATALOGUE
-from mien.models import RuntimeSettings, available_devices
-from mien.pipeline import Analyzer
+from mien.models.catalogue import CATALOGUE
+from mien.models.expression import RuntimeSettings, available_devices
 from mien.sources.images import read_image
 
 PACKAGES = {
@@ -103,7 +103,7 @@ def _self_test(runtime: RuntimeSettings) -> list[str]:
 
 
 def _picture() -> NDArray[np.uint8]:
-    return read_image((resources.files("mien") / "assets" / "selftest.jpg").read_bytes()).image
+    return read_image((resources.files("mien.cli") / "selftest.jpg").read_bytes()).image
 
 
 def _check_answer(faces: Faces) -> list[str]:

@@ -42,8 +42,8 @@ from mien.evaluate import (
 from mien.evaluate import compare as compare_predictions
 from mien.evaluate import evaluate as evaluate_model
 from mien.files import write_whole
-from mien.hub import load_model
 from mien.labels import EMOJI, FERPLUS8, LabelSet, label_set
+from mien.models.catalogue import load_model
 from mien.report import ReportDocument, comparison_to_json, comparison_to_markdown, to_json, write_report
 from mien.robustness import RobustnessReport, robustness
 

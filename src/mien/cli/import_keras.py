@@ -10,12 +10,12 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from mien.adapters import Adapter, ForeignModel, Scaling, named_scaling, parse_labels, read_adapter
 from mien.cli.console import megabytes, out
 from mien.cli.options import CardLicence, CardName, CardVersion
 from mien.errors import InputError, require_extra
 from mien.labels import LabelSet
-from mien.models import ExpressionModel, RuntimeSettings
+from mien.models.expression import ExpressionModel, RuntimeSettings
+from mien.models.foreign import Adapter, ForeignModel, Scaling, named_scaling, parse_labels, read_adapter
 
 ADAPTER_SUFFIXES = (".toml", ".json")
 KERAS_SUFFIXES = (".json", ".h5", ".hdf5", ".keras")
@@ -53,7 +53,7 @@ def import_keras(
 ) -> None:
     """Turn a network that Keras saved into the ONNX file that mien runs. Needs no Keras, runs no code of the file."""
     require_extra("keras", "onnx")
-    from mien.train import keras_import
+    from mien.models.keras import convert as keras_import
 
     target = output or _beside(model)
     settings = keras_import.KerasImportSettings(
@@ -110,7 +110,7 @@ def open_adapter(path: Path, *, runtime: RuntimeSettings | None = None) -> Score
 
 def _open_keras(adapter: Adapter, runtime: RuntimeSettings | None) -> Scorer:
     require_extra("keras", "onnx")
-    from mien.train import keras_import
+    from mien.models.keras import convert as keras_import
 
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "model.onnx"

@@ -20,22 +20,22 @@ from rich.live import Live
 from rich.markup import escape
 from rich.text import Text
 
+from mien.analyzer import DEFAULT_DETECTOR, Analyzer
 from mien.cli.console import errors, expression_text, out
 from mien.cli.options import DetectorOption, LabelSetOption, ModelOption
 from mien.detect import DetectorSettings
-from mien.draw import DrawStyle, Veil, draw_faces, paint_emoji, shown_expression
 from mien.errors import InputError, MienError, SourceError, require_extra
 from mien.faces import CROP_PX, Faces, Frame
 from mien.files import write_whole
-from mien.follow import Follower, FollowSettings
-from mien.hub import DEFAULT_MODEL
 from mien.labels import LabelSet
 from mien.live import LiveOutputs, LiveSession, LiveSummary, Moment, stamped_name, unused
 from mien.live_view import BACKGROUND, History, Status, ViewOptions, arrange, clock, render
-from mien.models import RuntimeSettings
-from mien.pipeline import DEFAULT_DETECTOR, Analyzer
-from mien.sinks import JsonLinesStream, encode_picture
+from mien.models.catalogue import DEFAULT_MODEL
+from mien.models.expression import RuntimeSettings
+from mien.output.draw.faces import DrawStyle, Veil, draw_faces, paint_emoji, shown_expression
+from mien.output.sinks import JsonLinesStream, encode_picture
 from mien.sources.live import CAMERA, LiveSettings, LiveSource
+from mien.tracking.tracker import Follower, FollowSettings
 
 if TYPE_CHECKING:
     from pygame import Surface

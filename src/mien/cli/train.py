@@ -31,10 +31,10 @@ from mien.datasets import (
     CropDataset,
 )
 from mien.errors import InputError, MissingExtraError, require_extra
-from mien.hub import CATALOGUE
+from mien.models.catalogue import CATALOGUE
 
 if TYPE_CHECKING:
-    from mien.models import ModelCard
+    from mien.models.expression import ModelCard
     from mien.train.callbacks import EpochMetrics
     from mien.train.settings import TrainSettings
     from mien.train.tune import TrialRow, TuneResult
@@ -210,7 +210,7 @@ def _export_run(best: Path, training: CropDataset, held_out: CropDataset, settin
 def _write_reports(model: Path, training: CropDataset, held_out: CropDataset) -> None:
     """Write one report per head, on the split that chose the checkpoint."""
     from mien.evaluate import evaluate
-    from mien.models import ExpressionModel
+    from mien.models.expression import ExpressionModel
     from mien.report import ReportDocument, write_report
 
     opened = ExpressionModel(model)
@@ -361,7 +361,7 @@ def export(
 
 def _write_keras_pair(model: Path, folder: Path) -> None:
     require_extra("keras", "h5py")
-    from mien.train.keras_import import MODEL_FILE, WEIGHTS_FILE, export_keras_pair
+    from mien.models.keras.convert import MODEL_FILE, WEIGHTS_FILE, export_keras_pair
 
     for path in (folder / MODEL_FILE, folder / WEIGHTS_FILE):
         if path.exists():

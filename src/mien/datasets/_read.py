@@ -67,7 +67,7 @@ def read_photos(
 
     Args:
         path: The folder, or the CSV (path, label).
-        crop_of: Makes the crop, `mien.face_crops.LargestFace` say.
+        crop_of: Makes the crop, `mien.datasets.photos.LargestFace` say.
         labels: As for `read_dataset`.
         skip_bad: Leave photos without a crop out, listed in the result, instead of refusing the whole.
 

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.detect import DetectorSettings
-from mien.detect._boxes import logit, sigmoid
 from mien.detect._threads import PerThread
+from mien.detect.boxes import logit, sigmoid
 from mien.errors import MissingExtraError, ModelError, require_extra
 from mien.faces import Faces, check_image
 

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.detect import DetectorSettings
-from mien.detect._boxes import logit, move_sides, sigmoid, squared, suppress
 from mien.detect._mtcnn_nets import ONET_PX, PNET_CELL_PX, RNET_PX, load_networks, run
 from mien.detect._octaves import Octaves, sample_near
+from mien.detect.boxes import logit, move_sides, sigmoid, squared, suppress
 from mien.errors import InputError
 from mien.faces import Faces, check_image
 

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.detect import DetectorSettings
-from mien.detect._boxes import Floats
 from mien.detect._given_files import NetworkDetector, given_file
+from mien.detect.boxes import Floats
 from mien.errors import ModelError
 from mien.faces import Faces
 

@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.draw import PLAIN, DrawStyle, Veil, draw_faces
 from mien.errors import InputError, require_extra
 from mien.faces import Faces, Frame
 from mien.files import write_whole
-from mien.film_sink import FILM_EXTENSIONS
 from mien.film_summary import SUMMARIES, FilmSummary, summary_as_markdown
 from mien.films._work import WorkFolder
 from mien.labels import LabelSet
-from mien.sinks import PICTURE_EXTENSIONS, TABLES, Sink, open_interval_sink, open_sink
+from mien.output.draw.faces import PLAIN, DrawStyle, Veil, draw_faces
+from mien.output.film_sink import FILM_EXTENSIONS
+from mien.output.sinks import PICTURE_EXTENSIONS, TABLES, Sink, open_interval_sink, open_sink
 from mien.sources.videos import VideoInfo
 from mien.timeline import TIMELINES, ContactSheet, Timeline
 from mien.truth import Truth, TruthScore

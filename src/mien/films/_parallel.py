@@ -18,18 +18,18 @@ from typing import Any
 
 import cv2
 
+from mien.analyzer import DEFAULT_DETECTOR, Analyzer
 from mien.detect import DetectorSettings
-from mien.draw import PLAIN, DrawStyle
 from mien.errors import MienError
 from mien.films._outputs import FilmOutputs
 from mien.films._run import SNAPSHOT_S, FilmResult, Progress, analyze_video
 from mien.films._work import DONE
-from mien.follow import FollowSettings
-from mien.hub import DEFAULT_MODEL
-from mien.models import RuntimeSettings
-from mien.pipeline import DEFAULT_DETECTOR, Analyzer
-from mien.sinks import Sink
+from mien.models.catalogue import DEFAULT_MODEL
+from mien.models.expression import RuntimeSettings
+from mien.output.draw.faces import PLAIN, DrawStyle
+from mien.output.sinks import Sink
 from mien.sources.videos import VideoSettings, public_name
+from mien.tracking.tracker import FollowSettings
 from mien.truth import Truth
 
 POLL_S = 0.1

@@ -11,17 +11,17 @@ from pathlib import Path
 from typing import Any, cast
 
 from mien._version import __version__
-from mien.draw import PLAIN, DrawStyle
+from mien.analyzer import Analyzer
 from mien.errors import InputError, SourceError
 from mien.faces import Faces, Frame
 from mien.films._journal import FORMAT, Head, Journal, Past, read_past, read_results
 from mien.films._outputs import Drawing, FilmOutputs, Sums, Writers, open_writers
 from mien.films._work import WorkFolder
-from mien.follow import Follower, FollowSettings, follow_film
 from mien.labels import LabelSet
-from mien.pipeline import Analyzer
-from mien.sinks import INTERRUPTED, Sink
+from mien.output.draw.faces import PLAIN, DrawStyle
+from mien.output.sinks import INTERRUPTED, Sink
 from mien.sources.videos import Video, VideoInfo, VideoSettings
+from mien.tracking.tracker import Follower, FollowSettings, follow_film
 from mien.truth import Truth
 
 SNAPSHOT_S = 1.0  # seconds of work that a crash may cost

@@ -14,10 +14,10 @@ from fastapi.responses import JSONResponse
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from mien.draw import draw_faces
+from mien.analyzer import Analyzer
 from mien.errors import MienError
 from mien.faces import Faces
-from mien.pipeline import Analyzer
+from mien.output.draw.faces import draw_faces
 from mien.server import records
 from mien.server.described import ANALYZE_BODY, PROBLEMS
 from mien.server.engine import Engine

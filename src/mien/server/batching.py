@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import MienError
-from mien.models import ExpressionModel
+from mien.models.expression import ExpressionModel
 
 Crops = NDArray[np.uint8]
 Probs = NDArray[np.float32]

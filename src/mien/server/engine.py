@@ -4,11 +4,11 @@ import functools
 import threading
 from collections.abc import Callable, Hashable
 
+from mien.analyzer import Analyzer
 from mien.detect import Detector, create_detector
 from mien.errors import InputError, MienError
-from mien.hub import load_model
-from mien.models import ModelCard, RuntimeSettings
-from mien.pipeline import Analyzer
+from mien.models.catalogue import load_model
+from mien.models.expression import ModelCard, RuntimeSettings
 from mien.server.batching import BatchedModel, Batcher
 from mien.server.problems import Problem
 from mien.server.settings import ServerSettings

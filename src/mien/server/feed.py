@@ -18,9 +18,9 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from mien.draw import draw_faces
 from mien.errors import MienError
 from mien.faces import Faces
+from mien.output.draw.faces import draw_faces
 from mien.server import records
 from mien.server.described import FEW_PROBLEMS
 from mien.server.engine import Engine

@@ -4,10 +4,10 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from mien.draw import DrawStyle
+from mien.analyzer import Analyzer
 from mien.errors import MienError, SourceError
 from mien.films import FilmOutputs, FilmResult, Progress, analyze_video
-from mien.pipeline import Analyzer
+from mien.output.draw.faces import DrawStyle
 from mien.server.following import follow_settings
 from mien.server.schemas import JobOptions
 from mien.sources.videos import VideoSettings

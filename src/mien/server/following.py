@@ -1,7 +1,7 @@
 """One follower per stream, with the settings that clients may choose."""
 
-from mien.follow import Follower, FollowSettings
-from mien.pipeline import Analyzer
+from mien.analyzer import Analyzer
+from mien.tracking.tracker import Follower, FollowSettings
 
 
 def follow_settings(half_life_s: float | None) -> FollowSettings:

@@ -4,7 +4,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from mien import __version__
-from mien.models import ModelCard
+from mien.models.expression import ModelCard
 from mien.server import records
 from mien.server.described import FEW_PROBLEMS, problems
 from mien.server.engine import Engine

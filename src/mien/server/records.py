@@ -7,9 +7,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.draw import expression_colour
 from mien.faces import Face, Faces
 from mien.labels import EMOJI, LabelSet
+from mien.output.draw.faces import expression_colour
 
 JPEG_QUALITY = 88
 LARGEST_SIDE = 65_500  # pixels; JPEG has no room for more

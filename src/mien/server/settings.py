@@ -8,9 +8,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Self, get_type_hints
 
+from mien.analyzer import DEFAULT_DETECTOR
 from mien.errors import InputError
-from mien.hub import DEFAULT_MODEL
-from mien.pipeline import DEFAULT_DETECTOR
+from mien.models.catalogue import DEFAULT_MODEL
 
 PREFIX = "MIEN_"
 MEBI = 1 << 20

@@ -141,7 +141,7 @@ class EpochLog(L.Callback):
 
     def _draw(self) -> None:
         try:
-            from mien.plots import save_figure, training_curves
+            from mien.output.plots import save_figure, training_curves
 
             save_figure(training_curves(self.rows), self.out / CURVES, dpi=110)
         except MissingExtraError as error:

@@ -13,9 +13,9 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 
 from mien.errors import InputError, check_known
-from mien.hub import CATALOGUE, model_path
 from mien.labels import LabelSet
-from mien.models import ExpressionModel
+from mien.models.catalogue import CATALOGUE, model_path
+from mien.models.expression import ExpressionModel
 from mien.train.augment import central_views
 from mien.train.ensemble import MEMBERS, Ensemble
 from mien.train.folding import BatchNorm, folded, normalised_layers

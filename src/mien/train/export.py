@@ -19,14 +19,14 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from mien import __version__
-from mien.align import TEMPLATE_PX
 from mien.datasets import TRAINING, CropDataset, seen_in
+from mien.detect.align import TEMPLATE_PX
 from mien.errors import InputError, check_known
 from mien.evaluate import LEAST_SPREAD, ConfidenceScaling, fit_confidence
 from mien.faces import CROP_PX
 from mien.files import write_whole
 from mien.labels import FER7
-from mien.models import INPUT_NAME, METADATA_KEY, ExpressionModel, Measured, ModelCard
+from mien.models.expression import INPUT_NAME, METADATA_KEY, ExpressionModel, Measured, ModelCard
 from mien.train._quiet import quiet
 from mien.train.augment import central_views
 from mien.train.checkpoints import load_nets, load_settings

@@ -368,7 +368,7 @@ def summarise(out: Path, settings: TrainSettings) -> TuneResult:
     write_whole(recipe, settings_to_json(with_settings(settings, rows[0].values)))
     write_whole(out / TABLE, _table(rows))
     try:
-        from mien.plots import save_figure
+        from mien.output.plots import save_figure
 
         save_figure(tune_figure(rows, importance), out / PICTURE)
     except MissingExtraError as error:

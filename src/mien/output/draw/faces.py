@@ -1,7 +1,7 @@
 """Boxes, tags with emoji, landmarks, probability bars and blurred faces, drawn on a copy of a picture.
 
 The letters are Inter SemiBold and the emoji Noto Color Emoji, both under the SIL Open Font License 1.1, kept as small
-sheets in `mien/assets` so that drawing needs neither a font engine nor a font on the machine.
+sheets in this folder so that drawing needs neither a font engine nor a font on the machine.
 """
 
 import colorsys
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from mien.errors import InputError
 from mien.faces import Face, Faces, check_image
 from mien.labels import COLOURS, EMOJI, canonical_name
-from mien.scene import SceneMemory, glance
+from mien.tracking.scene import SceneMemory, glance
 
 Colour = tuple[int, int, int]
 Pixel = TypeVar("Pixel", np.uint8, np.float32)
@@ -659,7 +659,7 @@ class Letters:
 
 @cache
 def _letters() -> Letters:
-    folder = resources.files("mien") / "assets" / "font"
+    folder = resources.files("mien.output.draw") / "font"
     metrics = json.loads((folder / "letters.json").read_text(encoding="utf-8"))
     data = np.frombuffer((folder / "letters.png").read_bytes(), np.uint8)
     characters = metrics["characters"]
@@ -727,7 +727,7 @@ def _resized(line: NDArray[np.uint8], factor: float) -> NDArray[np.uint8]:
 @cache
 def _full_sprite(name: str) -> NDArray[np.float32]:
     """Return the (128, 128, 4) float32 sprite: RGB 0-255 times opacity, opacity 0-1."""
-    data = (resources.files("mien") / "assets" / "emoji" / f"{name}.png").read_bytes()
+    data = (resources.files("mien.output.draw") / "emoji" / f"{name}.png").read_bytes()
     stored = np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED))
     sprite = cv2.cvtColor(stored, cv2.COLOR_BGRA2RGBA).astype(np.float32)
     sprite[..., 3] /= 255

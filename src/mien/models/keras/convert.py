@@ -14,15 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien import __version__
-from mien.adapters import OUTPUTS, SCALINGS, STANDARDISE_FLOOR, Adapter, Scaling, in_known_order
 from mien.errors import InputError, ModelError, require_extra
 from mien.faces import CROP_PX
 from mien.files import whole_or_nothing, write_whole
 from mien.labels import FER7, FERPLUS8, FIVE, LabelSet
-from mien.models import INPUT_NAME, METADATA_KEY, ModelCard
-from mien.train._keras_architecture import Model, owned_weights, parse_architecture
-from mien.train._keras_files import KerasFiles, Owner, keras_version_of, locate_weights, open_keras
-from mien.train._keras_layers import IDENTITIES, Builder, StoredWeight, Tensor, check_layers, emit_model, resize
+from mien.models.expression import INPUT_NAME, METADATA_KEY, ModelCard
+from mien.models.foreign import OUTPUTS, SCALINGS, STANDARDISE_FLOOR, Adapter, Scaling, in_known_order
+from mien.models.keras._architecture import Model, owned_weights, parse_architecture
+from mien.models.keras._files import KerasFiles, Owner, keras_version_of, locate_weights, open_keras
+from mien.models.keras._layers import IDENTITIES, Builder, StoredWeight, Tensor, check_layers, emit_model, resize
 
 OPSET, IR_VERSION = 18, 9
 ARCHITECTURE_KEY, WEIGHTS_KEY, VERSION_KEY = "mien.keras_json", "mien.keras_weights", "mien.keras_version"
@@ -42,7 +42,7 @@ class KerasImportSettings:
         scaling: What training did to gray levels; None takes 0-1, or nothing where the network begins with a Rescaling
             layer.
         size_px: (width, height) of the network's input, where the file leaves it free.
-        output: `"softmax"`, `"sum"` or `"auto"`, as in `mien.adapters.Adapter`.
+        output: `"softmax"`, `"sum"` or `"auto"`, as in `mien.models.foreign.Adapter`.
         theano: Whether Theano wrote the kernels (it flips them); None believes the file.
         name: Name in the model's card.
         version: Version of the weights in the card.
@@ -220,7 +220,7 @@ def _preprocess(b: Builder, model: Model, settings: KerasImportSettings) -> Tens
 
 @dataclass(frozen=True)
 class _InputForm:
-    layout: str  # one of mien.adapters.LAYOUTS
+    layout: str  # one of mien.models.foreign.LAYOUTS
     height: int
     width: int
     channels: int

@@ -6,7 +6,7 @@ from importlib import resources
 from pathlib import Path
 
 from mien.errors import ModelError
-from mien.models import ExpressionModel, RuntimeSettings
+from mien.models.expression import ExpressionModel, RuntimeSettings
 
 DEFAULT_MODEL = "mien-b"
 
@@ -32,7 +32,7 @@ class CatalogueEntry:
     @property
     def path(self) -> Path:
         """Path of the installed file."""
-        return Path(str(resources.files("mien"))) / "weights" / self.file
+        return Path(str(resources.files("mien.models"))) / "weights" / self.file
 
     def is_intact(self) -> bool:
         """Return whether the installed file is the one that was measured."""

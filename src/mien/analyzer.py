@@ -11,12 +11,12 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.align import crops_of
 from mien.detect import Detector, DetectorSettings, create_detector
+from mien.detect.align import crops_of
 from mien.errors import InputError, MienError
 from mien.faces import CROP_PX, Faces, Frame
-from mien.hub import DEFAULT_MODEL, load_model
-from mien.models import ExpressionModel, RuntimeSettings
+from mien.models.catalogue import DEFAULT_MODEL, load_model
+from mien.models.expression import ExpressionModel, RuntimeSettings
 from mien.sources.images import Failed, Item, Source, SourceSettings, load, read_image
 
 DEFAULT_DETECTOR = "mtcnn"

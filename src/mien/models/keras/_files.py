@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import ModelError, require_extra
-from mien.train._keras_architecture import Layer, Model, has_weights, owned_weights, weight_roles
+from mien.models.keras._architecture import Layer, Model, has_weights, owned_weights, weight_roles
 
 MAX_ARCHITECTURE_BYTES = 4 * 2**20
 MAX_WEIGHT_BYTES = 2**30

@@ -33,9 +33,9 @@ from mien import faces as _faces
 from mien.errors import InputError, OutputError, require_extra
 from mien.faces import STEADY, Faces, Frame, Record
 from mien.files import PartFile, check_not_source, explained
-from mien.film_sink import FILM_EXTENSIONS, FilmWriter, time_base_of
 from mien.film_summary import IntervalTable
 from mien.labels import LabelSet
+from mien.output.film_sink import FILM_EXTENSIONS, FilmWriter, time_base_of
 
 if TYPE_CHECKING:
     from mien.sources.videos import VideoInfo
@@ -56,7 +56,7 @@ class SinkSettings:
 
     Attributes:
         labels: The label set of the results, for the columns of a table.
-        draw: Draws faces on a copy of a picture; `mien.draw.draw_faces` does. Needed for pictures and films only.
+        draw: Draws faces on a copy of a picture; `mien.draw_faces` does. Needed for pictures and films only.
         keep_empty: Whether a frame without a face gets a row in tables.
         tracked: Whether tables have the columns of films.
         film: The film that is annotated, where the result is one.
@@ -181,7 +181,7 @@ def open_sink(
     Args:
         path: Where the result goes.
         labels: The label set of the results.
-        draw: Draws faces on a copy of a picture, `mien.draw.draw_faces` say; needed for pictures and films only.
+        draw: Draws faces on a copy of a picture, `mien.draw_faces` say; needed for pictures and films only.
         keep_empty: Whether a frame without a face gets a row in tables.
         tracked: Whether tables have the columns of films: steady expression and smoothed probabilities.
         film: The film that is analysed; needed for annotated films, which take times and sound from it.
@@ -586,7 +586,9 @@ class DrawingSink(Sink):
         """
         super().__init__()
         if settings.draw is None:
-            raise InputError("an annotated picture needs a function that draws; pass draw=mien.draw.draw_faces")
+            raise InputError(
+                "an annotated picture needs a function that draws; pass draw=mien.draw_faces"
+            )
         self._draw = settings.draw
 
     def _fail(self, source: str, message: str) -> None:
@@ -606,7 +608,7 @@ class FilmSink(DrawingSink):
         """Start the file.
 
         Args:
-            path: Ends in one of `mien.film_sink.FILM_EXTENSIONS`.
+            path: Ends in one of `mien.output.film_sink.FILM_EXTENSIONS`.
             settings: Its `draw` draws the faces, its `film` is the source.
 
         Raises:

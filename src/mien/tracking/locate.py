@@ -14,13 +14,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.align import crop_faces
-from mien.appearance import describe, likeness, recognise
 from mien.detect import Detector
-from mien.detect._boxes import overlap
+from mien.detect.align import crop_faces
+from mien.detect.boxes import overlap
 from mien.faces import Faces, Frame
-from mien.scene import Glance, News, Part, SceneMemory, glance, news
-from mien.track import SAME_SHARE, Track, assign, distances
+from mien.tracking.appearance import describe, likeness, recognise
+from mien.tracking.scene import Glance, News, Part, SceneMemory, glance, news
+from mien.tracking.tracks import SAME_SHARE, Track, assign, distances
 
 SURE_SCORE = 0.8  # what MTCNN takes for a face in a still picture
 NEAR_SCORE = 0.02  # below it there is nothing like a face, and a second look is wasted

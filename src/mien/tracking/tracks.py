@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.detect._boxes import overlap
+from mien.detect.boxes import overlap
 from mien.faces import Faces
 
 VELOCITY_HALF_LIFE_S = 0.08

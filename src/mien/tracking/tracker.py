@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien._stages import in_stages
+from mien.analyzer import Analyzer
 from mien.errors import InputError
 from mien.faces import Faces, Frame
-from mien.locate import LocateSettings, Locator, Memory, Prepared
-from mien.pipeline import Analyzer
-from mien.smooth import RunningExpression, SmoothSettings
+from mien.tracking._stages import in_stages
+from mien.tracking.locate import LocateSettings, Locator, Memory, Prepared
+from mien.tracking.smooth import RunningExpression, SmoothSettings
 
 STATE_VERSION = 2
 BATCH_SIZE, AHEAD = 8, 4

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import MienError, ModelError, require_extra
-from mien.train._keras_architecture import MODEL_CLASSES, Layer, Model, Ref, kind_of
-from mien.train._keras_files import Owner, read_weight
+from mien.models.keras._architecture import MODEL_CLASSES, Layer, Model, Ref, kind_of
+from mien.models.keras._files import Owner, read_weight
 
 MAX_ELEMENTS = 2**26  # of one value for one face; beyond it a file asks for gigabytes a face
 TO_FRONT = (2, 0, 1)

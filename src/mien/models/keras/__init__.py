@@ -1,0 +1,1 @@
+"""Networks that Keras 1 to 3 saved become ONNX files, and back. Needs no Keras."""

@@ -1,0 +1,5 @@
+"""Results become files and pictures: rows, tables, annotated images and videos, plots, pages."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
