@@ -26,7 +26,7 @@ RUN = """
 import json, os, sys, time
 from pathlib import Path
 from mien import Analyzer
-from mien.films import FilmOutputs, analyze_video
+from mien.video import FilmOutputs, analyze_video
 
 def megabytes(name):
     for line in open("/proc/self/status"):

@@ -36,7 +36,7 @@ FACE_SHARE = 0.2  # of the height of the picture
 MIEN = """
 import json, sys, time
 from mien import Analyzer
-from mien.films import analyze_video
+from mien.video import analyze_video
 from mien.sources.videos import VideoSettings
 clip, folder = sys.argv[1], sys.argv[2]
 analyzer = Analyzer(model=sys.argv[4])

@@ -23,14 +23,14 @@ import av
 import cv2
 import numpy as np
 
-import mien.cli.live as command
+import mien.cli.live.command as command
 from mien.analyzer import Analyzer
-from mien.cli.live import Look, Window
-from mien.live import LiveOutputs, LiveSession
-from mien.live_view import ViewOptions
+from mien.cli.live.command import Look, Window
 from mien.output.draw.faces import DrawStyle
 from mien.sources.live import LiveSettings, LiveSource
 from mien.tracking.tracker import Follower
+from mien.video.live.session import LiveOutputs, LiveSession
+from mien.video.live.view import ViewOptions
 
 WIDTH, HEIGHT, FPS, LENGTH_S = 640, 480, 30, 8
 PORTRAIT = Path(__file__).resolve().parent.parent / "examples" / "astronaut.jpg"

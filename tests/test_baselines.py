@@ -13,7 +13,7 @@ from mien.datasets import PUBLIC_TEST, TRAINING, CropDataset, write_dataset
 from mien.errors import InputError, ModelError, OutputError
 from mien.evaluate import evaluate
 from mien.labels import FER7, FIVE, LabelSet
-from mien.train.baselines import (
+from mien.train.classical.baselines import (
     BASELINES,
     FEATURES,
     BaselineSettings,
@@ -23,7 +23,7 @@ from mien.train.baselines import (
     load_baseline,
     pixels,
 )
-from mien.train.face_distances import DISTANCE_NAMES, crop_distances, crop_landmarks, distances
+from mien.train.classical.distances import DISTANCE_NAMES, crop_distances, crop_landmarks, distances
 
 THREE = LabelSet("three", ("angry", "happy", "sad"))
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from helpers import run_cli
-from mien.compare_page import SHOWN_FACES, comparison_to_html
 from mien.datasets import CropDataset, write_dataset
 from mien.errors import InputError
 from mien.evaluate import compare, evaluate
+from mien.evaluate.compare_page import SHOWN_FACES, comparison_to_html
+from mien.evaluate.report import comparison_cells, figure_cells
 from mien.labels import FER7, FIVE
-from mien.report import comparison_cells, figure_cells
 from pages import outline
 
 N = 120

@@ -12,7 +12,7 @@ from mien.train.checkpoints import create_net, load_net, load_nets, net_from_onn
 from mien.train.ensemble import Ensemble
 from mien.train.export import calibrate_and_export, export_onnx, torch_logits, torch_probs
 from mien.train.fit import Hardware, TrainSettings, fit
-from mien.train.nets import TWO_HEADS
+from mien.train.nets.networks import TWO_HEADS
 
 CROPS = drawn_faces(30, seed=6).crops
 pytestmark = pytest.mark.usefixtures("tiny")

@@ -10,7 +10,7 @@ import pytest
 from helpers import public_test
 from mien.datasets import PUBLIC_TEST, CropDataset, read_dataset, write_dataset
 from mien.labels import FER7
-from mien.train.baselines import load_baseline
+from mien.train.classical.baselines import load_baseline
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +117,7 @@ def test_compare_two_models(mien, fer2013, tmp_path):
 def classical(fer2013, tmp_path_factory):
     """Two classical models that learned the ten Training crops by heart."""
     pytest.importorskip("sklearn")
-    from mien.train.baselines import BaselineSettings, fit_baseline
+    from mien.train.classical.baselines import BaselineSettings, fit_baseline
 
     training = read_dataset(fer2013).data.split("Training")
     paths = {name: tmp_path_factory.mktemp("models") / f"{name}-pixels.npz" for name in ("knn", "logistic")}

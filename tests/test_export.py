@@ -25,7 +25,7 @@ from mien.train.export import (
 )
 from mien.train.fit import Hardware, TrainSettings, fit, load_net
 from mien.train.folding import folded, normalised_layers
-from mien.train.nets import NETS, TWO_HEADS
+from mien.train.nets.networks import NETS, TWO_HEADS
 
 SETTINGS = TrainSettings(
     net="tiny", epochs=3, batch_size=12, lr=0.2, warmup_epochs=0.5, ema_decay=0.8, augment=NO_AUGMENTATION

@@ -9,9 +9,9 @@ import pytest
 
 from mien.errors import InputError, OutputError
 from mien.faces import Faces, Frame
-from mien.film_summary import FilmSummary, Holder, IntervalTable, clock, pieces
 from mien.labels import FER7, FERPLUS8
 from mien.output.sinks import open_sink
+from mien.video.summary import FilmSummary, Holder, IntervalTable, clock, pieces
 
 IMAGE = np.zeros((8, 8, 3), np.uint8)
 ANGRY, HAPPY, NEUTRAL = (FER7.index(name) for name in ("angry", "happy", "neutral"))

@@ -22,14 +22,14 @@ from films import numbered, portraits, write_film
 from helpers import names_in, rows_in
 from mien import Analyzer
 from mien.errors import InputError, OutputError, SourceError
-from mien.films import FilmJob, FilmOutputs, Recipe, analyze_video, analyze_videos, replay
-from mien.films._journal import Journal, read_past, read_results
 from mien.labels import FER7
 from mien.output.draw.faces import DrawStyle
 from mien.output.sinks import INTERRUPTED, open_sink
 from mien.sources.videos import Video, VideoSettings
 from mien.tracking.tracker import FollowSettings
-from mien.truth import Truth, TruthSpan
+from mien.video import FilmJob, FilmOutputs, Recipe, analyze_video, analyze_videos, replay
+from mien.video._journal import Journal, read_past, read_results
+from mien.video.truth import Truth, TruthSpan
 
 FRAMES = 60
 
@@ -315,7 +315,7 @@ class TestResume:
 KILLED = """
 import json, sys, time
 from mien import Analyzer
-from mien.films import FilmOutputs, analyze_video
+from mien.video import FilmOutputs, analyze_video
 from test_films import outputs_in
 from pathlib import Path
 
@@ -446,7 +446,7 @@ class TestDisk:
     @pytest.mark.parametrize("name", ["rows.csv", "annotated.mp4"])
     def test_full_disk(self, clip, tmp_path, name):
         code = (
-            "import resource, sys; from mien import Analyzer; from mien.films import analyze_video;"
+            "import resource, sys; from mien import Analyzer; from mien.video import analyze_video;"
             "resource.setrlimit(resource.RLIMIT_FSIZE, (6000, 6000));"
             "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
             "analyze_video(sys.argv[1], analyzer=Analyzer(), outputs=[sys.argv[2]])"

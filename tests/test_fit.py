@@ -25,7 +25,7 @@ from mien.train.callbacks import AtomicCheckpoints
 from mien.train.fit import Hardware, TrainSettings, fit, load_net, load_settings, settings_from_json, with_settings
 from mien.train.losses import soft_cross_entropy
 from mien.train.module import ExpressionModule
-from mien.train.nets import TWO_HEADS, count_parameters
+from mien.train.nets.networks import TWO_HEADS, count_parameters
 from mien.train.settings import settings_from_dict, settings_to_json
 from mien.train.targets import (
     EpochBatches,
@@ -604,7 +604,7 @@ SCRIPT = """
     from drawn_faces import plain_net, tiny_net, training_and_held_out
     from test_fit import PLAIN, RANDOM
     from mien.train.fit import Hardware, fit
-    from mien.train.nets import NETS
+    from mien.train.nets.networks import NETS
     NETS |= {"tiny": tiny_net, "plain": plain_net}
     settings = {"random": RANDOM, "plain": PLAIN}[sys.argv[3]]
     hardware = Hardware(accelerator="cpu", threads=1, devices=int(sys.argv[4]), precision="32-true")

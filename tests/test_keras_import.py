@@ -27,7 +27,7 @@ from mien.labels import FER7, FERPLUS8, FIVE, LabelSet  # noqa: E402
 from mien.models.catalogue import model_path  # noqa: E402
 from mien.models.expression import ExpressionModel  # noqa: E402
 from mien.models.foreign import SCALINGS, Adapter, Scaling, parse_labels  # noqa: E402
-from mien.models.keras import _files as _keras_files
+from mien.models.keras import _files as _keras_files  # noqa: E402
 from mien.models.keras.convert import KerasImportSettings, export_keras_pair, import_keras, settings_of  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings(  # Keras's own torch backend and NumPy 2

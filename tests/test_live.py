@@ -21,15 +21,15 @@ av = pytest.importorskip("av")
 
 from films import numbered, portraits, read_number, write_film  # noqa: E402
 from helpers import rows_in  # noqa: E402
-from mien.cli import live as command  # noqa: E402
-from mien.cli.live import Look, Window, first_size  # noqa: E402
+from mien.cli.live import command  # noqa: E402
+from mien.cli.live.command import Look, Window, first_size  # noqa: E402
 from mien.errors import InputError, OutputError, SourceError  # noqa: E402
 from mien.faces import Faces, columns_of  # noqa: E402
 from mien.labels import FER7, FERPLUS8  # noqa: E402
-from mien.live import Delays, LiveOutputs, LiveSession, Rate, unused  # noqa: E402
-from mien.live_view import ViewOptions  # noqa: E402
 from mien.sources.live import LiveFrame, LiveSettings, LiveSource  # noqa: E402
 from mien.tracking.tracker import Follower  # noqa: E402
+from mien.video.live.session import Delays, LiveOutputs, LiveSession, Rate, unused  # noqa: E402
+from mien.video.live.view import ViewOptions  # noqa: E402
 
 NO_KEYS = {name: "" for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER")}
 

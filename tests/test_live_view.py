@@ -8,7 +8,8 @@ import pytest
 from mien.errors import InputError
 from mien.faces import Faces, Frame
 from mien.labels import FER7, FERPLUS8
-from mien.live_view import (
+from mien.output.draw.faces import WHITE, DrawStyle, expression_colour
+from mien.video.live.view import (
     BACKGROUND,
     GAP_S,
     HELP,
@@ -28,7 +29,6 @@ from mien.live_view import (
     scaled,
     stacked,
 )
-from mien.output.draw.faces import WHITE, DrawStyle, expression_colour
 
 SIZES = [(1, 1), (40, 30), (160, 120), (320, 240), (300, 900), (960, 720), (1920, 1080)]
 OPTIONS = ViewOptions()

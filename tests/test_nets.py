@@ -11,7 +11,7 @@ from torch import nn
 from mien.errors import InputError, ModelError, SourceError
 from mien.labels import FER7, FERPLUS8, FIVE
 from mien.train.checkpoints import start_from
-from mien.train.nets import (
+from mien.train.nets.networks import (
     NETS,
     TWO_HEADS,
     MultiHeadNet,
@@ -28,8 +28,8 @@ from mien.train.nets import (
     vgg16,
     wide_cnn,
 )
+from mien.train.nets.vgg_weights import download_imagenet_weights, load_imagenet_weights
 from mien.train.settings import TrainSettings
-from mien.train.vgg_weights import download_imagenet_weights, load_imagenet_weights
 
 SIZES = {  # name: all stored values, trained values; seven classes
     "tutorial-two-dense": (4_478_727, 4_474_759),

@@ -11,8 +11,7 @@ import pytest
 from mien.datasets import CropDataset
 from mien.errors import InputError, MissingExtraError, OutputError
 from mien.evaluate import Latency, compare, evaluate
-from mien.labels import FER7, FERPLUS8
-from mien.report import (
+from mien.evaluate.report import (
     ReportDocument,
     comparison_to_json,
     comparison_to_markdown,
@@ -21,7 +20,8 @@ from mien.report import (
     to_markdown,
     write_report,
 )
-from mien.robustness import robustness
+from mien.evaluate.robustness import robustness
+from mien.labels import FER7, FERPLUS8
 from pages import outline
 
 N = 60

@@ -3,8 +3,8 @@ import pytest
 
 from mien.datasets import CropDataset
 from mien.errors import InputError
+from mien.evaluate.robustness import CORRUPTIONS, corrupt, robustness
 from mien.labels import FER7, FIVE, LabelSet
-from mien.robustness import CORRUPTIONS, corrupt, robustness
 
 DARK_BRIGHT = LabelSet("light", ("dark", "bright"))
 

@@ -202,7 +202,7 @@ def test_a_form_with_thousands_of_fields_is_refused(server):
     ],
 )
 def test_names_of_files_are_only_names(server, name, shown):
-    from mien.server.forms import safe_name
+    from mien.server.web.forms import safe_name
 
     assert safe_name(name) == shown
     body = {"images": [{"name": name or "..", "data": base64.b64encode(b"x").decode()}]}
@@ -295,7 +295,7 @@ def test_an_error_of_the_server_itself_says_nothing_of_its_insides(server, monke
     def fail(self, **_):
         raise RuntimeError("secret inside")
 
-    monkeypatch.setattr("mien.server.engine.Engine.analyzer", fail)
+    monkeypatch.setattr("mien.server.work.engine.Engine.analyzer", fail)
     assert "secret" not in check_problem(send(server, ("a.jpg", ASTRONAUT)), 500)
     assert "secret inside" in caplog.text  # for the administrator
     assert 'route="/v1/analyze",status="500"' in server.http.get("/metrics").text

@@ -77,7 +77,7 @@ def test_the_faces_of_the_same_analysis_come_as_lines(tmp_path, camera):
 
 
 def test_the_camera_is_open_only_while_somebody_watches(tmp_path, camera, monkeypatch):
-    monkeypatch.setattr("mien.server.feed.LINGER_S", 0.2)
+    monkeypatch.setattr("mien.server.routes.feed.LINGER_S", 0.2)
     with served(tmp_path, source=str(camera)) as server:
         feed = server.app.state.feed
         for _ in range(2):

@@ -24,8 +24,8 @@ import numpy as np
 from browser_tools import running_server
 from helpers import wait_for
 from mien.errors import InputError, OutputError
-from mien.server.jobs import ORPHAN_S, JobFiles
-from mien.server.store import CANCELLED, DONE, FAILED, QUEUED, RUNNING, JobStore
+from mien.server.work.jobs import ORPHAN_S, JobFiles
+from mien.server.work.store import CANCELLED, DONE, FAILED, QUEUED, RUNNING, JobStore
 from served import served
 from test_server_api import check_problem
 
@@ -261,14 +261,14 @@ def test_more_films_than_may_wait_or_be_kept_are_refused_at_once(tmp_path, film)
 
 
 def test_more_films_than_may_come_in_at_once_are_refused(server, film, monkeypatch):
-    monkeypatch.setattr("mien.server.jobs.MOST_INCOMING", 0)
+    monkeypatch.setattr("mien.server.work.jobs.MOST_INCOMING", 0)
     check_problem(submit(server, film), 503, "come in")
     monkeypatch.undo()
     assert submit(server, film).status_code == 202
 
 
 def test_jobs_expire_with_their_files(tmp_path, film, monkeypatch):
-    monkeypatch.setattr("mien.server.jobs.TIDY_S", 0.2)
+    monkeypatch.setattr("mien.server.work.jobs.TIDY_S", 0.2)
     with served(tmp_path, keep_s=0.5) as server:
         name = submit(server, film).json()["id"]
         wait_for(lambda: server.http.get(f"/v1/jobs/{name}").status_code == 404)

@@ -16,8 +16,8 @@ from websockets.sync.client import connect
 
 from helpers import wait_for
 from mien.errors import InputError
-from mien.server.security import client_of, is_right
 from mien.server.settings import ServerSettings
+from mien.server.web.security import client_of, is_right
 from served import served
 from test_server_api import check_problem, send
 

@@ -158,7 +158,7 @@ def test_one_client_cannot_take_all_streams(tmp_path):
 
 
 def test_silence_and_length_have_an_end(tmp_path, monkeypatch):
-    monkeypatch.setattr("mien.server.streams.HELLO_S", 0.3)
+    monkeypatch.setattr("mien.server.routes.streams.HELLO_S", 0.3)
     with served(tmp_path, stream_idle_s=0.4, stream_max_s=1.0) as server:
         with connect(server.stream_url) as silent:
             assert json.loads(silent.recv(5))["problem"]["status"] == 408

@@ -10,9 +10,9 @@ pytest.importorskip("fastapi")
 
 from mien.errors import InputError, MienError
 from mien.models.catalogue import load_model
-from mien.server.batching import BatchedModel, Batcher
-from mien.server.problems import Problem
-from mien.server.workers import FairWorkers
+from mien.server.web.problems import Problem
+from mien.server.work.batching import BatchedModel, Batcher
+from mien.server.work.workers import FairWorkers
 
 
 @pytest.fixture(scope="module")

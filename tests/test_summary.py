@@ -9,9 +9,9 @@ from onnx import TensorProto, helper
 
 from mien.errors import InputError, ModelError, OutputError
 from mien.models.catalogue import CATALOGUE, model_path
-from mien.train.diagram import cards_of, draw_network, save_diagram
-from mien.train.nets import NETS, count_parameters, count_values, mien_s
-from mien.train.summary import Layer, Summary, summarise, summarise_net, summarise_onnx
+from mien.train.nets.networks import NETS, count_parameters, count_values, mien_s
+from mien.train.show.diagram import cards_of, draw_network, save_diagram
+from mien.train.show.summary import Layer, Summary, summarise, summarise_net, summarise_onnx
 
 
 def stored(path, nodes, weights, *, inputs, outputs):

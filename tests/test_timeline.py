@@ -15,8 +15,8 @@ import pytest
 from mien.errors import InputError, MissingExtraError, OutputError
 from mien.faces import Faces, Frame
 from mien.labels import FER7, FERPLUS8
-from mien.timeline import CELL_PX, MOST_BINS, ContactSheet, Timeline
-from mien.truth import Truth, TruthSpan
+from mien.video.timeline import CELL_PX, MOST_BINS, ContactSheet, Timeline
+from mien.video.truth import Truth, TruthSpan
 
 HAPPY, SAD, NEUTRAL = (FER7.index(name) for name in ("happy", "sad", "neutral"))
 IMAGE = np.zeros((60, 80, 3), np.uint8)
@@ -314,7 +314,7 @@ def test_nothing_heavy_is_loaded_for_a_page():
     code = """
 import sys
 from mien.labels import FER7
-from mien.timeline import ContactSheet, Timeline
+from mien.video.timeline import ContactSheet, Timeline
 Timeline(FER7).to_html(), ContactSheet(FER7).image()
 print([m for m in ("matplotlib", "pandas", "pyarrow", "av", "torch") if m in sys.modules])
 """

@@ -16,9 +16,9 @@ from typer.testing import CliRunner
 
 from drawn_faces import drawn_faces
 from helpers import run_cli
-from mien.cli import train as commands
-from mien.cli._train_options import DataOptions, RecipeOptions
 from mien.cli.options import with_groups
+from mien.cli.train import command as commands
+from mien.cli.train.options import DataOptions, RecipeOptions
 from mien.datasets import (
     PUBLIC_TEST,
     TRAINING,
@@ -328,7 +328,7 @@ SCRIPT = """
     sys.path.insert(0, sys.argv.pop(1))
     from drawn_faces import tiny_net
     from mien.cli import main
-    from mien.train.nets import NETS
+    from mien.train.nets.networks import NETS
     NETS["tiny"] = tiny_net
     main()
 """

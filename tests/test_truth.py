@@ -9,7 +9,7 @@ from mien.errors import InputError
 from mien.faces import Faces, Frame
 from mien.labels import FER7, FIVE
 from mien.output.sinks import open_sink
-from mien.truth import Truth, TruthScore, TruthSpan, parse_time, read_truth
+from mien.video.truth import Truth, TruthScore, TruthSpan, parse_time, read_truth
 
 IMAGE = np.zeros((8, 8, 3), np.uint8)
 

@@ -5,9 +5,12 @@ import sys
 import typer
 from rich.markup import escape
 
-from mien import __version__
-from mien.cli import analyze, data, doctor, evaluate, import_keras, live, models, nets, serve, train
+from mien._version import __version__
+from mien.cli import data, doctor, evaluate, import_keras, models, nets, serve
+from mien.cli.analyze import command as analyze
 from mien.cli.console import errors
+from mien.cli.live import command as live
+from mien.cli.train import command as train
 from mien.errors import MienError
 
 DONE, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130

@@ -321,7 +321,7 @@ def augment(
 ) -> None:
     """Draw what the augmentations of training do: each alone, then all together."""
     require_extra("train", "kornia")
-    from mien.train.augment_sheet import augment_sheet
+    from mien.train.show.augment_sheet import augment_sheet
 
     result = read_dataset(data, labels=labels, skip_bad=skip_bad, cache=cache)
     _remark(result)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rich.markup import escape
 from rich.table import Table
 
-from mien import __version__
+from mien._version import __version__
 from mien.analyzer import Analyzer
 from mien.cli.console import out
 from mien.detect import DetectorSettings, create_detector

@@ -19,11 +19,10 @@ from numpy.typing import NDArray
 from rich.progress import Progress
 from rich.table import Table
 
-from mien import __version__
+from mien._version import __version__
 from mien.cli.console import errors, expression_text, out
 from mien.cli.import_keras import is_adapter, open_adapter
 from mien.cli.options import DataArgument
-from mien.compare_page import comparison_to_html
 from mien.datasets import PUBLIC_TEST, TRAINING, CropDataset, read_dataset
 from mien.errors import InputError
 from mien.evaluate import (
@@ -41,11 +40,12 @@ from mien.evaluate import (
 )
 from mien.evaluate import compare as compare_predictions
 from mien.evaluate import evaluate as evaluate_model
+from mien.evaluate.compare_page import comparison_to_html
+from mien.evaluate.report import ReportDocument, comparison_to_json, comparison_to_markdown, to_json, write_report
+from mien.evaluate.robustness import RobustnessReport, robustness
 from mien.files import write_whole
 from mien.labels import EMOJI, FERPLUS8, LabelSet, label_set
 from mien.models.catalogue import load_model
-from mien.report import ReportDocument, comparison_to_json, comparison_to_markdown, to_json, write_report
-from mien.robustness import RobustnessReport, robustness
 
 ModelArgument = Annotated[
     str,
@@ -199,7 +199,7 @@ def _foreign(path: Path) -> _Candidate:
 
 
 def _classical(path: Path) -> _Candidate:
-    from mien.train.baselines import load_baseline
+    from mien.train.classical.baselines import load_baseline
 
     model = load_baseline(path)
     return _Candidate(path.stem, hashlib.sha256(path.read_bytes()).hexdigest(), model.labels, model.predict_proba)

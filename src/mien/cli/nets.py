@@ -30,7 +30,7 @@ from mien.evaluate import evaluate as evaluate_model
 from mien.labels import label_set
 
 if TYPE_CHECKING:
-    from mien.train.baselines import BaselineSettings
+    from mien.train.classical.baselines import BaselineSettings
 
 NetArgument = Annotated[str, typer.Argument(help="A network (`mien models nets` lists them), or an .onnx file.")]
 LabelsOption = Annotated[
@@ -41,7 +41,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 class BaselineModel(StrEnum):
-    """Classical models, as `mien.train.baselines.BASELINES` names them."""
+    """Classical models, as `mien.train.classical.baselines.BASELINES` names them."""
 
     KNN = "knn"
     LOGISTIC = "logistic"
@@ -50,7 +50,7 @@ class BaselineModel(StrEnum):
 
 
 class FeatureKind(StrEnum):
-    """Features, as `mien.train.baselines.FEATURES` names them."""
+    """Features, as `mien.train.classical.baselines.FEATURES` names them."""
 
     PIXELS = "pixels"
     DISTANCES = "distances"
@@ -59,8 +59,8 @@ class FeatureKind(StrEnum):
 def nets(as_json: JsonOption = False) -> None:
     """List the networks that `mien train --net` knows, with their size."""
     require_extra("train", "torch")
-    from mien.train.nets import NETS
-    from mien.train.summary import summarise
+    from mien.train.nets.networks import NETS
+    from mien.train.show.summary import summarise
 
     found = [summarise(name) for name in NETS]
     if as_json:
@@ -82,7 +82,7 @@ def nets(as_json: JsonOption = False) -> None:
 def summary(net: NetArgument, labels: LabelsOption = None, as_json: JsonOption = False) -> None:
     """Show the layers of a network or an ONNX file: shapes, parameters, multiply-adds."""
     require_extra("train", "torch")
-    from mien.train.summary import summarise
+    from mien.train.show.summary import summarise
 
     found = summarise(net, heads=labels)
     totals = {
@@ -113,8 +113,8 @@ def diagram(
 ) -> None:
     """Draw a network or an ONNX file."""
     require_extra("train", "torch")
-    from mien.train.diagram import save_diagram
-    from mien.train.summary import summarise
+    from mien.train.show.diagram import save_diagram
+    from mien.train.show.summary import summarise
 
     save_diagram(summarise(net, heads=labels), output)
     out.print(f"wrote {output}", soft_wrap=True)
@@ -145,7 +145,7 @@ def baseline(
     PrivateTest is never touched.
     """
     require_extra("train", "sklearn")
-    from mien.train.baselines import BaselineSettings
+    from mien.train.classical.baselines import BaselineSettings
 
     training, held_out = _splits(read_dataset(data).data, hold_out, seed, labels)
     errors.print(f"{len(training):,} crops to learn from, {len(held_out):,} to measure on", highlight=False)
@@ -186,7 +186,7 @@ def _measure(
     training: CropDataset, held_out: CropDataset, settings: "Sequence[BaselineSettings]", out_dir: Path | None
 ) -> Iterator[_Measured]:
     """Compute the features once, then fit, measure and save one model after another."""
-    from mien.train.baselines import FEATURES, fit_baseline
+    from mien.train.classical.baselines import FEATURES, fit_baseline
 
     compute = FEATURES[settings[0].features].compute
     rows, held_out_rows = compute(training.crops), compute(held_out.crops)
@@ -213,7 +213,7 @@ def _answer(probs: NDArray[np.float32], _crops: NDArray[np.uint8]) -> NDArray[np
 def _splits(
     data: CropDataset, hold_out: float | None, seed: int, labels: str | None
 ) -> tuple[CropDataset, CropDataset]:
-    from mien.train.baselines import in_labels
+    from mien.train.classical.baselines import in_labels
 
     if hold_out is None:
         training, held_out = training_and_validation(data)

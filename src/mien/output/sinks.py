@@ -33,9 +33,9 @@ from mien import faces as _faces
 from mien.errors import InputError, OutputError, require_extra
 from mien.faces import STEADY, Faces, Frame, Record
 from mien.files import PartFile, check_not_source, explained
-from mien.film_summary import IntervalTable
 from mien.labels import LabelSet
 from mien.output.film_sink import FILM_EXTENSIONS, FilmWriter, time_base_of
+from mien.video.summary import IntervalTable
 
 if TYPE_CHECKING:
     from mien.sources.videos import VideoInfo
@@ -207,7 +207,7 @@ def open_sink(
 
 
 def open_interval_sink(path: str | Path, *, labels: LabelSet, interval_s: float) -> Sink:
-    """Open a table with one row per track and interval of time; see `mien.film_summary.IntervalTable`.
+    """Open a table with one row per track and interval of time; see `mien.video.summary.IntervalTable`.
 
     Args:
         path: Ends in `.jsonl`, `.csv` or `.parquet`.
@@ -586,9 +586,7 @@ class DrawingSink(Sink):
         """
         super().__init__()
         if settings.draw is None:
-            raise InputError(
-                "an annotated picture needs a function that draws; pass draw=mien.draw_faces"
-            )
+            raise InputError("an annotated picture needs a function that draws; pass draw=mien.draw_faces")
         self._draw = settings.draw
 
     def _fail(self, source: str, message: str) -> None:

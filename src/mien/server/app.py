@@ -9,15 +9,17 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 
-from mien import __version__
-from mien.server import analyze, described, feed, info, job_routes, pages, problems, streams
-from mien.server.engine import Engine
-from mien.server.forms import Budget
-from mien.server.jobs import Jobs
-from mien.server.metrics import Measure, Metrics
-from mien.server.security import Door, RateLimit, SecurityHeaders, SlowBodies
+from mien._version import __version__
+from mien.server.routes import analyze, feed, info, pages, streams
+from mien.server.routes import jobs as job_routes
+from mien.server.routes.streams import Streams
 from mien.server.settings import MEBI, ServerSettings
-from mien.server.streams import Streams
+from mien.server.web import described, problems
+from mien.server.web.forms import Budget
+from mien.server.web.metrics import Measure, Metrics
+from mien.server.web.security import Door, RateLimit, SecurityHeaders, SlowBodies
+from mien.server.work.engine import Engine
+from mien.server.work.jobs import Jobs
 
 ABOUT = """Finds faces in pictures, films and live streams, and says which expression each one shows.
 

@@ -19,7 +19,7 @@ from mien.models.expression import ExpressionModel
 from mien.train.augment import central_views
 from mien.train.ensemble import MEMBERS, Ensemble
 from mien.train.folding import BatchNorm, folded, normalised_layers
-from mien.train.nets import NETS, TWO_HEADS, ExpressionNet
+from mien.train.nets.networks import NETS, TWO_HEADS, ExpressionNet
 from mien.train.settings import TrainSettings, settings_from_dict
 
 ONNX_PREFIX = "net."  # what the exported graph calls the network

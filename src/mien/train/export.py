@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
-from mien import __version__
+from mien._version import __version__
 from mien.datasets import TRAINING, CropDataset, seen_in
 from mien.detect.align import TEMPLATE_PX
 from mien.errors import InputError, check_known
@@ -31,7 +31,7 @@ from mien.train._quiet import quiet
 from mien.train.augment import central_views
 from mien.train.checkpoints import load_nets, load_settings
 from mien.train.folding import folded
-from mien.train.nets import ExpressionNet
+from mien.train.nets.networks import ExpressionNet
 from mien.train.settings import TrainSettings
 from mien.train.targets import HeadTargets, head_targets
 

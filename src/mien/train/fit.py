@@ -18,7 +18,7 @@ from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader
 
-from mien import __version__
+from mien._version import __version__
 from mien.datasets import CropDataset
 from mien.errors import InputError, OutputError
 from mien.files import write_whole
@@ -38,7 +38,7 @@ from mien.train.callbacks import (
 )
 from mien.train.checkpoints import check_net, load_net, load_settings, start_from
 from mien.train.module import ExpressionModule
-from mien.train.nets import ExpressionNet
+from mien.train.nets.networks import ExpressionNet
 from mien.train.settings import (
     Hardware,
     TrainSettings,

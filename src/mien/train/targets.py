@@ -13,7 +13,7 @@ from mien.datasets import CropDataset, ferplus_distribution, ferplus_majority, i
 from mien.errors import InputError
 from mien.labels import FERPLUS8, LabelSet, canonical_name
 from mien.train.augment import central_views
-from mien.train.nets import ExpressionNet
+from mien.train.nets.networks import ExpressionNet
 from mien.train.settings import TrainSettings
 
 LABELS, VOTES = "labels", "votes"

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien import __version__
+from mien._version import __version__
 from mien.errors import InputError, ModelError, require_extra
 from mien.faces import CROP_PX
 from mien.files import whole_or_nothing, write_whole

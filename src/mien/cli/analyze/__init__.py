@@ -1,0 +1,1 @@
+"""`mien analyze` and `mien detectors`."""

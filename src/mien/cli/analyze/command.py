@@ -1,0 +1,342 @@
+"""`mien analyze` and `mien detectors`."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+from mien.analyzer import DEFAULT_DETECTOR, Result
+from mien.cli.analyze.film_text import score_text
+from mien.cli.analyze.films import (
+    PICTURES_AND_FILMS,
+    FilmCommand,
+    ScoreSink,
+    SinkWithoutFile,
+    console,
+    films_among,
+    say_written,
+)
+from mien.cli.analyze.films import run as run_films
+from mien.cli.console import bar, colour, errors, expression_text, out
+from mien.cli.options import DetectorOption, LabelSetOption, ModelOption
+from mien.detect import DETECTORS, DetectorSettings, create_detector
+from mien.errors import InputError, MissingExtraError
+from mien.faces import Face, Faces, Frame
+from mien.labels import EMOJI, LabelSet
+from mien.models.catalogue import DEFAULT_MODEL
+from mien.models.expression import RuntimeSettings
+from mien.output.draw.faces import DrawStyle
+from mien.output.sinks import JsonLinesStream, Sink, open_sink
+from mien.sources.images import Failed, Item, SourceSettings, expand
+from mien.sources.videos import VideoSettings
+from mien.tracking.tracker import FollowSettings
+from mien.video import Drawing, FilmJob, FilmOutputs, Recipe
+from mien.video.truth import parse_time, read_truth
+
+FAILED = 1
+FOLLOW = FollowSettings()
+PROGRESS_FROM = 4  # fewer pictures are done before a bar is read
+HEIGHTS = "▁▂▃▄▅▆▇█"
+
+Sources = Annotated[
+    list[str],
+    typer.Argument(
+        help="Pictures and films, folders, globs, http(s) URLs, or - for a picture on standard input.",
+        show_default=False,
+    ),
+]
+Outputs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--output",
+        "-o",
+        help="Where results go: a table (.jsonl, .csv, .parquet), an annotated film (.mp4, .mkv, .mov, .webm) or "
+        "picture (.jpg, .png, .webp), or a folder for everything. Repeatable.",
+    ),
+]
+FILMS, FOLLOWING, DRAWING = "Films", "Following faces in films", "What is drawn"
+MACHINE = "Detector and machine"
+
+
+def analyze(
+    sources: Sources,
+    output: Outputs = None,
+    labels: LabelSetOption = None,
+    detector: DetectorOption = DEFAULT_DETECTOR,
+    model: ModelOption = DEFAULT_MODEL,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines, as when piped.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print no results, only errors.")] = False,
+    interval: Annotated[
+        str | None,
+        typer.Option(help="Rows per person and interval, 1s say, not per face and frame.", rich_help_panel=FILMS),
+    ] = None,
+    summary: Annotated[
+        Path | None, typer.Option(help="Who showed what, for how long: .json, .md or .txt.", rich_help_panel=FILMS)
+    ] = None,
+    timeline: Annotated[
+        Path | None, typer.Option(help="Figure of the whole film: .png, .svg or .html.", rich_help_panel=FILMS)
+    ] = None,
+    moments: Annotated[
+        Path | None, typer.Option(help="Sheet of the strongest moments: .png, .jpg or .webp.", rich_help_panel=FILMS)
+    ] = None,
+    truth: Annotated[
+        Path | None,
+        typer.Option(
+            help="CSV of what was really shown (start_s,end_s,expression[,track_id] or file,expression): drawn in "
+            "gray, and the results are scored.",
+            rich_help_panel=FILMS,
+        ),
+    ] = None,
+    every: Annotated[int, typer.Option(min=1, help="Take each n-th frame.", rich_help_panel=FILMS)] = 1,
+    fps: Annotated[
+        float | None, typer.Option(help="Take at most so many frames per second of film.", rich_help_panel=FILMS)
+    ] = None,
+    start: Annotated[str, typer.Option(help="Begin at this time: 65.5 or 1:05.5.", rich_help_panel=FILMS)] = "0",
+    end: Annotated[str | None, typer.Option(help="End at this time.", rich_help_panel=FILMS)] = None,
+    max_frames: Annotated[int | None, typer.Option(min=1, help="Stop after so many.", rich_help_panel=FILMS)] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where an earlier run stopped.", rich_help_panel=FILMS)
+    ] = False,
+    jobs: Annotated[int, typer.Option(min=0, help="Films at once; 0: one per core.", rich_help_panel=FILMS)] = 0,
+    half_life: Annotated[
+        float, typer.Option(help="Seconds after which a frame counts half; 0: none.", rich_help_panel=FOLLOWING)
+    ] = FOLLOW.half_life_s,
+    detect_every: Annotated[
+        float, typer.Option(help="Search the whole frame so often, seconds; 0: always.", rich_help_panel=FOLLOWING)
+    ] = FOLLOW.detect_every_s,
+    reid: Annotated[
+        bool,
+        typer.Option("--reid", help="Give people who come back their old number.", rich_help_panel=FOLLOWING),
+    ] = False,
+    bars: Annotated[
+        bool, typer.Option("--bars", help="All probabilities beside each face.", rich_help_panel=DRAWING)
+    ] = False,
+    landmarks: Annotated[
+        bool, typer.Option("--landmarks", help="The five landmarks.", rich_help_panel=DRAWING)
+    ] = False,
+    blur: Annotated[
+        bool, typer.Option("--blur-faces", help="Faces made unrecognisable.", rich_help_panel=DRAWING)
+    ] = False,
+    min_face: Annotated[int, typer.Option(help="Smallest face looked for, pixels.", rich_help_panel=MACHINE)] = 32,
+    threshold: Annotated[
+        float | None, typer.Option(help="Least detector score, 0-1.", show_default=False, rich_help_panel=MACHINE)
+    ] = None,
+    detector_model: Annotated[
+        Path | None, typer.Option(help="Model file of yunet or ssd.", rich_help_panel=MACHINE)
+    ] = None,
+    detector_config: Annotated[
+        Path | None, typer.Option(help="Network description of ssd (.prototxt).", rich_help_panel=MACHINE)
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, coreml, …", rich_help_panel=MACHINE)] = "auto",
+    gpu_memory: Annotated[int | None, typer.Option(help="Limit of GPU memory, MiB.", rich_help_panel=MACHINE)] = None,
+    threads: Annotated[
+        int, typer.Option(min=0, help="CPU threads per network call; 0: automatic.", rich_help_panel=MACHINE)
+    ] = 1,
+    workers: Annotated[
+        int, typer.Option(min=0, help="Pictures worked on at once; 0: one per core.", rich_help_panel=MACHINE)
+    ] = 0,
+    allow_private: Annotated[
+        bool,
+        typer.Option("--allow-private", help="Fetch URLs of private addresses too.", rich_help_panel=MACHINE),
+    ] = False,
+) -> None:
+    """Find the faces of pictures and films and say which expression each one shows.
+
+    Exit code 0: all done; 1: some source failed (the rest is done and written); 2: wrong use; 130: stopped with Ctrl-C
+    (what was done is written). A picture without a face is a result.
+    """
+    recipe = Recipe(
+        detector,
+        model,
+        labels,
+        DetectorSettings(
+            min_face_px=min_face,
+            threshold=threshold,
+            model_path=detector_model,
+            config_path=detector_config,
+            threads=threads,
+        ),
+        RuntimeSettings(device=device, threads=threads, gpu_memory_mb=gpu_memory),
+    )
+    analyzer = recipe.open()
+    film = FilmJob(
+        source="",
+        video=VideoSettings(
+            every, fps, _seconds(start, "--start"), _seconds(end, "--end") if end else None, max_frames
+        ),
+        follow=FollowSettings(half_life_s=half_life, detect_every_s=detect_every, reid=reid),
+        style=DrawStyle(bars=bars, landmarks=landmarks, blur=blur),
+        interval_s=_seconds(interval, "--interval") if interval else None,
+        truth=read_truth(truth, analyzer.labels) if truth else None,
+        resume=resume,
+    )
+    command = FilmCommand(
+        film,
+        outputs=output or (),
+        extra=FilmOutputs(summaries=_some(summary), timelines=_some(timeline), moments=_some(moments)),
+        jobs=jobs,
+        rows=not quiet and (as_json or not out.is_terminal),
+        quiet=quiet,
+    )
+    items, films = films_among(expand(sources, kind=PICTURES_AND_FILMS), allow_private=allow_private)
+    limits = SourceSettings(allow_private=allow_private)
+    pictures = partial(analyzer.map_items, settings=limits, workers=workers or None)
+    if films:
+        failed = run_films(
+            command, items, films, analyzer=analyzer, recipe=recipe, pictures=pictures, printer=_TerminalSink,
+            deliver=_deliver,
+        )  # fmt: skip
+    elif asked := command.film_options():
+        raise InputError(f"no film is among the sources, and films alone have {asked}; leave it out for pictures")
+    else:
+        failed = _analyze_pictures(items, pictures(items), command, analyzer.labels)
+    if failed:
+        errors.print(f"{failed} of {len(items)} sources failed", style="red", highlight=False)
+        raise typer.Exit(FAILED)
+
+
+def _some(path: Path | None) -> tuple[Path, ...]:
+    return () if path is None else (path,)
+
+
+def _seconds(text: str, option: str) -> float:
+    return parse_time(text.strip().removesuffix("s"), option)
+
+
+def _analyze_pictures(items: list[Item], results: Iterator[Result], command: FilmCommand, labels: LabelSet) -> int:
+    """Hand the results of pictures to their outputs; return how many failed."""
+    draw = Drawing(command.film.style, command.film.truth)
+    with ExitStack() as stack:
+        sinks = [stack.enter_context(open_sink(path, labels=labels, draw=draw)) for path in command.outputs]
+        if command.rows:
+            sinks.append(stack.enter_context(JsonLinesStream(sys.stdout, labels=labels)))
+        elif not command.quiet:
+            sinks.append(stack.enter_context(_TerminalSink()))
+        score = ScoreSink(command.film.truth) if command.film.truth else None
+        sinks += [score] if score else []
+        failed = sum(_deliver(result, sinks) for result in _with_progress(results, len(items)))
+    for path in command.outputs:
+        say_written(Path(path))
+    if score and not command.quiet:
+        console().print(score_text(score.score.to_dict()))
+    return failed
+
+
+def _deliver(result: Result, sinks: list[Sink]) -> bool:
+    """Hand one result to every sink; return whether it was a failure."""
+    if isinstance(result, Failed):
+        message = str(result.error)
+        errors.print(f"[bold red]✗[/] {escape(message)}", highlight=False, soft_wrap=True)
+        for sink in sinks:
+            sink.fail(result.source, message)
+        return True
+    for sink in sinks:
+        sink.write(*result)
+    return False
+
+
+class _TerminalSink(SinkWithoutFile):
+    """Prints one block per picture: its name, then a line per face."""
+
+    def _write(self, frame: Frame, faces: Faces) -> None:
+        count = "no face" if not len(faces) else "1 face" if len(faces) == 1 else f"{len(faces)} faces"
+        out.print(Text.assemble((frame.source, "bold"), (f"  {count}", "dim")), soft_wrap=True)
+        if len(faces):
+            out.print(_face_table(faces))
+
+
+def _face_table(faces: Faces) -> Table:
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(justify="right", style="dim")
+    for number, face in enumerate(faces, start=1):
+        table.add_row(f"  {number}", *_face_cells(face))
+    return table
+
+
+def _face_cells(face: Face) -> tuple[Text, Text, Text, Text]:
+    name, confidence = face.expression or "", face.confidence or 0.0
+    x1, y1, x2, y2 = (round(float(v)) for v in face.xyxy)
+    return (
+        expression_text(name),
+        bar(confidence, colour=colour(name)).append(f" {confidence:4.0%}", style="bold"),
+        _all_probabilities(face),
+        Text(f"({x1}, {y1})-({x2}, {y2})", style="dim"),
+    )
+
+
+def _all_probabilities(face: Face) -> Text:
+    """Return every expression as its emoji and a block whose height is its probability."""
+    if face.probs is None or face.labels is None:
+        return Text()
+    pieces = []
+    for name, p in zip(face.labels.names, face.probs, strict=True):
+        height = HEIGHTS[min(int(float(p) * len(HEIGHTS)), len(HEIGHTS) - 1)]
+        pieces.append((f"{EMOJI.get(name, name[:2])}{height} ", colour(name)))
+    return Text.assemble(*pieces)
+
+
+def _with_progress(results: Iterator[Result], total: int) -> Iterator[Result]:
+    console = out if out.is_terminal else errors
+    if total < PROGRESS_FROM or not console.is_terminal:
+        yield from results
+        return
+    columns = (TextColumn("analyzing"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("", total=total)
+        for result in results:
+            yield result
+            progress.advance(task)
+
+
+class _Rate(ProgressColumn):
+    """Pictures per second, once there is a speed."""
+
+    def render(self, task: Task) -> Text:
+        return Text("" if task.speed is None else f"{task.speed:.1f}/s")
+
+
+ABOUT = {
+    "mtcnn": "three-stage cascade with five landmarks; fast and accurate",
+    "haar": "OpenCV's frontalface_default at 1.3 / 5, as in the tutorials",
+    "haar-alt2": "OpenCV's frontalface_alt2 at 1.1 / 5; finds more, slower",
+    "dlib-hog": "dlib's frontal detector; close frontal faces",
+    "dlib-mmod": "dlib's network; slow without a GPU",
+    "yunet": "OpenCV's YuNet with five landmarks, from a file you have",
+    "ssd": "OpenCV's res10 SSD, from files you have",
+    "none": "the pictures are face crops already",
+}
+
+
+def detectors() -> None:
+    """List the face detectors and what each one needs."""
+    table = Table("detector", "ready", "about")
+    for name in DETECTORS:
+        title = f"[bold]{name}[/]" + (" (default)" if name == DEFAULT_DETECTOR else "")
+        table.add_row(title, _readiness(name), ABOUT.get(name, ""))
+    out.print(table)
+
+
+def _readiness(name: str) -> str:
+    try:
+        create_detector(name, DetectorSettings())
+    except MissingExtraError:
+        return "needs pip install 'mien\\[dlib]'"
+    except InputError:
+        return "needs --detector-model"
+    return "yes"

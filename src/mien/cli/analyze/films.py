@@ -1,0 +1,530 @@
+"""The film part of `mien analyze`: films alone or beside pictures, one or many."""
+
+import json
+import os
+import signal
+import sys
+import tempfile
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import FrameType
+from urllib.parse import urlsplit
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
+from rich.text import Text
+
+from mien.analyzer import Analyzer, Result
+from mien.cli.analyze.film_text import film_text, score_text
+from mien.cli.console import errors, out
+from mien.errors import InputError, MissingExtraError, SourceError
+from mien.faces import Faces, Frame, Record
+from mien.labels import LabelSet
+from mien.output.film_sink import FILM_EXTENSIONS
+from mien.output.sinks import (
+    PICTURE_EXTENSIONS,
+    TABLES,
+    JsonLinesStream,
+    Sink,
+    open_interval_sink,
+    open_sink,
+    picture_name,
+)
+from mien.sources.images import PICTURE_SUFFIXES, Item, Kind
+from mien.sources.videos import VIDEO_SUFFIXES, VideoSettings, is_video
+from mien.video import (
+    Drawing,
+    FilmJob,
+    FilmOutputs,
+    FilmResult,
+    Recipe,
+    WorkFolder,
+    analyze_videos,
+    replay,
+)
+from mien.video import Progress as FilmProgress
+from mien.video.summary import IntervalTable, clock
+from mien.video.truth import Truth, TruthScore
+
+INTERRUPTED = 130
+PICTURES_AND_FILMS = Kind("a picture or film", "pictures and films", PICTURE_SUFFIXES + VIDEO_SUFFIXES)
+
+
+@dataclass(frozen=True)
+class FilmCommand:
+    """What the options of the command line ask of films.
+
+    Attributes:
+        film: What is wanted of each film; its source, outputs and journal are left open.
+        outputs: As given with `-o`.
+        extra: The outputs of `--timeline`, `--summary` and `--moments`.
+        jobs: Films at once; 0 for one per core.
+        rows: Whether rows are printed.
+        quiet: Whether nothing is.
+    """
+
+    film: FilmJob
+    outputs: Sequence[str] = ()
+    extra: FilmOutputs = field(default_factory=FilmOutputs)
+    jobs: int = 0
+    rows: bool = True
+    quiet: bool = False
+
+    def job(self, source: str, outputs: FilmOutputs, journal: Path | None = None) -> FilmJob:
+        """Return what is to be done with one film.
+
+        Args:
+            source: The film.
+            outputs: Where its results go.
+            journal: A place for its journal; None keeps it beside the first output.
+        """
+        return replace(self.film, source=source, outputs=outputs, journal=journal)
+
+    def film_options(self) -> str:
+        """Return the options in use that make sense for films only, separated by commas."""
+        extra, video, usual = self.extra, self.film.video, VideoSettings()
+        used = {
+            "--timeline": extra.timelines, "--summary": extra.summaries, "--moments": extra.moments,
+            "--interval": self.film.interval_s, "--resume": self.film.resume, "--every": video.every != usual.every,
+            "--fps": video.fps, "--start": video.start_s, "--end": video.end_s, "--max-frames": video.max_frames,
+        }  # fmt: skip
+        return ", ".join(name for name, value in used.items() if value)
+
+
+def films_among(items: Sequence[Item], *, allow_private: bool = False) -> tuple[list[Item], dict[int, str]]:
+    """Find the films among the sources.
+
+    Args:
+        items: From `expand`.
+        allow_private: Whether URLs may lead to addresses that are not public.
+
+    Returns:
+        The items, URLs of films that are refused replaced by the error; and the films: their place among the items, and
+        what `Video` opens.
+    """
+    checked, films = [], {}
+    for number, item in enumerate(items):
+        name = _film_name(item)
+        refused = None if name is None or allow_private else _refused(name, item.name)
+        checked.append(item if refused is None else Item(item.name, refused))
+        if name is not None and refused is None:
+            films[number] = name
+    return checked, films
+
+
+def _film_name(item: Item) -> str | None:
+    if isinstance(item.origin, str) and item.origin.lower().startswith(("http://", "https://")):
+        path = item.origin.partition("?")[0].partition("#")[0]
+        return item.origin if path.lower().endswith(VIDEO_SUFFIXES) else None
+    if isinstance(item.origin, Path) or (isinstance(item.origin, Exception) and "%" in item.name):
+        try:
+            return item.name if is_video(item.name) else None
+        except MissingExtraError:  # without PyAV a GIF is its first picture
+            return None
+    return None
+
+
+def _refused(source: str, name: str) -> SourceError | None:
+    """Return why a URL is not opened, or None. FFmpeg itself connects to any address."""
+    if "://" not in source:
+        return None
+    from mien.sources._fetch import (  # ssl and http.client are slow to import, and few runs need them
+        is_public,
+        resolve_host,
+    )
+
+    url = urlsplit(source)
+    try:
+        found = resolve_host(url.hostname or "", url.port or (443 if url.scheme.lower() == "https" else 80))
+    except (OSError, ValueError) as error:
+        return SourceError(f"{name} cannot be opened: {error}; check the address")
+    private = [address for address in found if not is_public(address)]
+    if not private:
+        return None
+    return SourceError(f"{name} leads to {private[0]}, not a public address; pass --allow-private if you mean it")
+
+
+@contextmanager
+def stopping() -> Iterator[threading.Event]:
+    """Yield an event that the first Ctrl-C sets, so that files are completed; the second ends the process at once."""
+    stop = threading.Event()
+
+    def heed(_: int, __: FrameType | None) -> None:
+        if stop.is_set():
+            os._exit(INTERRUPTED)
+        stop.set()
+        os.write(2, b"\nfinishing the files; press Ctrl-C again to end at once\n")  # printing is not safe in here
+
+    before = signal.signal(signal.SIGINT, heed)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def run(
+    command: FilmCommand,
+    items: Sequence[Item],
+    films: dict[int, str],
+    *,
+    analyzer: Analyzer,
+    recipe: Recipe,
+    pictures: Callable[[Sequence[Item]], Iterator[Result]],
+    printer: Callable[[], Sink],
+    deliver: Callable[[Result, list[Sink]], bool],
+) -> int:
+    """Analyze films, and the pictures beside them.
+
+    Args:
+        command: What is wanted.
+        items: All sources.
+        films: Which of them are films, from `films_among`.
+        analyzer: Detector and model.
+        recipe: How other processes make the same.
+        pictures: Analyzes pictures.
+        printer: Makes what prints the results of pictures for people.
+        deliver: Hands the result of a picture to writers and says whether it was a failure.
+
+    Returns:
+        How many sources failed.
+
+    Raises:
+        typer.Exit: The run was interrupted.
+    """
+    with stopping() as stop:
+        if len(items) == 1:
+            failed = _One(command, analyzer, stop).run(films[0])
+        else:
+            failed = _Many(command, items, films, analyzer, stop).run(recipe, pictures, printer, deliver)
+    if stop.is_set():
+        again = "; --resume goes on from here" if command.outputs or command.extra.all() else ""
+        errors.print(f"[bold red]mien:[/] stopped; what was done is written{again}", highlight=False)
+        raise typer.Exit(INTERRUPTED)
+    return failed
+
+
+class _One:
+    """One film: its results stream to its outputs."""
+
+    def __init__(self, command: FilmCommand, analyzer: Analyzer, stop: threading.Event) -> None:
+        self._command, self._analyzer, self._stop = command, analyzer, stop
+
+    def run(self, source: str) -> int:
+        """Analyze it; return 1 if it failed."""
+        command = self._command
+        outputs = command.extra
+        for path in command.outputs:
+            outputs = outputs.plus(_outputs_of(path, source, interval=command.film.interval_s is not None))
+        _check_resume(command, outputs.all())
+        with ExitStack() as stack:
+            rows = [stack.enter_context(_row_printer(command, self._analyzer.labels))] if command.rows else []
+            result = self._analyze(source, outputs, rows)
+        tell(result, command)
+        for written in result.outputs:
+            say_written(written)
+        if command.rows and "truth" in result.summary:
+            console().print(score_text(result.summary["truth"]))
+        return int(result.error is not None)
+
+    def _analyze(self, source: str, outputs: FilmOutputs, rows: list[Sink]) -> FilmResult:
+        job = self._command.job(source, outputs)
+        try:
+            with Lines(self._command) as lines:
+                return job.analyze(self._analyzer, lines.show, self._stop, sinks=rows)
+        except SourceError as error:
+            for path in outputs.tables:
+                with open_sink(path, labels=self._analyzer.labels, tracked=True) as table:
+                    table.fail(job.name, str(error))
+            for sink in rows:
+                sink.fail(job.name, str(error))
+            return FilmResult(job.name, error=str(error), outputs=outputs.tables)
+
+
+def _outputs_of(path: str, source: str, *, interval: bool) -> FilmOutputs:
+    """Return what `-o` means for a single film."""
+    if _is_folder(path):
+        return FilmOutputs.in_folder(Path(path) / picture_name(source)[0], interval=interval)
+    _check_extension(path)
+    return FilmOutputs.named([path], interval=interval)
+
+
+def _check_resume(command: FilmCommand, outputs: Sequence[str | Path]) -> None:
+    if command.film.resume and not outputs:
+        raise InputError("--resume goes on with the outputs of an earlier run; give the same -o again")
+
+
+def _is_folder(path: str) -> bool:
+    extension = Path(path).suffix.lower()
+    known = extension in (*TABLES, *FILM_EXTENSIONS)
+    return path.endswith(("/", os.sep)) or not extension or (not known and Path(path).is_dir())
+
+
+def _check_extension(path: str) -> None:
+    extension = Path(path).suffix.lower()
+    if extension in PICTURE_EXTENSIONS or extension in (".json", ".svg", ".html"):
+        raise InputError(
+            f"cannot write {path}: a film has no such result; use --timeline or --moments for pictures, "
+            "--summary for .json, or -o FOLDER/ for all"
+        )
+    if extension not in (*TABLES, *FILM_EXTENSIONS):
+        known = ", ".join((*TABLES, *FILM_EXTENSIONS))
+        raise InputError(f"cannot write {path}: unknown extension {extension!r}; known: {known}, or a folder (dir/)")
+
+
+class _Many:
+    """Several films, in parallel, and pictures beside them: tables hold all, folders a folder for each film."""
+
+    def __init__(
+        self,
+        command: FilmCommand,
+        items: Sequence[Item],
+        films: dict[int, str],
+        analyzer: Analyzer,
+        stop: threading.Event,
+    ) -> None:
+        self._command, self._items, self._films, self._analyzer, self._stop = command, items, films, analyzer, stop
+        self._folders = [Path(path) for path in command.outputs if _is_folder(path)]
+        self._files = [Path(path) for path in command.outputs if not _is_folder(path)]
+        self._check()
+
+    def _check(self) -> None:
+        single = [path for path in self._files if path.suffix.lower() in FILM_EXTENSIONS]
+        single += self._command.extra.all()
+        if single:
+            raise InputError(f"{single[0]} is for one film, but there are {len(self._items)} sources; use -o FOLDER/")
+        _check_resume(self._command, self._command.outputs)
+        for path in self._files:
+            if path.suffix.lower() not in PICTURE_EXTENSIONS:
+                _check_extension(str(path))
+
+    def run(
+        self,
+        recipe: Recipe,
+        pictures: Callable[[Sequence[Item]], Iterator[Result]],
+        printer: Callable[[], Sink],
+        deliver: Callable[[Result, list[Sink]], bool],
+    ) -> int:
+        """Analyze them all in the order of the sources; return how many failed."""
+        command, labels = self._command, self._analyzer.labels
+        tables = [path for path in self._files if path.suffix.lower() in TABLES]
+        score = ScoreSink(command.film.truth) if command.film.truth else None
+        with tempfile.TemporaryDirectory(prefix="mien-") as spare, self._work_folder(tables) as work:
+            with ExitStack() as stack:
+                sinks = [stack.enter_context(self._open_table(work.path(table))) for table in tables]
+                sinks += [stack.enter_context(_row_printer(command, labels))] if command.rows else []
+                sinks += [score] if score else []
+                others = [stack.enter_context(self._open_pictures(path)) for path in self._for_pictures(tables)]
+                others += [] if command.rows or command.quiet else [printer()]
+                lines = stack.enter_context(Lines(command))
+                jobs, count = self._jobs(work, Path(spare)), command.jobs or None
+                films = analyze_videos(jobs, recipe, workers=count, progress=lines.show, stop=self._stop)
+                stills = pictures([item for number, item in enumerate(self._items) if number not in self._films])
+                results = stack.enter_context(closing(films))
+                failed = 0
+                for number in range(len(self._items)):
+                    if number in self._films:
+                        failed += self._hand_on(next(results), sinks, lines)
+                    elif not self._stop.is_set():
+                        failed += deliver(next(stills), [*sinks, *others])
+                for sink in sinks if self._stop.is_set() else ():
+                    sink.interrupt()
+            published = work.publish(done=not self._stop.is_set())
+        for path in (*published, *self._folders):
+            say_written(path)
+        if score and not command.quiet:
+            console().print(score_text(score.score.to_dict()))
+        return failed
+
+    def _work_folder(self, tables: Sequence[Path]) -> WorkFolder:
+        home = self._folders[0] if self._folders else None
+        return WorkFolder(tables, sources=list(self._films.values()), resume=self._command.film.resume, home=home)
+
+    def _hand_on(self, result: FilmResult, sinks: Sequence[Sink], lines: "Lines") -> bool:
+        """Give the results of a film to the writers and tell of it; return whether it failed."""
+        lines.drop(result.source)
+        if result.info is None and result.interrupted:
+            return False
+        replay(result, self._analyzer.labels, sinks)
+        tell(result, self._command)
+        return result.error is not None
+
+    def _for_pictures(self, tables: Sequence[Path]) -> list[Path]:
+        """Return the outputs that hold pictures; a folder only where there are any."""
+        only_films = len(self._films) == len(self._items)
+        return [path for path in self._files if path not in tables] + ([] if only_films else self._folders)
+
+    def _jobs(self, work: WorkFolder, spare: Path) -> list[FilmJob]:
+        """Return a job per film, its folders named after it."""
+        command, taken = self._command, Counter[str]()
+        interval = command.film.interval_s is not None
+        jobs: list[FilmJob] = []
+        for source in self._films.values():
+            stem = picture_name(source)[0]
+            taken[stem.casefold()] += 1
+            name = stem if taken[stem.casefold()] == 1 else f"{stem}-{taken[stem.casefold()]}"
+            outputs = FilmOutputs()
+            for folder in self._folders:
+                outputs = outputs.plus(FilmOutputs.in_folder(folder / name, interval=interval))
+            journal = work.journal_path(source) or spare / f"{len(jobs)}.journal"
+            jobs.append(command.job(source, outputs, journal))
+        return jobs
+
+    def _open_table(self, path: Path) -> Sink:
+        labels, interval_s = self._analyzer.labels, self._command.film.interval_s
+        if interval_s is not None:
+            return open_interval_sink(path, labels=labels, interval_s=interval_s)
+        return open_sink(path, labels=labels, tracked=True)
+
+    def _open_pictures(self, path: Path) -> Sink:
+        draw = Drawing(self._command.film.style, self._command.film.truth)
+        return open_sink(f"{path}/" if path in self._folders else path, labels=self._analyzer.labels, draw=draw)
+
+
+# What is printed ------------------------------------------------------------------------------------------------------
+
+
+def console() -> Console:
+    """Return where people read: standard output if it is a terminal."""
+    return out if out.is_terminal else errors
+
+
+def say_written(path: Path) -> None:
+    """Say that a file or folder was written."""
+    console().print(f"wrote {escape(str(path))}", highlight=False, soft_wrap=True)
+
+
+def tell(result: FilmResult, command: FilmCommand) -> None:
+    """Print what became of a film.
+
+    Args:
+        result: The result.
+        command: What was asked for.
+    """
+    for problem in result.problems:
+        errors.print(f"[bold yellow]![/] {escape(problem)}", highlight=False, soft_wrap=True)
+    if result.error:
+        errors.print(f"[bold red]✗[/] {escape(result.error)}", highlight=False, soft_wrap=True)
+    if result.summary and not command.quiet and not command.rows:
+        out.print(film_text(result))
+
+
+def _row_printer(command: FilmCommand, labels: LabelSet) -> Sink:
+    if command.film.interval_s is None:
+        return JsonLinesStream(sys.stdout, labels=labels, tracked=True)
+    return _IntervalPrinter(labels, command.film.interval_s)
+
+
+class SinkWithoutFile(Sink):
+    """A writer that has nothing to complete or to drop."""
+
+    def _write(self, frame: Frame, faces: Faces) -> None: ...
+
+    def _fail(self, source: str, message: str) -> None: ...
+
+    def _commit(self) -> None: ...
+
+    def _drop(self) -> None: ...
+
+
+class _IntervalPrinter(SinkWithoutFile):
+    """Prints a JSON line per person and interval."""
+
+    def __init__(self, labels: LabelSet, interval_s: float) -> None:
+        super().__init__()
+        self._intervals, self._source = IntervalTable(labels, interval_s), ""
+
+    def _write(self, frame: Frame, faces: Faces) -> None:
+        if frame.source != self._source:
+            self._print(self._intervals.finish())
+            self._source = frame.source
+        self._print(self._intervals.add(frame, faces))
+
+    def _fail(self, source: str, message: str) -> None:
+        self._commit()
+        self._print([{"source": source, "error": message}])
+
+    def _commit(self) -> None:
+        self._print(self._intervals.finish())
+
+    def _print(self, rows: Sequence[Record]) -> None:
+        for row in rows:
+            sys.stdout.write(json.dumps(row) + "\n")
+        sys.stdout.flush()
+
+
+class ScoreSink(SinkWithoutFile):
+    """Compares all results with the truth.
+
+    Attributes:
+        score: The score so far.
+    """
+
+    def __init__(self, truth: Truth) -> None:
+        """Start empty.
+
+        Args:
+            truth: What is known.
+        """
+        super().__init__()
+        self.score = TruthScore(truth)
+
+    def _write(self, frame: Frame, faces: Faces) -> None:
+        self.score.add(frame, faces)
+
+
+class _Rate(ProgressColumn):
+    """Frames, frames per second and time left."""
+
+    def render(self, task: Task) -> Text:
+        report: FilmProgress | None = task.fields.get("report")
+        if report is None:
+            return Text("")
+        total = f"/{report.total:,}" if report.total else ""
+        left = f", {clock(report.left_s)} left" if report.left_s is not None else ""
+        return Text(f"{report.frames:,}{total} frames, {report.fps:.0f} frames/s{left}")
+
+
+class Lines:
+    """A line of progress for each film that is being worked on; nothing where nobody watches."""
+
+    def __init__(self, command: FilmCommand) -> None:
+        """Choose the terminal.
+
+        Args:
+            command: What was asked for.
+        """
+        self._tasks: dict[str, TaskID] = {}
+        columns = (TextColumn("{task.description}"), BarColumn(24), _Rate())
+        busy = command.rows and out.is_terminal  # rows scroll by
+        self._progress = Progress(
+            *columns, console=console(), transient=True, disable=busy or not console().is_terminal, refresh_per_second=5
+        )
+
+    def __enter__(self) -> "Lines":
+        """Start to show."""
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Take the lines away."""
+        self._progress.stop()
+
+    def show(self, report: FilmProgress) -> None:
+        """Show how far a film is."""
+        task = self._tasks.get(report.source)
+        if task is None:
+            name = Path(report.source).name
+            task = self._tasks[report.source] = self._progress.add_task(escape(name[-30:]), total=report.total)
+        self._progress.update(task, completed=report.frames, total=report.total, report=report)
+
+    def drop(self, source: str) -> None:
+        """Take the line of a film away."""
+        task = self._tasks.pop(source, None)
+        if task is not None:
+            self._progress.remove_task(task)

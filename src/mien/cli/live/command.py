@@ -1,0 +1,476 @@
+"""`mien live`: a window, or a line in the terminal, that shows a camera, a stream or a film as it happens."""
+
+import math
+import os
+import re
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+from rich.live import Live
+from rich.markup import escape
+from rich.text import Text
+
+from mien.analyzer import DEFAULT_DETECTOR, Analyzer
+from mien.cli.console import errors, expression_text, out
+from mien.cli.options import DetectorOption, LabelSetOption, ModelOption
+from mien.detect import DetectorSettings
+from mien.errors import InputError, MienError, SourceError, require_extra
+from mien.faces import CROP_PX, Faces, Frame
+from mien.files import write_whole
+from mien.labels import LabelSet
+from mien.models.catalogue import DEFAULT_MODEL
+from mien.models.expression import RuntimeSettings
+from mien.output.draw.faces import DrawStyle, Veil, draw_faces, paint_emoji, shown_expression
+from mien.output.sinks import JsonLinesStream, encode_picture
+from mien.sources.live import CAMERA, LiveSettings, LiveSource
+from mien.tracking.tracker import Follower, FollowSettings
+from mien.video.live.session import LiveOutputs, LiveSession, LiveSummary, Moment, stamped_name, unused
+from mien.video.live.view import BACKGROUND, History, Status, ViewOptions, arrange, clock, render
+
+if TYPE_CHECKING:
+    from pygame import Surface
+    from pygame.event import Event
+
+FAILED = 1
+WAIT_S = 0.01  # how long keys may wait while no frame comes
+REDRAW_S = 0.25  # how often the screen is drawn while no frame comes
+MESSAGE_S = 2.5
+LINE_S = 0.25  # how often the line in the terminal changes
+PICTURE_WIDTH = (800, 1120)  # of a new window, pixels
+SHARE_OF_DESKTOP = 0.85
+DUMMIES = ("dummy", "offscreen")  # what SDL falls back to where there is no display
+
+Pygame = Any  # the module; it is imported only where a window is wanted
+
+
+def live(
+    source: Annotated[
+        str, typer.Argument(help="Number of a camera, /dev/video0, an rtsp:// or http:// stream, or a film.")
+    ] = "0",
+    record: Annotated[
+        Path | None, typer.Option(help="Annotated film: .mp4, .mkv, .mov, .webm.", show_default=False)
+    ] = None,
+    log: Annotated[
+        Path | None, typer.Option(help="Table of all faces: .jsonl, .csv, .parquet.", show_default=False)
+    ] = None,
+    headless: Annotated[bool, typer.Option("--headless", help="Open no window; log and record only.")] = False,
+    labels: LabelSetOption = None,
+    detector: DetectorOption = DEFAULT_DETECTOR,
+    model: ModelOption = DEFAULT_MODEL,
+    min_face: Annotated[int, typer.Option(help="Smallest face looked for, pixels.")] = 32,
+    size: Annotated[
+        str | None, typer.Option(help="Picture size wanted of a camera, 640x480 say.", show_default=False)
+    ] = None,
+    fps: Annotated[float | None, typer.Option(help="Frames per second wanted of a camera.", show_default=False)] = None,
+    half_life: Annotated[
+        float, typer.Option(help="Half-life of the smoothing over time, seconds; 0: none.")
+    ] = FollowSettings.half_life_s,
+    seconds: Annotated[float | None, typer.Option(help="Stop after so many seconds.", show_default=False)] = None,
+    loop: Annotated[bool, typer.Option("--loop", help="Start a film again at its end.")] = False,
+    mirror: Annotated[
+        bool | None,
+        typer.Option("--mirror/--no-mirror", help="Show a mirror image (default for cameras).", show_default=False),
+    ] = None,
+    bars: Annotated[bool, typer.Option("--bars", help="Draw all probabilities beside each face.")] = False,
+    landmarks: Annotated[bool, typer.Option("--landmarks", help="Draw the five landmarks.")] = False,
+    blur: Annotated[bool, typer.Option("--blur-faces", help="Make faces unrecognisable.")] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, coreml, …")] = "auto",
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads per network call; 0: automatic.")] = 1,
+) -> None:
+    """Show a camera, a stream or a film in real time, with everybody's expression.
+
+    Keys in the window: q quit, space pause, s snapshot, r record, l label set, b bars, m mirror, h help. The newest
+    frame is always the one analysed. Ctrl-C ends it, too, and completes all files.
+
+    Exit code 0: ended; 1: the camera or an output failed (what came before is written); 2: wrong use.
+    """
+    if seconds is not None and seconds <= 0:
+        raise InputError(f"--seconds must be more than 0, got {seconds:g}")
+    if not headless:
+        require_display()
+    settings = replace(_camera_size(size), fps=fps, loop=loop)
+    finder = DetectorSettings(min_face_px=min_face, threads=threads)
+    runtime = RuntimeSettings(device=device, threads=threads)
+    analyzer = Analyzer(detector=detector, model=model, labels=labels, detector_settings=finder, runtime=runtime)
+    follow = FollowSettings(half_life_s=half_life)
+    _warm_up(analyzer)
+
+    def followers(chosen: LabelSet) -> Follower:
+        return Follower(Analyzer(detector=analyzer.detector, model=analyzer.model, labels=chosen.key), follow)
+
+    mirrored = bool(CAMERA.fullmatch(source)) if mirror is None else mirror
+    look = Look(ViewOptions(DrawStyle(bars=bars, landmarks=landmarks, blur=blur), mirrored))
+    piped = headless and log is None and not out.is_terminal
+    stream = JsonLinesStream(sys.stdout, labels=analyzer.labels, tracked=True) if piped else None
+    outputs = LiveOutputs(log, record, look.draw, stream)
+    try:
+        camera = LiveSource(source, settings)
+    except SourceError as error:
+        _say_failure(error)
+        raise typer.Exit(FAILED) from None
+    with camera:
+        session = LiveSession(
+            camera, followers, _label_sets(analyzer), outputs=outputs, window=not headless, seconds=seconds
+        )
+        with session, _ended_by_signals():
+            (_show_line if headless else _show_window)(session, camera, look)
+    _say_summary(session.summary())
+
+
+def _camera_size(text: str | None) -> LiveSettings:
+    match = re.fullmatch(r"(\d{1,5})[xX×](\d{1,5})", text or "")
+    if text is not None and match is None:
+        raise InputError(f"--size must be width x height, 640x480 say, got {text!r}")
+    return LiveSettings(width=int(match[1]), height=int(match[2])) if match else LiveSettings()
+
+
+def _label_sets(analyzer: Analyzer) -> list[LabelSet]:
+    """Return the label sets of the model, the chosen one first."""
+    card = analyzer.model.card
+    sets = [card.label_set(key) for key in card.heads]
+    chosen = sets.index(analyzer.labels)
+    return sets[chosen:] + sets[:chosen]
+
+
+def _warm_up(analyzer: Analyzer) -> None:
+    """Let networks do once what takes longer the first time, before frames come in."""
+    analyzer.analyze(np.zeros((480, 640, 3), np.uint8))
+    analyzer.model.predict_proba(np.zeros((1, CROP_PX, CROP_PX), np.uint8), head=analyzer.labels.key)
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Let Ctrl-C, and the signal that services are stopped with, end the block as if it had come to its end."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        with suppress(KeyboardInterrupt):
+            yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _say_failure(error: MienError) -> None:
+    errors.print(f"[bold red]mien:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+
+
+def _say_summary(summary: LiveSummary) -> None:
+    console = out if out.is_terminal else errors
+    rate = summary.frames / max(summary.seconds, 1e-6)
+    line = f"{summary.frames} frames in {summary.seconds:.1f} s ({rate:.1f}/s), {summary.dropped} dropped"
+    if not math.isnan(summary.median_ms):
+        line += f"; delay: median {summary.median_ms:.0f} ms, 95 % within {summary.p95_ms:.0f} ms"
+    console.print(line, highlight=False, soft_wrap=True)
+    for path in summary.written:
+        console.print(f"wrote {escape(str(path))}", highlight=False, soft_wrap=True)
+    for problem in summary.problems:
+        errors.print(f"[yellow]![/] {escape(problem)}", highlight=False, soft_wrap=True)
+    if summary.error is not None:
+        _say_failure(summary.error)
+        raise typer.Exit(FAILED)
+
+
+@dataclass
+class Look:
+    """What the user chose to see, the same in the window and in recordings."""
+
+    options: ViewOptions
+    recorded: Veil = field(default_factory=Veil)
+    shown: Veil = field(default_factory=Veil)
+
+    def veiled(self, frame: Frame, faces: Faces) -> Frame:
+        """Return a frame for the window, where faces are blurred with those that were lost a moment ago."""
+        return replace(frame, image=self.shown.cover(frame.image, faces)) if self.options.style.blur else frame
+
+    def draw(self, image: NDArray[np.uint8], faces: Faces) -> NDArray[np.uint8]:
+        """Draw faces on a copy of a picture."""
+        image = self.recorded.cover(image, faces) if self.options.style.blur else image
+        return draw_faces(image, faces, style=self.options.style)
+
+
+# In the terminal ------------------------------------------------------------------------------------------------------
+
+
+def _show_line(session: LiveSession, camera: LiveSource, look: Look) -> None:
+    """Wait for the end; in a terminal, show one line meanwhile."""
+    if not out.is_terminal:
+        while not session.done:
+            time.sleep(LINE_S)
+        return
+    started_s = time.monotonic()
+    with Live(console=out, auto_refresh=False, transient=True) as screen:
+        while not session.done:
+            screen.update(_line(session, time.monotonic() - started_s), refresh=True)
+            time.sleep(LINE_S)
+
+
+def _line(session: LiveSession, seconds: float) -> Text:
+    now_s = time.monotonic()
+    line = Text(clock(seconds), overflow="ellipsis", no_wrap=True)
+    rate, delay, moment = session.rate.at(now_s), session.delays.recent_ms, session.latest()
+    if session.recording_s is not None:
+        line.append("  REC", style="bold red")
+    if rate is not None:
+        line.append(f"  {rate:.1f} frames/s")
+    if delay is not None:
+        line.append(f"  delay {delay:.0f} ms")
+    for face in moment.faces if moment else ():
+        name, confidence = shown_expression(face)
+        if name is not None and confidence is not None:
+            line.append(f"  #{face.track_id} ", style="dim")
+            line.append_text(expression_text(name)).append(f" {confidence:.0%}")
+    if note := session.note():
+        line.append(f"  {note}", style="yellow")
+    return line
+
+
+# In a window ----------------------------------------------------------------------------------------------------------
+
+
+def require_display() -> None:
+    """Check that a window can be opened.
+
+    Raises:
+        InputError: There is no display; the message names `--headless`.
+        MissingExtraError: pygame-ce is not installed.
+    """
+    os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
+    require_extra("live", "pygame")
+    named = any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER"))
+    if sys.platform.startswith("linux") and not named:
+        raise _no_display("neither DISPLAY nor WAYLAND_DISPLAY is set")
+
+
+def _no_display(why: str) -> InputError:
+    return InputError(f"no display to open a window on ({why}); add --headless, with --log FILE or --record FILE")
+
+
+def open_display() -> Pygame:
+    """Start pygame's display.
+
+    Returns:
+        The module.
+
+    Raises:
+        InputError: There is no display; the message names `--headless`.
+    """
+    require_display()
+    pygame = require_extra("live", "pygame")
+    try:
+        pygame.display.init()
+        driver = pygame.display.get_driver()
+    except pygame.error as error:
+        raise _no_display(str(error)) from None
+    if driver in DUMMIES and os.environ.get("SDL_VIDEODRIVER") != driver:
+        pygame.display.quit()
+        raise _no_display("SDL found none")
+    return pygame
+
+
+def _show_window(session: LiveSession, camera: LiveSource, look: Look) -> None:
+    info = camera.info
+    with Window(session, look, source=camera.name, picture=(info.width, info.height)) as window:
+        while window.step():
+            pass
+
+
+class Window:
+    """Shows a session and obeys keys.
+
+    Attributes:
+        look: What the user chose to see.
+    """
+
+    def __init__(self, session: LiveSession, look: Look, *, source: str, picture: tuple[int, int]) -> None:
+        """Open a window.
+
+        Args:
+            session: What is shown.
+            look: What the user wants to see at first.
+            source: Name for people.
+            picture: Width and height of the frames, pixels.
+
+        Raises:
+            InputError: There is no display.
+            MissingExtraError: pygame-ce is not installed.
+        """
+        self._pygame = pygame = open_display()
+        self._session, self.look, self._source = session, look, source
+        self._history = History()
+        self._moment: Moment | None = None
+        self._frozen = Status()
+        self._message, self._message_until_s = "", 0.0
+        self._drawn_s, self._stale, self._open = 0.0, True, True
+        pygame.display.set_caption(f"mien: {source}")
+        pygame.display.set_icon(self._surface(_icon()))
+        try:
+            pygame.display.set_mode(first_size(picture, pygame.display.get_desktop_sizes()[0]), pygame.RESIZABLE)
+        except pygame.error as error:
+            pygame.display.quit()
+            raise _no_display(str(error)) from None
+
+    def __enter__(self) -> "Window":
+        """Return the window itself."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Close the window."""
+        self._pygame.display.quit()
+
+    def step(self) -> bool:
+        """Obey the keys and show the newest frame, if there is one.
+
+        Returns:
+            Whether the window is still wanted. A picture that stands still stays after the source has ended.
+        """
+        for event in self._pygame.event.get():
+            self._obey(event)
+        moment = self._next_moment()
+        if moment is not None:
+            self._moment = moment
+            self._history.add(moment.faces, time_s=moment.frame.time_s)
+        if note := self._session.note():
+            self._say(note)
+        if moment is not None or self._stale or time.monotonic() - self._drawn_s > REDRAW_S:
+            self._draw()
+        if moment is not None:
+            self._session.shown(moment)
+        return self._open and (self._session.paused or not self._session.done)
+
+    def _next_moment(self) -> Moment | None:
+        if self._session.paused:
+            self._pygame.time.wait(round(1e3 * WAIT_S))
+            return None
+        return self._session.latest(self._moment.number if self._moment else 0, timeout_s=WAIT_S)
+
+    def _draw(self) -> None:
+        pygame, moment = self._pygame, self._moment
+        screen = pygame.display.get_surface()
+        size = max(1, screen.get_width()), max(1, screen.get_height())
+        frame, faces = (self.look.veiled(moment.frame, moment.faces), moment.faces) if moment else (None, None)
+        canvas = render(size, frame, faces, self._history, self._status(), self.look.options)
+        screen.blit(self._surface(canvas), (0, 0))
+        pygame.display.flip()
+        self._drawn_s, self._stale = time.monotonic(), False
+
+    def _surface(self, canvas: NDArray[np.uint8]) -> "Surface":
+        height, width = canvas.shape[:2]
+        surface: Surface = self._pygame.image.frombuffer(canvas, (width, height), "RGB")
+        return surface
+
+    def _status(self) -> Status:
+        session, now_s = self._session, time.monotonic()
+        if not session.paused:
+            self._frozen = Status(fps=session.rate.at(now_s), delay_ms=session.delays.recent_ms)
+        return Status(
+            source=self._source,
+            labels=session.labels.key,
+            fps=self._frozen.fps,
+            delay_ms=self._frozen.delay_ms,
+            dropped=session.dropped,
+            recording_s=session.recording_s,
+            paused=session.paused,
+            message=self._message if now_s < self._message_until_s else "",
+            silent_s=now_s - self._moment.frame.captured_s if self._moment else 0.0,
+        )
+
+    # Keys
+
+    def _obey(self, event: "Event") -> None:
+        pygame = self._pygame
+        self._stale = True
+        if event.type == pygame.QUIT:
+            self._open = False
+        elif event.type == pygame.KEYDOWN and not getattr(event, "repeat", False):
+            action = KEYS.get(pygame.key.name(event.key))
+            if action is not None:
+                action(self)
+
+    def _say(self, message: str) -> None:
+        self._message, self._message_until_s = message, time.monotonic() + MESSAGE_S
+        self._stale = True
+
+    def _quit(self) -> None:
+        self._open = False
+
+    def _pause(self) -> None:
+        self._session.paused = not self._session.paused
+
+    def _snapshot(self) -> None:
+        """Save the newest frame as it is shown, in its own size."""
+        if self._moment is None:
+            self._say("there is no picture yet")
+            return
+        frame, faces = self.look.veiled(self._moment.frame, self._moment.faces), self._moment.faces
+        picture = draw_faces(frame.image, faces, style=self.look.options.style)
+        try:
+            path = write_whole(unused(Path(f"{stamped_name()}.png")), encode_picture(picture, ".png"))
+            self._say(f"saved {path}")
+        except MienError as error:
+            self._say(str(error))
+
+    def _record(self) -> None:
+        self._say(self._session.files.toggle_recording())
+
+    def _next_labels(self) -> None:
+        labels = self._session.next_labels()
+        self._say(f"{labels.key}: {len(labels)} expressions")
+
+    def _bars(self) -> None:
+        style = self.look.options.style
+        self.look.options = replace(self.look.options, style=replace(style, bars=not style.bars))
+
+    def _mirror(self) -> None:
+        self.look.options = replace(self.look.options, mirror=not self.look.options.mirror)
+
+    def _help(self) -> None:
+        self.look.options = replace(self.look.options, help=not self.look.options.help)
+
+
+KEYS: dict[str, Callable[[Window], None]] = {
+    "q": Window._quit,
+    "escape": Window._quit,
+    "space": Window._pause,
+    "s": Window._snapshot,
+    "r": Window._record,
+    "l": Window._next_labels,
+    "b": Window._bars,
+    "m": Window._mirror,
+    "h": Window._help,
+}
+
+
+def first_size(picture: tuple[int, int], desktop: tuple[int, int]) -> tuple[int, int]:
+    """Return the size of a new window: the picture in about its own size, with the timeline below it.
+
+    Args:
+        picture: Width and height of the frames, pixels.
+        desktop: Width and height of the screen, pixels.
+    """
+    scale = float(np.clip(picture[0], *PICTURE_WIDTH)) / picture[0]
+    scale = min(scale, SHARE_OF_DESKTOP * desktop[0] / picture[0])
+    width, below = max(1, round(scale * picture[0])), 0
+    for _ in range(4):  # what is below depends a little on the whole
+        places = arrange((width, round(scale * picture[1]) + below))
+        below = places.timeline.h + places.status.h
+    height = min(round(scale * picture[1]) + below, round(SHARE_OF_DESKTOP * desktop[1]))
+    return width, max(1, height)
+
+
+def _icon() -> NDArray[np.uint8]:
+    canvas = np.full((64, 64, 3), BACKGROUND, np.uint8)
+    paint_emoji(canvas, "happy", 2, 2, 60)
+    return canvas

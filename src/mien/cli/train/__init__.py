@@ -1,0 +1,1 @@
+"""`mien train`, `mien tune` and `mien export`."""

@@ -1,0 +1,217 @@
+"""POST /v1/analyze: one or many pictures in, rows out."""
+
+import asyncio
+import base64
+import time
+from collections.abc import Awaitable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeVar
+
+import numpy as np
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import JSONResponse
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from mien.analyzer import Analyzer
+from mien.errors import MienError
+from mien.faces import Faces
+from mien.output.draw.faces import draw_faces
+from mien.server.settings import MEBI, ServerSettings
+from mien.server.web import records
+from mien.server.web.described import ANALYZE_BODY, PROBLEMS
+from mien.server.web.forms import FormReader, body_of, media_type_of, safe_name
+from mien.server.web.problems import Problem, busy, problem_of
+from mien.server.web.schemas import Analysis, AnalyzeBody, EncodedPicture
+from mien.server.web.security import client_of
+from mien.server.work.engine import Engine
+from mien.sources.images import Item, SourceSettings, expand, load
+
+T = TypeVar("T")
+
+router = APIRouter()
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a request wants done with its pictures."""
+
+    analyzer: Analyzer
+    sources: SourceSettings
+    annotated: bool
+
+
+@router.post(
+    "/v1/analyze",
+    response_model=Analysis,
+    responses=PROBLEMS,
+    openapi_extra={"requestBody": ANALYZE_BODY},
+    tags=["pictures"],
+    summary="Find the faces of pictures and their expressions",
+)
+async def analyze(
+    request: Request,
+    labels: Annotated[str | None, Query(description="Label set: fer2013 or ferplus.", max_length=40)] = None,
+    detector: Annotated[str | None, Query(description="Face detector; see /v1/models.", max_length=40)] = None,
+    annotated: Annotated[bool, Query(description="Also return each picture with its faces drawn.")] = False,
+) -> JSONResponse:
+    """Analyze one or many pictures, sent as a form (`curl -F file=@photo.jpg`), as JSON with base64, or as they are.
+
+    A picture that cannot be read gets an `error` in its place and costs the others nothing.
+    """
+    start = time.perf_counter()
+    engine: Engine = request.app.state.engine
+    analyzer = engine.analyzer(detector=detector, labels=labels)
+    wanted = Wanted(analyzer, _source_settings(engine.settings), annotated)
+    with request.app.state.bodies.hold(request, most=engine.settings.max_body_mb * MEBI):
+        items = await _items_of(request, engine.settings)
+        results = await _unless_gone(request, _all(engine, client_of(request.scope), items, wanted))
+    ms = round((time.perf_counter() - start) * 1000, 1)
+    return JSONResponse({"results": results, "labels": list(analyzer.labels.names), "ms": ms})
+
+
+async def _all(engine: Engine, client: str, items: list[Item], wanted: Wanted) -> list[dict[str, Any]]:
+    calls = [_one(engine, client, item, wanted) for item in items]
+    try:
+        async with asyncio.timeout(engine.settings.request_timeout_s), asyncio.TaskGroup() as group:
+            tasks = [group.create_task(call) for call in calls]
+    except TimeoutError as error:
+        raise busy("the pictures took too long; send fewer or smaller ones", retry_after_s=5) from error
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+    return [task.result() for task in tasks]
+
+
+async def _one(engine: Engine, client: str, item: Item, wanted: Wanted) -> dict[str, Any]:
+    """Return the result of one picture; a worker that has found its faces goes on while the network looks at them."""
+    try:
+        found = await engine.workers.run(client, lambda: _find(engine, item, wanted))
+        (faces,) = wanted.analyzer.with_expressions([found.faces], await asyncio.wrap_future(found.probs))
+        annotated = None
+        if (image := found.image) is not None:
+            drawing = engine.workers.submit(client, lambda: _annotate(image, faces), always=True)
+            annotated = await asyncio.wrap_future(drawing)
+    except MienError as error:
+        return _result(item.name, error=problem_of(error).to_dict())
+    return _result(item.name, width=found.width, height=found.height, faces=records.rows(faces), annotated=annotated)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A picture between its two halves; the picture itself only if it is wanted back."""
+
+    faces: Faces
+    probs: "Future[NDArray[np.float32]]"
+    width: int
+    height: int
+    image: NDArray[np.uint8] | None
+
+
+def _find(engine: Engine, item: Item, wanted: Wanted) -> _Found:
+    frame = load(item, settings=wanted.sources)
+    (faces,), crops = wanted.analyzer.find([frame])
+    height, width = frame.image.shape[:2]
+    probs = engine.model.submit(crops, head=wanted.analyzer.labels.key)
+    return _Found(faces, probs, width, height, frame.image if wanted.annotated else None)
+
+
+def _annotate(image: NDArray[np.uint8], faces: Faces) -> str:
+    return records.data_url(records.to_jpeg(draw_faces(image, faces)))
+
+
+def _result(source: str, **known: Any) -> dict[str, Any]:
+    empty: dict[str, Any] = {"width": None, "height": None, "faces": [], "error": None, "annotated": None}
+    return {"source": source, **empty, **known}
+
+
+async def _unless_gone(request: Request, work: Awaitable[T]) -> T:
+    """Wait for an answer, and give it up when nobody waits for it any more."""
+    task = asyncio.ensure_future(work)
+    leaving = asyncio.ensure_future(_disconnected(request))
+    try:
+        await asyncio.wait((task, leaving), return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise Problem(400, "the client left")
+        return task.result()
+    finally:
+        for one in (task, leaving):
+            one.cancel()
+
+
+async def _disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _source_settings(settings: ServerSettings) -> SourceSettings:
+    return SourceSettings(
+        max_pixels=settings.max_pixels,
+        url_max_bytes=min(32, settings.max_body_mb) * MEBI,
+        allow_private=settings.allow_private,
+    )
+
+
+# The three ways to send pictures.
+
+
+async def _items_of(request: Request, settings: ServerSettings) -> list[Item]:
+    kind = media_type_of(request)
+    limit = settings.max_body_mb * MEBI
+    if kind == "multipart/form-data":
+        items = await _form_items(request, settings, limit)
+    elif kind == "application/json":
+        items = _json_items(await body_of(request, limit=limit), settings)
+    elif kind.startswith("image/") or kind == "application/octet-stream":
+        items = [Item("picture", await body_of(request, limit=limit))]
+    else:
+        raise Problem(415, "send multipart/form-data, application/json, or a picture as image/jpeg, image/png…")
+    if not items:
+        raise Problem(422, "the request has no picture; send at least one: curl -F file=@photo.jpg …/v1/analyze")
+    if len(items) > settings.max_images:
+        raise Problem(413, f"a request must have at most {settings.max_images} pictures, got {len(items)}")
+    return items
+
+
+async def _form_items(request: Request, settings: ServerSettings, limit: int) -> list[Item]:
+    parts = await FormReader(request, limit=limit, max_files=settings.max_images).read()
+    items = [Item(part.file_name, bytes(part.content)) for part in parts if part.file_name is not None]
+    return items + _url_items([part.text for part in parts if part.name == "url"], settings)
+
+
+def _json_items(body: bytes, settings: ServerSettings) -> list[Item]:
+    try:
+        wanted = AnalyzeBody.model_validate_json(body)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise Problem(422, f"the JSON body is not as described at /docs: {where} {first['msg']}") from error
+    pictures = [EncodedPicture(data=one) if isinstance(one, str) and one else one for one in wanted.images]
+    return [_encoded_item(number, one) for number, one in enumerate(pictures)] + _url_items(wanted.urls, settings)
+
+
+def _encoded_item(number: int, picture: EncodedPicture | str) -> Item:
+    if isinstance(picture, str):
+        raise Problem(422, f"picture {number} is an empty text; send it in base64")
+    name = safe_name(picture.name) if picture.name else f"picture {number}"
+    data = picture.data.partition(",")[2] if picture.data.startswith("data:") else picture.data
+    try:
+        return Item(name, _decoded(data))
+    except ValueError as error:  # binascii.Error is one
+        raise Problem(422, f"picture {number} is not base64; encode its bytes: base64 -w0 photo.jpg") from error
+
+
+def _decoded(data: str) -> bytes:
+    """Return the bytes of base64 text; one without line breaks, as programs send it, is read once only."""
+    try:
+        return base64.b64decode(data, validate=True)
+    except ValueError:
+        return base64.b64decode("".join(data.split()), validate=True)
+
+
+def _url_items(urls: list[str], settings: ServerSettings) -> list[Item]:
+    if urls and not settings.url_allowed:
+        raise Problem(403, "this server fetches no URLs; download the picture and send it, or see --url-allowed")
+    if any(not url.lower().startswith(("http://", "https://")) for url in urls):
+        raise Problem(422, "urls must start with http:// or https://")
+    return [item for url in urls for item in expand(url)]

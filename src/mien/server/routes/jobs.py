@@ -1,0 +1,268 @@
+"""The addresses of jobs: /v1/jobs and below."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import IO, Annotated, Literal
+
+from fastapi import APIRouter, Request
+from fastapi import Path as InPath
+from fastapi.responses import FileResponse, JSONResponse, Response
+from pydantic import ValidationError
+from starlette.concurrency import run_in_threadpool
+
+from mien.errors import MienError, require_extra
+from mien.server.settings import MEBI
+from mien.server.web.described import FEW_PROBLEMS, JOB_BODY, PROBLEMS, problems
+from mien.server.web.forms import FormReader, Part, media_type_of
+from mien.server.web.problems import Problem, busy
+from mien.server.web.schemas import Job, JobList, JobOptions
+from mien.server.work.jobs import FILES, UPLOAD, Jobs, is_ended
+from mien.server.work.store import DONE, QUEUED, JobRow, new_id
+
+CONTAINERS = {  # what FFmpeg calls them; play lists are not among them
+    "mov", "matroska", "mpegts", "mpeg", "mpegvideo", "avi", "flv", "asf", "ogg", "gif", "apng", "yuv4mpegpipe",
+    "h264", "hevc", "ivf", "mjpeg", "nut", "mxf", "rm", "dv",
+}  # fmt: skip
+Kind = Literal["csv", "jsonl", "parquet", "mp4"]
+Name = Annotated[str, InPath(pattern="^[0-9a-f]{32}$", description="The job's id.")]
+MEDIA_TYPES = {
+    "csv": "text/csv; charset=utf-8",
+    "jsonl": "application/x-ndjson",
+    "parquet": "application/vnd.apache.parquet",
+    "mp4": "video/mp4",
+    "summary": "application/json",
+}
+FILM_TYPES = {
+    ".mp4": "video/mp4", ".m4v": "video/mp4", ".mov": "video/quicktime", ".webm": "video/webm",
+    ".mkv": "video/x-matroska", ".avi": "video/x-msvideo", ".ts": "video/mp2t", ".mpg": "video/mpeg",
+    ".mpeg": "video/mpeg", ".ogv": "video/ogg", ".wmv": "video/x-ms-wmv", ".flv": "video/x-flv", ".3gp": "video/3gpp",
+}  # fmt: skip
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
+_GONE = problems(409, 416)
+
+router = APIRouter(tags=["films"])
+
+
+def jobs_of(request: Request) -> Jobs:
+    """Return the jobs of the application."""
+    jobs: Jobs = request.app.state.jobs
+    return jobs
+
+
+@router.post(
+    "/v1/jobs",
+    status_code=202,
+    response_model=Job,
+    responses=PROBLEMS,
+    openapi_extra={"requestBody": JOB_BODY},
+    summary="Send a film to be analyzed",
+)
+async def create(request: Request) -> JSONResponse:
+    """Take in a film; the answer names the job, whose address tells how far it is."""
+    jobs = jobs_of(request)
+    if media_type_of(request) != "multipart/form-data":
+        raise Problem(415, "send the film as a form, multipart/form-data: curl -F file=@film.mp4 …/v1/jobs")
+    await run_in_threadpool(_check_room, jobs)
+    name = new_id()
+    folder = jobs.files.of(name)
+    try:
+        with jobs.incoming():
+            part, options = await _receive(request, jobs, folder)
+        suffix = _suffix_of(part)
+        await run_in_threadpool(_check_film, folder / UPLOAD, jobs)
+        row = await run_in_threadpool(_add, jobs, part, suffix, options, name)
+    except BaseException:
+        await run_in_threadpool(shutil.rmtree, folder, ignore_errors=True)
+        raise
+    jobs.wake()
+    value = await run_in_threadpool(jobs.to_dict, row)
+    return JSONResponse(value, 202, {"Location": f"/v1/jobs/{name}"})
+
+
+@router.get("/v1/jobs", response_model=JobList, responses=FEW_PROBLEMS, summary="List all jobs")
+def listed(request: Request) -> JSONResponse:
+    """Return all jobs, the newest first."""
+    jobs = jobs_of(request)
+    return JSONResponse({"jobs": [jobs.to_dict(row) for row in jobs.store.all()]})
+
+
+@router.get("/v1/jobs/{name}", response_model=Job, responses=FEW_PROBLEMS, summary="Tell how far a job is")
+def told(request: Request, name: Name) -> JSONResponse:
+    """Return one job."""
+    return JSONResponse(jobs_of(request).to_dict(_known(request, name)))
+
+
+@router.delete(
+    "/v1/jobs/{name}",
+    response_model=Job,
+    responses={204: {"description": "The job had ended; it and its files are removed."}, **FEW_PROBLEMS},
+    summary="Cancel or remove a job",
+)
+def delete(request: Request, name: Name) -> Response:
+    """Cancel a job that waits or runs: its files go, the job stays listed as cancelled. Remove one that has ended."""
+    jobs = jobs_of(request)
+    row = _known(request, name)
+    if is_ended(row):
+        jobs.remove(row)
+        return Response(status_code=204)
+    jobs.store.cancel(name, keep_s=jobs.settings.keep_s)
+    if row.state == QUEUED:
+        jobs.files.remove(name)
+    return JSONResponse(jobs.to_dict(_known(request, name)))
+
+
+@router.get(
+    "/v1/jobs/{name}/result.{kind}",
+    response_class=FileResponse,
+    responses={
+        200: {"content": {media.partition(";")[0]: _BINARY for media in MEDIA_TYPES.values()}},
+        **FEW_PROBLEMS,
+        **_GONE,
+    },
+    summary="Download a result",
+)
+def result(request: Request, name: Name, kind: Kind) -> Response:
+    """Return the table of all faces as CSV, JSON lines or Parquet, or the annotated film."""
+    return _file(request, name, kind)
+
+
+@router.get(
+    "/v1/jobs/{name}/summary",
+    response_class=JSONResponse,
+    responses={**FEW_PROBLEMS, **_GONE},
+    summary="Get the summary of a film",
+)
+def summary(request: Request, name: Name) -> Response:
+    """Return the shares of time, changes and spans of each person."""
+    return _file(request, name, "summary")
+
+
+@router.get(
+    "/v1/jobs/{name}/video",
+    response_class=FileResponse,
+    responses={200: {"content": {"video/mp4": _BINARY}}, **FEW_PROBLEMS, **_GONE},
+    summary="Get the film itself",
+)
+def video(request: Request, name: Name) -> Response:
+    """Return the film as it was sent; players may ask for ranges."""
+    jobs, row = jobs_of(request), _known(request, name)
+    path = jobs.files.film(row)
+    if not path.is_file():
+        raise Problem(409, "the film of this job is not kept")
+    return FileResponse(path, media_type=FILM_TYPES.get(row.suffix, "application/octet-stream"))
+
+
+def _known(request: Request, name: str) -> JobRow:
+    row = jobs_of(request).store.get(name)
+    if row is None:
+        raise Problem(404, "there is no job of that id; it may have expired")
+    return row
+
+
+def _file(request: Request, name: str, kind: str) -> Response:
+    jobs, row = jobs_of(request), _known(request, name)
+    path = jobs.files.of(name) / FILES[kind]
+    if row.state != DONE:
+        raise Problem(409, f"the job is {row.state}, so there is no result; ask for one whose state is done")
+    if not path.is_file():
+        raise Problem(409, f"this job has no {kind}; its results name what there is")
+    media = MEDIA_TYPES[kind]
+    if kind == "summary":
+        return FileResponse(path, media_type=media)
+    return FileResponse(path, media_type=media, filename=f"{Path(row.source).stem}.{kind}")
+
+
+# Taking in a film.
+
+
+def _check_room(jobs: Jobs) -> None:
+    counts = jobs.store.counts()
+    if counts[QUEUED] >= jobs.settings.jobs_waiting:
+        raise busy(f"{counts[QUEUED]} films wait already; try again later", retry_after_s=60)
+    if sum(counts.values()) >= jobs.settings.jobs_kept:
+        raise busy("the server keeps no more jobs; remove old ones: DELETE /v1/jobs/{id}", retry_after_s=600)
+
+
+async def _receive(request: Request, jobs: Jobs, folder: Path) -> tuple[Part, JobOptions]:
+    opened: list[IO[bytes]] = []
+
+    def open_file() -> IO[bytes]:
+        folder.mkdir(parents=True)
+        opened.append((folder / UPLOAD).open("xb"))
+        return opened[-1]
+
+    try:
+        reader = FormReader(request, limit=jobs.settings.max_film_mb * MEBI, max_files=1, open_file=open_file)
+        parts = await reader.read()
+    finally:
+        for file in opened:
+            await run_in_threadpool(file.close)
+    film = next((part for part in parts if part.file_name is not None), None)
+    if film is None or not film.size:
+        raise Problem(422, "the form has no film; send one: curl -F file=@film.mp4 …/v1/jobs")
+    return film, _options_of(parts, jobs)
+
+
+def _options_of(parts: list[Part], jobs: Jobs) -> JobOptions:
+    text = next((part.text for part in parts if part.name == "options" and part.file_name is None), "") or "{}"
+    try:
+        return JobOptions.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise Problem(422, f"options are not as described at /docs: {where} {first['msg']}") from error
+
+
+def _suffix_of(part: Part) -> str:
+    suffix = Path(part.file_name or "").suffix.lower()
+    return suffix if suffix in FILM_TYPES else ""
+
+
+def container_of(path: Path) -> str:
+    """Return FFmpeg's name of a film's format, found out in a way that opens nothing but this file.
+
+    A play list names other files and addresses, and FFmpeg would open them. Here it has one open file and no protocol.
+
+    Args:
+        path: The file. Its name must not matter to FFmpeg, so it has no extension.
+
+    Raises:
+        Problem: 422, it is no film by its content.
+    """
+    av = require_extra("video", "av")
+    try:
+        with path.open("rb") as file, av.open(file, options={"protocol_whitelist": "none"}) as container:
+            return str(container.format.name).partition(",")[0]
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise Problem(422, "the file is not a film that FFmpeg can read, or is cut off; check it") from error
+
+
+def _check_film(path: Path, jobs: Jobs) -> None:
+    """Refuse at once what is no film, or too long a one."""
+    from mien.sources.videos import Video
+
+    settings = jobs.settings
+    kind = container_of(path)
+    if kind not in CONTAINERS:
+        raise Problem(422, f"films come as {', '.join(sorted(CONTAINERS))}; this is {kind}; convert it to MP4")
+    try:
+        with Video(path) as film:
+            info = film.info
+    except MienError as error:
+        said = str(error).replace(str(path), "the film")
+        raise Problem(422, said) from error
+    if info.width * info.height > settings.max_pixels:
+        raise Problem(
+            413, f"a film must have at most {settings.max_pixels:,} pixels, this one has {info.width}x{info.height}"
+        )
+    if settings.max_film_s and (info.duration_s or 0) > settings.max_film_s:
+        raise Problem(
+            413, f"a film must last at most {settings.max_film_s:g} s, this one lasts {info.duration_s:.0f} s"
+        )
+
+
+def _add(jobs: Jobs, part: Part, suffix: str, options: JobOptions, name: str) -> JobRow:
+    jobs.check(options)
+    values = json.loads(options.model_dump_json(exclude_defaults=True))
+    return jobs.store.add(part.file_name or "film", suffix, values, name=name)

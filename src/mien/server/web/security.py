@@ -1,0 +1,277 @@
+"""Who may come in, and what browsers are told: token, host and origin checks, headers, rates, slow clients.
+
+Plain ASGI layers, so that they hold for web sockets, files and errors alike.
+"""
+
+import asyncio
+import hmac
+import ipaddress
+import time
+from collections import OrderedDict
+from collections.abc import Mapping
+from urllib.parse import parse_qs, urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from mien.server.settings import ServerSettings
+from mien.server.web.problems import Problem, busy, send_problem
+
+POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self' blob: data:",
+        "media-src 'self' blob:",
+        "connect-src 'self'",
+        "font-src 'self'",
+        "manifest-src 'self'",
+        "form-action 'none'",
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
+    )
+)
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Permissions-Policy": "camera=(self), display-capture=(self), microphone=(), geolocation=(), payment=(), usb=()",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+CLOSED = ("/v1/", "/video_feed", "/metrics")  # what needs the token; the rest is the page and says nothing of anybody
+SLOW_BYTES = 64 << 10
+MOST_CLIENTS = 10_000
+
+
+class SecurityHeaders:
+    """Puts the usual headers on every answer."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        """Wrap an application."""
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection."""
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers.setdefault(name, value)
+                if scope["path"].startswith(CLOSED):
+                    headers.setdefault("Cache-Control", "no-store")
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)
+
+
+class Door:
+    """Lets in who names the right host, comes from the right origin and carries the token.
+
+    Without a token the host check is what keeps foreign pages out: a page of another site can point a name of its own
+    to 127.0.0.1 and read answers as its own (DNS rebinding), but cannot make the browser send another name.
+    """
+
+    def __init__(self, app: ASGIApp, settings: ServerSettings) -> None:
+        """Wrap an application.
+
+        Args:
+            app: The application.
+            settings: Token, names and addresses.
+        """
+        self._app = app
+        self._settings = settings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection."""
+        if scope["type"] == "lifespan":
+            return await self._app(scope, receive, send)
+        problem = self._refusal(scope)
+        if problem is None:
+            return await self._app(scope, receive, send)
+        if scope["type"] == "http":
+            return await send_problem(problem, scope, receive, send)
+        await refuse_web_socket(problem, scope, receive, send)
+
+    def _refusal(self, scope: Scope) -> Problem | None:
+        headers = Headers(scope=scope)
+        if not self._knows(headers.get("host", "")):
+            return Problem(421, "this server does not go by that name; see --allowed-hosts")
+        if not self._admits(headers):
+            return Problem(403, "a page of another site must not use this server; see --allowed-hosts")
+        if scope["type"] == "websocket":
+            return None if self._may_still_tell(scope, headers) else _unauthorized()
+        needed = self._settings.token and scope["path"].startswith(CLOSED)
+        return _unauthorized() if needed and not is_right(self._settings.token, token_of(scope, headers)) else None
+
+    def _may_still_tell(self, scope: Scope, headers: Headers) -> bool:
+        """Return whether a web socket carries the right token, or none yet: its first message may."""
+        given = token_of(scope, headers)
+        return not self._settings.token or not given or is_right(self._settings.token, given)
+
+    def _knows(self, host: str) -> bool:
+        name = _name_of(host)
+        if self._settings.token and not self._settings.allowed_hosts:
+            return True  # the token keeps foreign pages out, and any name may lead here
+        return name in self._settings.host_names or _is_address(name)
+
+    def _admits(self, headers: Headers) -> bool:
+        """Return whether a request comes from a page of this server, or from no page at all."""
+        origin = headers.get("origin")
+        if origin is None:
+            return headers.get("sec-fetch-site") != "cross-site" or headers.get("sec-fetch-mode") == "navigate"
+        try:
+            came = urlsplit(origin).netloc.lower()
+        except ValueError:
+            return False
+        return came == headers.get("host", "").lower() or (bool(came) and _name_of(came) in self._other_hosts())
+
+    def _other_hosts(self) -> tuple[str, ...]:
+        return self._settings.host_names if self._settings.allowed_hosts else ()
+
+
+def token_of(scope: Scope, headers: Mapping[str, str]) -> str:
+    """Return the token that a request carries: `Authorization: Bearer …`, or `?token=` for what browsers load."""
+    kind, _, value = headers.get("authorization", "").partition(" ")
+    if kind.lower() == "bearer":
+        return value.strip()
+    values: list[str] = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("token", [""])
+    return values[0]
+
+
+def is_right(token: str, given: str) -> bool:
+    """Return whether a token is the right one, in a time that says nothing of how much of it is right."""
+    return hmac.compare_digest(token.encode(), given.encode("utf-8", "replace"))
+
+
+def _unauthorized() -> Problem:
+    return Problem(
+        401,
+        "this needs the server's token; send it as «Authorization: Bearer …»",
+        headers={"WWW-Authenticate": 'Bearer realm="mien"'},
+    )
+
+
+def _name_of(host: str) -> str:
+    """Return a host without its port."""
+    host = host.strip().lower()
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.partition(":")[0].rstrip(".")
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+async def refuse_web_socket(problem: Problem, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer a web socket's request with a problem instead of a connection."""
+    await receive()
+    if "websocket.http.response" not in scope.get("extensions", {}):
+        return await send({"type": "websocket.close", "code": 1008, "reason": problem.detail[:100]})
+
+    async def send_as_denial(message: Message) -> None:
+        await send({**message, "type": message["type"].replace("http.", "websocket.http.", 1)})
+
+    await problem.response()({**scope, "type": "http", "method": "GET"}, receive, send_as_denial)
+
+
+def client_of(scope: Scope) -> str:
+    """Return what tells clients apart: the address, or of an IPv6 address its /64, which belongs to one customer."""
+    host = (scope.get("client") or ("unknown", 0))[0]
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return str(host)
+    return host if address.version == 4 else str(ipaddress.ip_network(f"{host.partition('%')[0]}/64", strict=False))
+
+
+class RateLimit:
+    """Answers 429 to a client that asks too often, at once."""
+
+    def __init__(self, app: ASGIApp, *, per_s: float) -> None:
+        """Wrap an application.
+
+        Args:
+            app: The application.
+            per_s: Requests per second and client; 0 for any number.
+        """
+        self._app = app
+        self._per_s = per_s
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # requests left, when
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection."""
+        if not self._per_s or scope["type"] == "lifespan" or not scope["path"].startswith(CLOSED):
+            return await self._app(scope, receive, send)
+        if self._take(client_of(scope)):
+            return await self._app(scope, receive, send)
+        problem = busy(f"at most {self._per_s:g} requests per second, please; wait a moment", status=429)
+        if scope["type"] == "http":
+            return await send_problem(problem, scope, receive, send)
+        await refuse_web_socket(problem, scope, receive, send)
+
+    def _take(self, client: str) -> bool:
+        now = time.monotonic()
+        most = max(1.0, 2 * self._per_s)
+        left, then = self._buckets.pop(client, (most, now))
+        left = min(most, left + (now - then) * self._per_s)
+        self._buckets[client] = (left - 1 if left >= 1 else left, now)
+        if len(self._buckets) > MOST_CLIENTS:
+            self._buckets.popitem(last=False)
+        return left >= 1
+
+
+class SlowBodies:
+    """Answers 408 where a body trickles in: each 64 KiB must arrive in time."""
+
+    def __init__(self, app: ASGIApp, *, timeout_s: float) -> None:
+        """Wrap an application.
+
+        Args:
+            app: The application.
+            timeout_s: Seconds for each 64 KiB.
+        """
+        self._app = app
+        self._timeout_s = timeout_s
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection."""
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        await self._app(scope, self._patient(receive), send)
+
+    def _patient(self, receive: Receive) -> Receive:
+        until = asyncio.get_running_loop().time() + self._timeout_s
+        size = 0
+        whole = False
+
+        async def receive_in_time() -> Message:
+            nonlocal until, size, whole
+            if whole:
+                return await receive()
+            try:
+                async with asyncio.timeout_at(until):
+                    message = await receive()
+            except TimeoutError as error:
+                seconds = f"{self._timeout_s:g} s"
+                raise Problem(
+                    408, f"the body came too slowly; each {SLOW_BYTES >> 10} KiB may take {seconds}"
+                ) from error
+            whole = message["type"] != "http.request" or not message.get("more_body")
+            size += len(message.get("body", b""))
+            if size >= SLOW_BYTES:
+                until = asyncio.get_running_loop().time() + self._timeout_s
+                size = 0
+            return message
+
+        return receive_in_time

@@ -1,0 +1,1 @@
+"""What the server does behind the routes: the engine, its workers and batches, and jobs."""

@@ -1,0 +1,333 @@
+"""Jobs: films that are analyzed in the background. Each job has a folder of its own, which goes when the job goes."""
+
+import logging
+import secrets
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from mien.errors import MienError
+from mien.server.settings import ServerSettings
+from mien.server.web.metrics import Metrics
+from mien.server.web.problems import Problem, busy, problem_of
+from mien.server.web.schemas import JobOptions
+from mien.server.work.engine import Engine
+from mien.server.work.films import StoppedError, analyze_film, video_settings
+from mien.server.work.store import CANCELLED, DONE, ENDED, FAILED, JobRow, JobStore
+
+LEASE_S = 30.0
+RENEW_S = 1.0  # progress is written as often
+LOOK_S = 1.0  # how often an idle worker looks for films that another server took in
+TIDY_S = 30.0
+MOST_ATTEMPTS = 3  # a film that ends the process each time must not do so for ever
+ORPHAN_S = 3600.0  # a folder without a job may be one whose film is still coming in
+MOST_INCOMING = 8  # films at once that clients are sending
+UPLOAD = "upload"
+FILES = {
+    "csv": "result.csv",
+    "jsonl": "result.jsonl",
+    "parquet": "result.parquet",
+    "mp4": "result.mp4",
+    "summary": "summary.json",
+}
+ROUTES = {kind: f"result.{kind}" for kind in ("csv", "jsonl", "parquet", "mp4")} | {"summary": "summary"}
+
+logger = logging.getLogger(__name__)
+
+
+class JobFiles:
+    """Where the files of jobs are."""
+
+    def __init__(self, data_dir: Path) -> None:
+        """Choose the folder.
+
+        Args:
+            data_dir: The server's folder.
+        """
+        self.folder = data_dir / "jobs"
+
+    def of(self, name: str) -> Path:
+        """Return the folder of a job. `name` comes from this server's own ids, never from a client."""
+        return self.folder / name
+
+    def film(self, row: JobRow) -> Path:
+        """Return the path of a job's film."""
+        return self.of(row.id) / UPLOAD
+
+    def results(self, row: JobRow) -> dict[str, str]:
+        """Return the addresses of what there is of a job, relative to the server's root."""
+        base = f"/v1/jobs/{row.id}"
+        found = {kind: f"{base}/{ROUTES[kind]}" for kind, file in FILES.items() if self._is_there(row, file)}
+        if self.film(row).is_file():
+            found["video"] = f"{base}/video"
+        return found
+
+    def _is_there(self, row: JobRow, file: str) -> bool:
+        return row.state == DONE and (self.of(row.id) / file).is_file()
+
+    def remove(self, name: str) -> None:
+        """Remove all files of a job."""
+        shutil.rmtree(self.of(name), ignore_errors=True)
+
+    def orphans(self, known: set[str]) -> list[str]:
+        """Return folders that belong to no job and are not new."""
+        if not self.folder.is_dir():
+            return []
+        old = time.time() - ORPHAN_S
+        return [path.name for path in self.folder.iterdir() if path.name not in known and _last_change(path) < old]
+
+
+class Jobs:
+    """The jobs of this server: its list, its files and the threads that work on them."""
+
+    def __init__(self, settings: ServerSettings, engine: Engine, metrics: Metrics) -> None:
+        """Open the list.
+
+        Args:
+            settings: Database, folder and limits.
+            engine: Finds faces and expressions.
+            metrics: Counts how jobs end.
+
+        Raises:
+            MienError: The database or the folder cannot be used.
+        """
+        self.settings = settings
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        self.store = JobStore(settings.database_url)
+        self.files = JobFiles(settings.data_dir)
+        self._engine = engine
+        self._metrics = metrics
+        self._owner = secrets.token_hex(8)
+        self._stop = threading.Event()
+        self._news = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._incoming = 0
+
+    def start(self) -> None:
+        """Start the threads."""
+        works = [self._work] * self.settings.job_workers + [self._tidy]
+        self._threads = [threading.Thread(target=work, name="mien-jobs", daemon=True) for work in works]
+        for thread in self._threads:
+            thread.start()
+
+    @contextmanager
+    def incoming(self) -> Iterator[None]:
+        """Hold a place for a film that comes in; for the event loop's thread only.
+
+        Raises:
+            Problem: 503, too many come in at once.
+        """
+        if self._incoming >= MOST_INCOMING:
+            raise busy(f"{MOST_INCOMING} films come in already; try again later", retry_after_s=30)
+        self._incoming += 1
+        try:
+            yield
+        finally:
+            self._incoming -= 1
+
+    def wake(self) -> None:
+        """Tell the threads that there is a new job."""
+        self._news.set()
+
+    def stop(self) -> None:
+        """Put back what is under way and end the threads."""
+        self._stop.set()
+        self._news.set()
+        for thread in self._threads:
+            thread.join()
+        self.store.close()
+
+    def to_dict(self, row: JobRow) -> dict[str, Any]:
+        """Return a job as the API tells of it."""
+        return {
+            "id": row.id,
+            "state": row.state,
+            "source": row.source,
+            "created": _utc(row.created),
+            "started": _utc(row.started),
+            "finished": _utc(row.finished),
+            "expires": _utc(row.expires),
+            "progress": {"frames": row.frames, "total": row.total, "fps": row.fps, "left_s": row.left_s},
+            "options": row.options,
+            "error": row.error,
+            "results": self.files.results(row),
+        }
+
+    def check(self, options: JobOptions) -> None:
+        """Refuse what the server does not offer, before a film waits for it.
+
+        Raises:
+            Problem: 422, there is no such detector or label set.
+            InputError: The options contradict each other.
+        """
+        self._engine.analyzer(detector=options.detector, labels=options.labels)
+        video_settings(options, name="", max_frames=self.settings.max_frames)
+
+    def remove(self, row: JobRow) -> None:
+        """Remove a job and its files."""
+        self.store.remove(row.id)
+        self.files.remove(row.id)
+
+    # The threads.
+
+    def _work(self) -> None:
+        while not self._stop.is_set():
+            try:
+                row = self.store.claim(self._owner, lease_s=LEASE_S)
+                if row is not None:
+                    self._do(row)
+                    continue
+            except Exception:
+                logger.exception("the list of jobs failed")
+            self._news.wait(LOOK_S)
+            self._news.clear()
+
+    def _do(self, row: JobRow) -> None:
+        if row.attempts > MOST_ATTEMPTS:
+            problem = Problem(
+                500, f"the server ended {MOST_ATTEMPTS} times while it worked on this film; it is given up"
+            )
+            return self._finish(row, FAILED, problem.to_dict())
+        watch = _Watch(self, row)
+        try:
+            broken = self._analyze(row, watch)
+        except StoppedError:
+            self._end_stopped(row, watch)
+        except Exception as error:
+            self._finish(row, FAILED, problem_of(_without_path(error, self.files.of(row.id))).to_dict())
+        else:
+            watch.close()
+            self._finish(row, DONE, None if broken is None else Problem(422, broken).to_dict())
+        finally:
+            watch.close()
+
+    def _analyze(self, row: JobRow, watch: "_Watch") -> str | None:
+        """Do the work; return why the film broke off, if it did."""
+        options = JobOptions(**row.options)
+        broken = analyze_film(
+            self.files.film(row),
+            name=row.source,
+            analyzer=self._engine.patient_analyzer(row.id, detector=options.detector, labels=options.labels),
+            options=options,
+            max_frames=self.settings.max_frames,
+            tell=watch.tell,
+            stop=watch.stop,
+        )
+        if not options.keep_video:
+            self.files.film(row).unlink(missing_ok=True)
+        return broken
+
+    def _end_stopped(self, row: JobRow, watch: "_Watch") -> None:
+        if watch.why == TIME_OVER:
+            limit = f"{self.settings.job_timeout_s:g} s"
+            self._finish(row, FAILED, Problem(503, f"the film took longer than {limit}; send a shorter one").to_dict())
+        elif watch.why == LOST:
+            now = self.store.get(row.id)
+            if now is None or now.state == CANCELLED:
+                self.files.remove(row.id)
+        else:
+            self.store.put_back(row.id, self._owner)
+
+    def _finish(self, row: JobRow, state: str, error: dict[str, Any] | None = None) -> None:
+        if self.store.finish(row.id, self._owner, state, keep_s=self.settings.keep_s, error=error):
+            self._metrics.jobs.labels(state).inc()
+        elif self.store.get(row.id) is None:
+            self.files.remove(row.id)
+
+    def _tidy(self) -> None:
+        """Remove what has expired, and files that nothing belongs to."""
+        while not self._stop.is_set():
+            try:
+                self.remove_expired()
+            except Exception:
+                logger.exception("removing expired jobs failed")
+            self._stop.wait(TIDY_S)
+
+    def remove_expired(self) -> None:
+        """Remove jobs whose time is over, with their files, and folders of no job."""
+        for name in self.store.expired():
+            self.store.remove(name)
+            self.files.remove(name)
+        known = {row.id for row in self.store.all(limit=1_000_000)}
+        for name in self.files.orphans(known):
+            self.files.remove(name)
+
+
+LOST, TIME_OVER, STOPPING = "lost", "time over", "stopping"
+
+
+class _Watch:
+    """Keeps a job's lease while it is worked on, and tells the work to stop: cancelled, out of time, or shutdown.
+
+    In a thread of its own, so that a frame that takes long does not cost the lease.
+    """
+
+    def __init__(self, jobs: Jobs, row: JobRow) -> None:
+        self.stop = threading.Event()
+        self.why = ""
+        self._jobs = jobs
+        self._row = row
+        self._progress: dict[str, float | None] = {}
+        self._closed = threading.Event()
+        self._until = time.monotonic() + jobs.settings.job_timeout_s
+        self._thread = threading.Thread(target=self._work, name="mien-lease", daemon=True)
+        self._thread.start()
+
+    def tell(self, frames: int, total: int | None, fps: float | None, left_s: float | None) -> None:
+        """Take down how far the work is."""
+        self._progress = {"frames": frames, "total": total, "fps": fps, "left_s": left_s}
+
+    def close(self) -> None:
+        """Write how far the work is a last time and end the thread."""
+        if not self._closed.is_set():
+            self._closed.set()
+            self._thread.join()
+            self._reason()
+
+    def _work(self) -> None:
+        while not self._closed.wait(RENEW_S):
+            why = self._reason()
+            if why and not self.stop.is_set():
+                self.why = why
+                self.stop.set()
+
+    def _reason(self) -> str:
+        if self._jobs._stop.is_set():
+            return STOPPING
+        if time.monotonic() > self._until:
+            return TIME_OVER
+        try:
+            mine = self._jobs.store.renew(self._row.id, self._jobs._owner, lease_s=LEASE_S, **self._progress)
+        except MienError:
+            logger.warning("the lease of a job could not be renewed; trying again")
+            return ""
+        return "" if mine else LOST
+
+
+def _last_change(folder: Path) -> float:
+    """Return when a folder or a file in it was last written; a film that comes in slowly is new all the while."""
+    return max((path.stat().st_mtime for path in (folder, *folder.glob("*"))), default=0.0)
+
+
+def _without_path(error: Exception, folder: Path) -> Exception:
+    """Return an error whose message does not tell where the server keeps its files."""
+    if not isinstance(error, MienError):
+        return error
+    text = str(error).replace(f"{folder}/", "").replace(UPLOAD, "the film", 1)
+    return type(error)(text)
+
+
+def _utc(seconds: float | None) -> str | None:
+    if seconds is None:
+        return None
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def is_ended(row: JobRow) -> bool:
+    """Return whether nothing more happens with a job."""
+    return row.state in ENDED

@@ -1,0 +1,1 @@
+"""Classical models on pixels or on distances between landmarks."""

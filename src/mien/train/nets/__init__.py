@@ -1,0 +1,1 @@
+"""Networks, each a short documented function in one registry."""

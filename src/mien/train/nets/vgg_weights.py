@@ -1,0 +1,84 @@
+"""VGG16's ImageNet weights, from a file or from the official place; both are read only if the SHA-256 is right."""
+
+import hashlib
+import shutil
+import urllib.request
+from pathlib import Path
+
+import torch
+
+from mien.errors import InputError, ModelError, SourceError
+from mien.files import whole_or_nothing
+from mien.train.nets.networks import VggNet
+
+WEIGHTS_URL = "https://download.pytorch.org/models/vgg16-397923af.pth"
+WEIGHTS_SHA256 = "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0"
+BLOCK_BYTES = 1 << 20
+TIMEOUT_S = 30.0
+
+
+def load_imagenet_weights(net: VggNet, path: Path, *, sha256: str = WEIGHTS_SHA256, frozen: bool = True) -> None:
+    """Fill the convolutions of a VGG16 with ImageNet weights (torchvision's IMAGENET1K_V1, 528 MB).
+
+    Args:
+        net: The network to change; its heads stay as they are.
+        path: The file at `WEIGHTS_URL`, or another state dictionary with the same `features.*` names.
+        sha256: What the file must hash to.
+        frozen: Whether the convolutions are left out of training, as the tutorials do.
+
+    Raises:
+        ModelError: The file is missing, has another hash, or holds other layers.
+    """
+    if not path.is_file():
+        raise ModelError(f"no weights at {path}; download {WEIGHTS_URL}, or call download_imagenet_weights()")
+    found = _sha256(path)
+    if found != sha256:
+        raise ModelError(f"{path} must have SHA-256 {sha256}, got {found}; download {WEIGHTS_URL} again")
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    convolutions = {k.removeprefix("features."): v for k, v in state.items() if k.startswith("features.")}
+    try:
+        net.trunk.load_state_dict(convolutions)
+    except RuntimeError as error:
+        raise ModelError(f"{path} does not hold the layers of VGG16 ({error}); download {WEIGHTS_URL}") from error
+    net.trunk.requires_grad_(not frozen)
+
+
+def download_imagenet_weights(path: Path, *, url: str = WEIGHTS_URL, sha256: str = WEIGHTS_SHA256) -> Path:
+    """Download the weights unless the file is there already; it appears whole and with the right hash, or not at all.
+
+    Args:
+        path: The file to write.
+        url: Where it is.
+        sha256: What it must hash to.
+
+    Returns:
+        `path`.
+
+    Raises:
+        InputError: The URL is not an HTTPS one.
+        SourceError: The download fails or gives another file.
+        OutputError: The file cannot be written.
+    """
+    if path.is_file() and _sha256(path) == sha256:
+        return path
+    if not url.startswith("https://"):
+        raise InputError(f"the weights must come over https, got {url}; give an https URL")
+    return _fetch(path, url, sha256)
+
+
+def _fetch(path: Path, url: str, sha256: str) -> Path:
+    with whole_or_nothing(path) as part:
+        with part.open("wb") as file:
+            try:
+                with urllib.request.urlopen(url, timeout=TIMEOUT_S) as answer:
+                    shutil.copyfileobj(answer, file, BLOCK_BYTES)
+            except OSError as error:
+                raise SourceError(f"cannot download {url} ({error}); fetch it by hand and give its path") from error
+        if (found := _sha256(part)) != sha256:
+            raise SourceError(f"{url} must have SHA-256 {sha256}, got {found}; try again, or fetch it by hand")
+    return path
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,18 @@
+from ._outputs import Drawing as Drawing
+from ._outputs import FilmOutputs as FilmOutputs
+from ._parallel import FilmJob as FilmJob
+from ._parallel import Recipe as Recipe
+from ._parallel import analyze_videos as analyze_videos
+from ._run import (
+    FilmResult as FilmResult,
+)
+from ._run import (
+    Progress as Progress,
+)
+from ._run import (
+    analyze_video as analyze_video,
+)
+from ._run import (
+    replay as replay,
+)
+from ._work import WorkFolder as WorkFolder

@@ -1,0 +1,379 @@
+"""The outputs of one film: which there are, and the writers that fill them."""
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.errors import InputError, require_extra
+from mien.faces import Faces, Frame
+from mien.files import write_whole
+from mien.labels import LabelSet
+from mien.output.draw.faces import PLAIN, DrawStyle, Veil, draw_faces
+from mien.output.film_sink import FILM_EXTENSIONS
+from mien.output.sinks import PICTURE_EXTENSIONS, TABLES, Sink, open_interval_sink, open_sink
+from mien.sources.videos import VideoInfo
+from mien.video._work import WorkFolder
+from mien.video.summary import SUMMARIES, FilmSummary, summary_as_markdown
+from mien.video.timeline import TIMELINES, ContactSheet, Timeline
+from mien.video.truth import Truth, TruthScore
+
+KINDS = {
+    "tables": ("a table", tuple(TABLES)),
+    "intervals": ("a table", tuple(TABLES)),
+    "films": ("a film", FILM_EXTENSIONS),
+    "summaries": ("a summary", SUMMARIES),
+    "timelines": ("a timeline", TIMELINES),
+    "moments": ("a sheet of moments", PICTURE_EXTENSIONS),
+}
+
+Paths = tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """Draws faces on a copy of a picture, with the truth beside them where it is known.
+
+    One for each film.
+
+    Attributes:
+        style: What is drawn.
+        truth: Known expressions, or None.
+        veil: Hides, where faces are blurred, those that were lost a moment ago.
+    """
+
+    style: DrawStyle = PLAIN
+    truth: Truth | None = None
+    veil: Veil = field(default_factory=Veil)
+
+    def __call__(self, image: NDArray[np.uint8], faces: Faces) -> NDArray[np.uint8]:
+        """Draw."""
+        image = self.veil.cover(image, faces) if self.style.blur else image
+        return draw_faces(image, faces, style=self.style, truth=self.truth.of(faces) if self.truth else ())
+
+
+class Sums:
+    """What is summed up over a film, whatever is written of it.
+
+    Attributes:
+        summary: Who showed what, for how long.
+        timeline: The course of the probabilities; only filled where it is drawn.
+        score: How the results compare with the truth, or None.
+    """
+
+    def __init__(self, labels: LabelSet, truth: Truth | None, *, timeline: bool) -> None:
+        """Start empty.
+
+        Args:
+            labels: The label set.
+            truth: Known expressions, or None.
+            timeline: Whether the timeline is drawn.
+        """
+        self.summary = FilmSummary(labels)
+        self.timeline = Timeline(labels, truth=truth)
+        self.score = None if truth is None else TruthScore(truth)
+        self._drawn = timeline
+
+    def add(self, frame: Frame, faces: Faces) -> None:
+        """Add the result of a frame."""
+        self.summary.add(frame, faces)
+        if self._drawn:
+            self.timeline.add(frame, faces)
+        if self.score is not None:
+            self.score.add(frame, faces)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the summary as plain values, with the score as `truth` where there is one."""
+        return self.summary.to_dict() | ({"truth": self.score.to_dict()} if self.score else {})
+
+
+@dataclass(frozen=True)
+class FilmOutputs:
+    """Where the results of one film go; every kind may be left out or asked for several times.
+
+    Attributes:
+        tables: A row per face and frame: `.jsonl`, `.csv`, `.parquet`.
+        intervals: A row per person and interval of time: the same.
+        films: The annotated film: `.mp4`, `.mkv`, `.mov`, `.webm`.
+        summaries: Who showed what, for how long: `.json`, or `.md` or `.txt` for people.
+        timelines: A figure of the smoothed probabilities: `.png`, `.svg`, `.pdf`, or a page, `.html`.
+        moments: A sheet of the strongest moments: `.png`, `.jpg`, `.webp`.
+    """
+
+    tables: Paths = ()
+    intervals: Paths = ()
+    films: Paths = ()
+    summaries: Paths = ()
+    timelines: Paths = ()
+    moments: Paths = ()
+
+    def __post_init__(self) -> None:
+        """Check the extensions, so that none is found wrong at the end of a long film."""
+        for name, (what, known) in KINDS.items():
+            for path in getattr(self, name):
+                if path.suffix.lower() not in known:
+                    raise InputError(f"{path}: {what} ends in {', '.join(known)}; rename it")
+
+    @classmethod
+    def named(cls, paths: Iterable[str | Path], *, interval: bool = False) -> "FilmOutputs":
+        """Sort outputs by extension; one without an extension is a folder that gets everything.
+
+        Args:
+            paths: The outputs.
+            interval: Whether tables have a row per person and interval instead of one per face and frame.
+
+        Raises:
+            InputError: An extension that no result of a film has.
+        """
+        outputs = cls()
+        for path in paths:
+            outputs = outputs.plus(cls._one(path, interval=interval))
+        return outputs
+
+    @classmethod
+    def _one(cls, path: str | Path, *, interval: bool) -> "FilmOutputs":
+        target, kind = Path(path), Path(path).suffix.lower()
+        if not kind or str(path).endswith("/") or target.is_dir():
+            return cls.in_folder(target, interval=interval)
+        if kind in TABLES:
+            return cls(intervals=(target,)) if interval else cls(tables=(target,))
+        if kind in FILM_EXTENSIONS:
+            return cls(films=(target,))
+        if kind in SUMMARIES:
+            return cls(summaries=(target,))
+        if kind in TIMELINES:
+            return cls(timelines=(target,))
+        known = ", ".join((*TABLES, *FILM_EXTENSIONS, *SUMMARIES, *TIMELINES))
+        raise InputError(f"cannot write {target}: a film has no result of that kind; known: {known}, or a folder/")
+
+    @classmethod
+    def in_folder(cls, folder: Path, *, interval: bool = False) -> "FilmOutputs":
+        """Return one output of every kind in a folder.
+
+        Args:
+            folder: The folder.
+            interval: Whether there is a table of intervals, too.
+        """
+        return cls(
+            tables=(folder / "rows.csv",),
+            intervals=(folder / "intervals.csv",) if interval else (),
+            films=(folder / "annotated.mp4",),
+            summaries=(folder / "summary.json",),
+            timelines=(folder / "timeline.png", folder / "timeline.html"),
+            moments=(folder / "moments.png",),
+        )
+
+    def plus(self, other: "FilmOutputs") -> "FilmOutputs":
+        """Return the outputs of both."""
+        return replace(self, **{name: getattr(self, name) + getattr(other, name) for name in vars(self)})
+
+    def all(self) -> Paths:
+        """Return every path, the first being the one that names the run."""
+        return sum(vars(self).values(), ())
+
+    @property
+    def need_pictures(self) -> bool:
+        """Whether the pictures of the film are looked at, not only its results."""
+        return bool(self.films or self.moments)
+
+
+class Writers:
+    """Writers of one film, as one. What is not complete at the end of the `with` block is discarded."""
+
+    def __init__(self, sinks: Sequence[Sink], shared: Sequence[Sink] = ()) -> None:
+        """Take open writers.
+
+        Args:
+            sinks: Closed here.
+            shared: Closed by others.
+        """
+        self._own, self._all = sinks, (*sinks, *shared)
+
+    def write(self, frame: Frame, faces: Faces) -> None:
+        """Hand a result to every writer.
+
+        Raises:
+            OutputError: It cannot be written.
+        """
+        for sink in self._all:
+            sink.write(frame, faces)
+
+    def fail(self, source: str, message: str) -> None:
+        """Hand an error of the film to every writer.
+
+        Raises:
+            OutputError: It cannot be written.
+        """
+        for sink in self._all:
+            sink.fail(source, message)
+
+    def close(self, *, interrupted: bool) -> None:
+        """Complete every output.
+
+        Args:
+            interrupted: Whether the film is not done.
+
+        Raises:
+            OutputError: One cannot be completed.
+        """
+        for sink in self._own:
+            if interrupted:
+                sink.interrupt()
+            else:
+                sink.close()
+
+    def problems(self) -> list[str]:
+        """Return what the writers of films could not keep."""
+        return [problem for sink in self._own for problem in getattr(sink, "problems", [])]
+
+    def __enter__(self) -> "Writers":
+        """Return the writers themselves."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Discard what is not complete."""
+        for sink in self._own:
+            with suppress(OSError):
+                sink.discard()
+
+
+def open_writers(
+    outputs: FilmOutputs,
+    work: WorkFolder,
+    *,
+    labels: LabelSet,
+    drawing: Drawing,
+    info: VideoInfo,
+    interval_s: float | None,
+    sums: Sums,
+    shared: Sequence[Sink] = (),
+) -> Writers:
+    """Open a writer for every output.
+
+    Args:
+        outputs: The outputs.
+        work: Where they grow.
+        labels: The label set.
+        drawing: Draws faces on a copy of a picture.
+        info: The film.
+        interval_s: Length of the intervals, seconds.
+        sums: Filled by the caller.
+        shared: Open writers, closed by others.
+
+    Raises:
+        InputError: An output of unknown kind, or intervals without their length.
+        OutputError: Nothing can be written there.
+    """
+    if outputs.intervals and interval_s is None:
+        raise InputError("a table of intervals needs their length; pass interval_s, 1.0 for a second")
+    factories: list[tuple[Paths, Callable[[Path], Sink]]] = [
+        (outputs.tables, lambda path: open_sink(path, labels=labels, tracked=True)),
+        (outputs.intervals, lambda path: open_interval_sink(path, labels=labels, interval_s=interval_s or 0)),
+        (outputs.films, lambda path: open_sink(path, labels=labels, draw=drawing, film=info)),
+        (outputs.summaries, lambda path: SummarySink(path, sums)),
+        (outputs.timelines, lambda path: TimelineSink(path, sums.timeline)),
+        (outputs.moments, lambda path: MomentsSink(path, labels, blur=drawing.style.blur)),
+    ]
+    with ExitStack() as opened:
+        sinks: list[Sink] = []
+        for paths, factory in factories:
+            for path in paths:
+                sinks.append(factory(work.path(path)))
+                opened.callback(sinks[-1].discard)
+        opened.pop_all()
+    return Writers(sinks, shared)
+
+
+class ReportSink(Sink):
+    """A file that is made at the end, from what was gathered on the way."""
+
+    def __init__(self, path: Path) -> None:
+        """Remember the path.
+
+        Args:
+            path: The file.
+        """
+        super().__init__()
+        self._path = path
+
+    def _write(self, frame: Frame, faces: Faces) -> None: ...
+
+    def _fail(self, source: str, message: str) -> None: ...
+
+    def _drop(self) -> None: ...
+
+
+class SummarySink(ReportSink):
+    """The summary, with the score against the truth where there is one."""
+
+    def __init__(self, path: Path, sums: Sums) -> None:
+        """Remember what is written.
+
+        Args:
+            path: Ends in one of `SUMMARIES`.
+            sums: Filled by the caller.
+        """
+        super().__init__(path)
+        self._sums = sums
+
+    def _commit(self) -> None:
+        figures = self._sums.to_dict()
+        if self._path.suffix.lower() == ".json":
+            write_whole(self._path, json.dumps(figures, ensure_ascii=False, indent=2) + "\n")
+        else:
+            score = f"\n{self._sums.score.to_markdown()}" if self._sums.score else ""
+            write_whole(self._path, summary_as_markdown(figures) + score)
+
+
+class TimelineSink(ReportSink):
+    """The timeline of every person's expressions."""
+
+    def __init__(self, path: Path, timeline: Timeline) -> None:
+        """Remember what is drawn.
+
+        Args:
+            path: Ends in one of `TIMELINES`.
+            timeline: Filled by the caller.
+
+        Raises:
+            MissingExtraError: matplotlib is not installed, and the timeline is not a page.
+        """
+        super().__init__(path)
+        if path.suffix.lower() != ".html":
+            require_extra("plots", "matplotlib")
+        self._timeline, self._title = timeline, ""
+
+    def _write(self, frame: Frame, faces: Faces) -> None:
+        self._title = self._title or Path(frame.source).name
+
+    def _commit(self) -> None:
+        self._timeline.write(self._path, title=self._title)
+
+
+class MomentsSink(ReportSink):
+    """The sheet of the strongest moments."""
+
+    def __init__(self, path: Path, labels: LabelSet, *, blur: bool) -> None:
+        """Start without any.
+
+        Args:
+            path: Ends in an extension of pictures.
+            labels: The label set.
+            blur: Whether faces are made unrecognisable.
+        """
+        super().__init__(path)
+        self._sheet = ContactSheet(labels, blur=blur)
+
+    def _write(self, frame: Frame, faces: Faces) -> None:
+        self._sheet.add(frame, faces)
+
+    def _commit(self) -> None:
+        self._sheet.write(self._path)

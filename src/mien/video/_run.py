@@ -1,0 +1,388 @@
+"""One film from its first frame, or from where an earlier run stopped, to its outputs."""
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import asdict, dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any, cast
+
+from mien._version import __version__
+from mien.analyzer import Analyzer
+from mien.errors import InputError, SourceError
+from mien.faces import Faces, Frame
+from mien.labels import LabelSet
+from mien.output.draw.faces import PLAIN, DrawStyle
+from mien.output.sinks import INTERRUPTED, Sink
+from mien.sources.videos import Video, VideoInfo, VideoSettings
+from mien.tracking.tracker import Follower, FollowSettings, follow_film
+from mien.video._journal import FORMAT, Head, Journal, Past, read_past, read_results
+from mien.video._outputs import Drawing, FilmOutputs, Sums, Writers, open_writers
+from mien.video._work import WorkFolder
+from mien.video.truth import Truth
+
+SNAPSHOT_S = 1.0  # seconds of work that a crash may cost
+RATE_S = 3.0  # frames/s are those of the last seconds
+FINGERPRINT_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a film is.
+
+    Attributes:
+        source: Its name.
+        frames: Frames with results.
+        total: About how many there will be, or None.
+        fps: Frames per second of work lately; 0 at the start.
+        left_s: About how many seconds are left, or None.
+        time_s: Time of the last frame within the film.
+    """
+
+    source: str
+    frames: int
+    total: int | None
+    fps: float
+    left_s: float | None
+    time_s: float
+
+
+@dataclass(frozen=True)
+class FilmResult:
+    """What became of a film.
+
+    Attributes:
+        source: Its name.
+        info: The film, or None where it could not be opened.
+        frames: Frames with results.
+        faces: Faces in them, all frames together.
+        resumed: How many of the frames were those of an earlier run.
+        seconds: How long the work took.
+        summary: `FilmSummary.to_dict()`, with the score as `truth` where the truth was given.
+        outputs: The files that were written.
+        problems: Warnings: damaged frames and the like.
+        error: Why the film gave no result, or broke off; None where all is well.
+        interrupted: Whether `stop` ended the work.
+        journal: The results, for `replay`, where they were kept.
+    """
+
+    source: str
+    info: VideoInfo | None = None
+    frames: int = 0
+    faces: int = 0
+    resumed: int = 0
+    seconds: float = 0.0
+    summary: dict[str, Any] = field(default_factory=dict)
+    outputs: tuple[Path, ...] = ()
+    problems: tuple[str, ...] = ()
+    error: str | None = None
+    interrupted: bool = False
+    journal: Path | None = None
+
+
+def analyze_video(
+    source: str | Path,
+    *,
+    analyzer: Analyzer,
+    outputs: FilmOutputs | Sequence[str | Path] = (),
+    video: VideoSettings | None = None,
+    follow: FollowSettings | None = None,
+    style: DrawStyle = PLAIN,
+    interval_s: float | None = None,
+    truth: Truth | None = None,
+    resume: bool = False,
+    progress: Callable[[Progress], None] | None = None,
+    stop: threading.Event | None = None,
+    sinks: Sequence[Sink] = (),
+    journal: Path | None = None,
+    snapshot_s: float = SNAPSHOT_S,
+) -> FilmResult:
+    """Analyze a film: find and follow its faces, say what they show, and write the results as they come.
+
+    Outputs appear whole at the end, also after `stop`. While the work goes on, and after it was stopped or killed, a
+    hidden folder beside the first output holds a journal, from which `resume` goes on; then the outputs are those of a
+    run that was never interrupted.
+
+    Args:
+        source: The film: a path, a pattern of pictures in a row, or a URL.
+        analyzer: Detector and expression model.
+        outputs: Where results go; paths are sorted by their extension as `FilmOutputs.named` does.
+        video: Which frames are taken.
+        follow: How faces are followed.
+        style: What is drawn on the annotated film.
+        interval_s: Length of the intervals of tables of intervals, seconds.
+        truth: Known expressions: drawn in gray, and the summary gets the score.
+        resume: Go on where an earlier run with the same outputs stopped; without one, start.
+        progress: Called after every frame.
+        stop: Set it, from another thread or a signal handler, to end the work early.
+        sinks: Open writers that get the results, too, and are left open.
+        journal: A place for the journal; it stays there when the work is done.
+        snapshot_s: How often the state is saved, seconds of work.
+
+    Returns:
+        What became of it. A film that breaks off gives all that it holds, and the `error`.
+
+    Raises:
+        SourceError: The film cannot be opened.
+        InputError: A wrong setting or output, or `resume` with another film or other settings.
+        OutputError: A result cannot be written; there is no output then, but the journal stays.
+        MissingExtraError: PyAV is not installed, or what an output needs.
+    """
+    named = outputs if isinstance(outputs, FilmOutputs) else FilmOutputs.named(outputs, interval=interval_s is not None)
+    started = time.monotonic()
+    with Video(source, video) as film, ExitStack() as stack:
+        work = stack.enter_context(WorkFolder(named.all(), sources=[str(source)], resume=resume))
+        path = journal or work.journal_path(str(source))
+        head = _head(source, film, analyzer, follow or FollowSettings()) if path else {}
+        book = stack.enter_context(Journal(path, head, resume=resume)) if path else None
+        sums = Sums(analyzer.labels, truth, timeline=bool(named.timelines))
+        writers = stack.enter_context(
+            open_writers(
+                named,
+                work,
+                labels=analyzer.labels,
+                drawing=Drawing(style, truth),
+                info=replace(film.info, source=str(source)),  # results may call it otherwise; the sound is in the file
+                interval_s=interval_s,
+                sums=sums,
+                shared=sinks,
+            )
+        )
+        run = _Run(source, film, Follower(analyzer, follow), writers, sums, stop or threading.Event(), progress)
+        if book:
+            run.journal(book, snapshot_s)
+        try:
+            result = run.work(analyzer.labels, pictures=named.need_pictures)
+        except KeyboardInterrupt:
+            run.complete(interrupted=True)
+            work.publish(done=False)
+            raise
+        published = work.publish(done=not result.interrupted)
+    return replace(result, outputs=tuple(published), seconds=time.monotonic() - started, journal=journal)
+
+
+def replay(result: FilmResult, labels: LabelSet, sinks: Sequence[Sink]) -> None:
+    """Hand the results of a film to writers, from the journal that was kept.
+
+    Args:
+        result: From `analyze_video(…, journal=…)`.
+        labels: The label set of the run.
+        sinks: Open writers.
+
+    Raises:
+        OutputError: The journal cannot be read, or a writer cannot write.
+    """
+    past = read_past(result.journal) if result.journal and result.journal.exists() else None
+    if past and result.journal:
+        for frame, faces in read_results(result.journal, labels, past[1].frames, result.source):
+            for sink in sinks:
+                sink.write(frame, faces)
+    if result.error:
+        for sink in sinks:
+            sink.fail(result.source, result.error)
+
+
+def _head(source: str | Path, film: Video, analyzer: Analyzer, follow: FollowSettings) -> Head:
+    """Return what must be the same when a run goes on."""
+    detector = analyzer.detector
+    return {
+        "format": FORMAT,
+        "version": __version__,
+        "film": {
+            "name": film.info.source,
+            **_fingerprint(source),
+            "width": film.info.width,
+            "height": film.info.height,
+        },
+        **{name: value for name, value in asdict(film.settings).items() if name != "threads"},
+        **asdict(follow),
+        "labels": analyzer.labels.key,
+        "model": f"{analyzer.model.card.name} {analyzer.model.card.version}",
+        "detector": f"{type(detector).__name__} {getattr(detector, '_settings', '')}".strip(),
+    }
+
+
+def _fingerprint(source: str | Path) -> dict[str, Any]:
+    """Return what tells a file from another of the same name."""
+    path = Path(source)
+    if not path.is_file():
+        return {}
+    status = path.stat()
+    with path.open("rb") as file:
+        digest = hashlib.sha256(file.read(FINGERPRINT_BYTES))
+        file.seek(max(0, status.st_size - FINGERPRINT_BYTES))
+        digest.update(file.read())
+    return {"size": status.st_size, "time": status.st_mtime_ns, "hash": digest.hexdigest()[:16]}
+
+
+class _Run:
+    """The work on one film."""
+
+    def __init__(
+        self,
+        source: str | Path,
+        film: Video,
+        follower: Follower,
+        writers: Writers,
+        sums: Sums,
+        stop: threading.Event,
+        progress: Callable[[Progress], None] | None,
+    ) -> None:
+        self._source, self._films, self._follower = source, [film], follower
+        self._writers, self._sums, self._stop, self._progress = writers, sums, stop, progress
+        self._journal: Journal | None = None
+        self._past = Past()
+        self._next_s = self._snapshot_s = 0.0
+        self._info = film.info
+        self._frames = self._faces = 0
+        self._error: str | None = None
+        self._meter = _Meter()
+
+    def journal(self, journal: Journal, snapshot_s: float) -> None:
+        """Go on where a journal ends, and write it."""
+        self._journal, self._past, self._snapshot_s = journal, journal.past, snapshot_s
+        self._next_s = time.monotonic() + snapshot_s
+
+    def work(self, labels: LabelSet, *, pictures: bool) -> FilmResult:
+        """Do it all and complete the outputs."""
+        if self._past.state is not None:
+            self._follower.restore(self._past.state)
+        earlier: Iterator[tuple[Frame, Faces]] = iter(())
+        if self._journal:
+            earlier = read_results(self._journal.path, labels, self._past.frames, self._info.source)
+        rest = self._repeat_with_pictures(earlier) if pictures else self._repeat(earlier)
+        interrupted = self._go_on(rest)
+        self.complete(interrupted=interrupted)
+        return FilmResult(
+            source=self._info.source,
+            info=self._info,
+            frames=self._frames,
+            faces=self._faces,
+            resumed=self._past.frames,
+            summary=self._sums.to_dict(),
+            problems=tuple(self._problems()),
+            error=self._error,
+            interrupted=interrupted,
+        )
+
+    def _repeat(self, earlier: Iterator[tuple[Frame, Faces]]) -> Iterator[Frame]:
+        """Deliver the results of the earlier run and return the frames that are left."""
+        for frame, faces in earlier:
+            self._deliver(frame, faces)
+        return iter(()) if self._past.ended else self._frames_left()
+
+    def _repeat_with_pictures(self, earlier: Iterator[tuple[Frame, Faces]]) -> Iterator[Frame]:
+        """Do the same, with the pictures of the film for those who draw on them."""
+        frames = iter(self._films[0])
+        for known, faces in earlier:
+            frame = next(frames, None)
+            if frame is None or frame.index != known.index:
+                raise InputError(
+                    f"{self._info.source} gives other frames than before; leave --resume out to start again"
+                )
+            self._deliver(frame, faces)
+            self._report(frame)
+            if self._stop.is_set():
+                break
+        self._meter = _Meter()
+        return iter(()) if self._past.ended else frames
+
+    def _frames_left(self) -> Iterator[Frame]:
+        """Return the frames that the earlier run has not done.
+
+        The film is entered where that run stopped. Where its times lead elsewhere, as in recordings that were joined,
+        it is read from its start.
+        """
+        film, past = self._films[0], self._past
+        if not past.frames:
+            return iter(film)
+        later = Video(self._source, replace(film.settings, start_s=past.last_time_s, max_frames=None))
+        self._films.append(later)
+        frames = iter(later)
+        last = next(frames, None)
+        if last is None or last.index != past.last_index:
+            return (frame for frame in film if frame.index > past.last_index)
+        most = film.settings.max_frames
+        return islice(frames, None if most is None else most - past.frames)
+
+    def _go_on(self, frames: Iterator[Frame]) -> bool:
+        """Analyze the frames that are left; return whether `stop` ended the work."""
+        if self._past.ended and not self._stop.is_set():
+            self._break_off(self._past.error)
+            return False
+        results = follow_film(frames, self._follower)
+        with closing(cast(Generator[tuple[Frame, Faces]], results)):
+            while not self._stop.is_set():
+                try:
+                    result = next(results, None)
+                except SourceError as error:
+                    self._break_off(str(error))
+                    result = None
+                if result is None:
+                    if self._journal:
+                        self._journal.end(self._problems(), self._error)
+                    return False
+                self._add(*result)
+        if self._frames > self._past.frames:
+            self._snapshot()
+        return True
+
+    def _add(self, frame: Frame, faces: Faces) -> None:
+        self._deliver(frame, faces)
+        if self._journal:
+            self._journal.add(frame, faces)
+            if time.monotonic() >= self._next_s:
+                self._snapshot()
+        self._report(frame)
+
+    def _snapshot(self) -> None:
+        if self._journal:
+            self._journal.snapshot(self._follower.state(), self._problems())
+            self._next_s = time.monotonic() + self._snapshot_s
+
+    def _deliver(self, frame: Frame, faces: Faces) -> None:
+        self._frames += 1
+        self._faces += len(faces)
+        self._sums.add(frame, faces)
+        self._writers.write(frame, faces)
+
+    def _report(self, frame: Frame) -> None:
+        if self._progress:
+            self._progress(self._meter.tick(self._info, self._frames, frame.time_s))
+
+    def _break_off(self, message: str | None) -> None:
+        self._error = message
+        if message:
+            self._sums.summary.fail(message)
+            self._writers.fail(self._info.source, message)
+
+    def complete(self, *, interrupted: bool) -> None:
+        """Complete the outputs."""
+        if interrupted:
+            self._sums.summary.fail(INTERRUPTED)
+        self._writers.close(interrupted=interrupted)
+
+    def _problems(self) -> list[str]:
+        found = [problem for film in self._films for problem in film.problems]
+        return list(dict.fromkeys([*self._past.problems, *found, *self._writers.problems()]))
+
+
+class _Meter:
+    """Frames per second of the last few seconds."""
+
+    def __init__(self) -> None:
+        self._marks: list[tuple[float, int]] = []
+
+    def tick(self, info: VideoInfo, frames: int, time_s: float) -> Progress:
+        """Count a frame."""
+        now = time.monotonic()
+        self._marks.append((now, frames))
+        while len(self._marks) > 2 and now - self._marks[1][0] > RATE_S:
+            self._marks.pop(0)
+        (then, before), total = self._marks[0], info.frames
+        fps = (frames - before) / (now - then) if now > then else 0.0
+        left_s = max(0, total - frames) / fps if total is not None and fps else None
+        return Progress(info.source, frames, total, fps, left_s, time_s)

@@ -1,0 +1,1 @@
+"""A live session: the newest frame of a camera, stream or file is analyzed, shown, logged and recorded."""

@@ -1,0 +1,565 @@
+"""Pictures of a whole film: a timeline of every person's expressions, and a contact sheet of the strongest moments.
+
+Both are collected while a film runs, in memory that does not grow with its length. The timeline is drawn as a figure
+for a paper (`.png`, `.svg`, `.pdf`) or as a page to explore (`.html`, one file without any request to the network).
+"""
+
+import html
+import itertools
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.errors import InputError, require_extra
+from mien.faces import Face, Faces, Frame
+from mien.files import ending_of, write_whole
+from mien.labels import EMOJI, LabelSet, canonical_name
+from mien.output import plots
+from mien.output.draw.faces import (
+    DARK,
+    WHITE,
+    DrawStyle,
+    draw_faces,
+    expression_colour,
+    paint_emoji,
+    paint_text,
+    text_width,
+)
+from mien.output.sinks import PICTURE_EXTENSIONS, encode_picture
+from mien.video.summary import FilmReader, Held, Sight, clock, pieces
+from mien.video.truth import Truth, TruthSpan
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+TIMELINES = (*plots.FORMATS, ".html")
+FIRST_BIN_S = 0.02
+MOST_BINS = 2000
+MOST_ROWS, MOST_ROWS_PAGE = 12, 40
+TRUTH_GRAY = "#ced1d5"
+STEPS_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200)
+MOST_TICKS = 9
+STEADY_ROW, TRUTH_ROW = (-0.20, -0.06), (-0.44, -0.26)  # heights below the stacked probabilities, which fill 0 to 1
+LETTER_IN = 0.058  # width of a letter of the truth's text, inches
+
+
+# Timeline -------------------------------------------------------------------------------------------------------------
+
+
+class _Line:
+    """Sums over the bins of one track: seconds, probabilities times seconds, seconds of each expression shown."""
+
+    def __init__(self, columns: int) -> None:
+        self.first = 0
+        self.data = np.zeros((0, columns), np.float32)
+
+    def row(self, number: int) -> NDArray[np.float32]:
+        """Return the sums of a bin, to be added to."""
+        if not len(self.data):
+            self.first = number
+        place = number - self.first
+        if place >= len(self.data):
+            more = np.zeros((max(8, place + 1 - len(self.data), len(self.data) // 2), self.data.shape[1]), np.float32)
+            self.data = np.concatenate([self.data, more])
+        row: NDArray[np.float32] = self.data[place]
+        return row
+
+    def halve(self) -> None:
+        """Make one bin of each two."""
+        odd = self.first % 2
+        padded = np.pad(self.data, ((odd, (len(self.data) + odd) % 2), (0, 0)))
+        self.data, self.first = padded[0::2] + padded[1::2], self.first // 2
+
+
+@dataclass(frozen=True)
+class TimelineRow:
+    """One person's part of a timeline; bins in which the person was not seen are left out.
+
+    Attributes:
+        track_id: The track, or None where faces were not followed.
+        bins: (K,) int64 numbers of the bins; bin k lasts from k to k + 1 times the width.
+        probs: (K, C) float32 mean smoothed probabilities.
+        shown: (K,) int64 number of the expression shown longest in each bin, -1 for none.
+        seconds: How long the person was seen.
+        truth: What is known about this person.
+    """
+
+    track_id: int | None
+    bins: NDArray[np.int64]
+    probs: NDArray[np.float32]
+    shown: NDArray[np.int64]
+    seconds: float
+    truth: Sequence[TruthSpan]
+
+    @property
+    def name(self) -> str:
+        """What the row is called."""
+        return "faces" if self.track_id is None else f"#{self.track_id}"
+
+    def runs(self) -> list[slice]:
+        """Return the parts without a gap, as slices of `bins`."""
+        ends = [0, *(np.flatnonzero(np.diff(self.bins) > 1) + 1).tolist(), len(self.bins)]
+        return [slice(a, b) for a, b in itertools.pairwise(ends) if b > a]
+
+
+class Timeline(FilmReader):
+    """Who shows what over a film: smoothed probabilities per person, averaged over at most `MOST_BINS` bins of time.
+
+    Bins start narrow and become twice as wide whenever the film outgrows them.
+    """
+
+    def __init__(self, labels: LabelSet, *, truth: Truth | None = None) -> None:
+        """Start empty.
+
+        Args:
+            labels: The label set of the results.
+            truth: What is known, to be drawn in gray beside the results.
+        """
+        super().__init__(labels)
+        self._truth = truth
+        self._lines: dict[int | None, _Line] = {}
+        self._bin_s = FIRST_BIN_S
+        self._source = ""
+        self._start_s, self._end_s = math.inf, 0.0
+
+    def _take(self, held: Held) -> None:
+        self._source = held.source
+        self._start_s, self._end_s = min(self._start_s, held.start_s), max(self._end_s, held.end_s)
+        while self._end_s > MOST_BINS * self._bin_s:
+            self._bin_s *= 2
+            for line in self._lines.values():
+                line.halve()
+        for sight in held.sights:
+            self._add(sight, held)
+
+    def _add(self, sight: Sight, held: Held) -> None:
+        if sight.probs is None:
+            return
+        classes = len(self.labels)
+        line = self._lines.setdefault(sight.track_id, _Line(1 + 2 * classes))
+        for number, start_s, end_s in pieces(held.start_s, max(held.end_s, held.start_s + 1e-6), self._bin_s):
+            row = line.row(number)
+            row[0] += end_s - start_s
+            row[1 : 1 + classes] += (end_s - start_s) * sight.probs
+            row[1 + classes + sight.shown] += end_s - start_s
+
+    @property
+    def bin_s(self) -> float:
+        """Width of a bin, seconds."""
+        return self._bin_s
+
+    def rows(self, *, most: int = MOST_ROWS) -> list[TimelineRow]:
+        """Return the people seen longest, in the order of their appearance.
+
+        Args:
+            most: How many at most.
+        """
+        self._finish()
+        rows = [self._row(track, line) for track, line in self._lines.items()]
+        longest = sorted(rows, key=lambda row: -row.seconds)[:most]
+        return sorted(longest, key=lambda row: (int(row.bins[0]), row.track_id or 0))
+
+    def _row(self, track: int | None, line: _Line) -> TimelineRow:
+        classes = len(self.labels)
+        seen = np.flatnonzero(line.data[:, 0] > 0)
+        data = line.data[seen]
+        shown = data[:, 1 + classes :]
+        return TimelineRow(
+            track,
+            seen + line.first,
+            data[:, 1 : 1 + classes] / data[:, :1],
+            shown.argmax(axis=1),
+            float(data[:, 0].sum()),
+            self._truth.spans_of(track_id=track, source=self._source) if self._truth else (),
+        )
+
+    @property
+    def people(self) -> int:
+        """How many tracks there are."""
+        return len(self._lines)
+
+    def span(self) -> tuple[float, float]:
+        """Return start and end of what was analysed, seconds."""
+        return (0.0, 1.0) if math.isinf(self._start_s) else (self._start_s, max(self._end_s, self._start_s + 1e-3))
+
+    def figure(self, *, title: str = "", most: int = MOST_ROWS) -> "Figure":
+        """Draw one row of stacked probabilities per person over time, the expression shown and the truth beneath.
+
+        Args:
+            title: Heading; none for a figure that gets a caption.
+            most: How many people at most, those seen longest.
+
+        Returns:
+            A figure as wide as two columns of a journal (7.2 inches).
+
+        Raises:
+            MissingExtraError: matplotlib is not installed.
+        """
+        return _figure(self, self.rows(most=most), title)
+
+    def to_html(self, *, title: str = "", most: int = MOST_ROWS_PAGE) -> str:
+        """Return a page that shows the values under the mouse; it needs nothing but itself.
+
+        Args:
+            title: Heading; empty takes the name of the film.
+            most: How many people at most, those seen longest.
+        """
+        page = (resources.files("mien.video") / "timeline.html").read_text(encoding="utf-8")
+        data = self._page_data(self.rows(most=most))
+        heading = html.escape(title or self._source or "Timeline")
+        text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+        return page.replace("{{title}}", heading).replace("{{data}}", text)
+
+    def _page_data(self, rows: Sequence[TimelineRow]) -> dict[str, Any]:
+        start_s, end_s = self.span()
+        return {
+            "names": self.labels.names,
+            "emoji": [EMOJI.get(canonical_name(name), "") for name in self.labels.names],
+            "colours": [_hex(name) for name in self.labels.names],
+            "start": round(start_s, 3),
+            "end": round(end_s, 3),
+            "bin": self._bin_s,
+            "hidden": self.people - len(rows),
+            "rows": [_page_row(row, end_s) for row in rows],
+        }
+
+    def write(self, path: str | Path, *, title: str = "", dpi: int = 200) -> Path:
+        """Write the timeline; the file appears whole or not at all.
+
+        Args:
+            path: Ends in `.png`, `.svg` or `.pdf` for a figure, in `.html` for a page to explore.
+            title: Heading.
+            dpi: Dots per inch of a PNG.
+
+        Returns:
+            The path.
+
+        Raises:
+            InputError: Another extension.
+            OutputError: It cannot be written.
+            MissingExtraError: A figure needs matplotlib.
+        """
+        kind = ending_of(path, (*TIMELINES, ".htm"), f"a timeline ends in {', '.join(TIMELINES)}")
+        if kind in (".html", ".htm"):
+            return write_whole(path, self.to_html(title=title))
+        return write_whole(path, plots.render(self.figure(title=title), kind.removeprefix("."), dpi=dpi))
+
+
+def _hex(name: str) -> str:
+    return "#{:02x}{:02x}{:02x}".format(*expression_colour(name))
+
+
+def _page_row(row: TimelineRow, end_s: float) -> dict[str, Any]:
+    return {
+        "name": row.name,
+        "seconds": round(row.seconds, 2),
+        "runs": [
+            {"bin": int(row.bins[run][0]), "probs": np.rint(1000 * row.probs[run]).astype(int).tolist(),
+             "shown": row.shown[run].tolist()}
+            for run in row.runs()
+        ],
+        "truth": [[max(0.0, s.start_s), min(end_s, s.end_s), s.expression] for s in row.truth if s.start_s < end_s],
+    }  # fmt: skip
+
+
+# The figure -----------------------------------------------------------------------------------------------------------
+
+
+@plots.in_style
+def _figure(timeline: Timeline, rows: Sequence[TimelineRow], title: str) -> "Figure":
+    known = any(row.truth for row in rows)
+    count = max(1, len(rows))
+    legend_in, heading_in = 0.34, 0.3 * bool(title)
+    figure, all_axes = plots.new_figure(7.2, (1.08 if known else 0.94) * count + 0.5 + legend_in + heading_in, count)
+    if title:
+        figure.suptitle(title, fontweight="bold", fontsize=11, x=0.01, ha="left")
+    if not rows:
+        all_axes[0].text(0.5, 0.5, "no face was seen", transform=all_axes[0].transAxes, ha="center", va="center")
+        all_axes[0].set_yticks([])
+    for axes, row in zip(all_axes, rows, strict=bool(rows)):
+        _draw_row(axes, row, timeline, known)
+    for axes in all_axes:
+        axes.set_xlim(*timeline.span())
+        axes.tick_params(axis="x", labelbottom=axes is all_axes[-1])
+        _time_axis(axes, *timeline.span())
+    all_axes[-1].set_xlabel(_time_unit(timeline.span()[1]) + _note(timeline, rows))
+    _legend(figure, timeline.labels.names, known)
+    return figure
+
+
+def _note(timeline: Timeline, rows: Sequence[TimelineRow]) -> str:
+    hidden = timeline.people - len(rows)
+    return f"   ({hidden} more seen for a shorter time)" if hidden else ""
+
+
+def _draw_row(axes: "Axes", row: TimelineRow, timeline: Timeline, known: bool) -> None:
+    x, probs = _curve(row, timeline.bin_s)
+    upper = np.cumsum(probs, axis=1)
+    for number, name in enumerate(timeline.labels.names):
+        low = upper[:, number - 1] if number else np.zeros(len(x))
+        axes.fill_between(x, low, upper[:, number], where=np.isfinite(low), color=_hex(name), linewidth=0)
+    _draw_steady(axes, row, timeline)
+    ticks = {0: "0", 0.5: "0.5", 1: "1", sum(STEADY_ROW) / 2: "shown"}
+    if known:
+        ticks[sum(TRUTH_ROW) / 2] = "truth"
+        _draw_truth(axes, row.truth, timeline.span())
+    axes.set_yticks(list(ticks), list(ticks.values()))
+    axes.tick_params(axis="y", labelsize=7.5, length=0)
+    bottom = (TRUTH_ROW if known else STEADY_ROW)[0] - 0.03
+    axes.set_ylim(bottom, 1.0)
+    middle = (0.5 - bottom) / (1 - bottom)
+    axes.set_ylabel(row.name, rotation=0, ha="right", va="center", fontweight="bold", labelpad=4, y=middle)
+    axes.spines["left"].set_visible(False)
+
+
+def _curve(row: TimelineRow, bin_s: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return times and probabilities through the middle of the bins to the ends of each run, NaN between runs."""
+    times, values = [], []
+    for run in row.runs():
+        bins, probs = row.bins[run] * bin_s, row.probs[run].astype(np.float64)
+        times += [bins[:1], bins + bin_s / 2, bins[-1:] + bin_s, bins[-1:] + bin_s]
+        values += [probs[:1], probs, probs[-1:], np.full((1, probs.shape[1]), np.nan)]
+    return np.concatenate(times), np.concatenate(values)
+
+
+def _draw_steady(axes: "Axes", row: TimelineRow, timeline: Timeline) -> None:
+    low, high = STEADY_ROW
+    for run in row.runs():
+        bins, shown = row.bins[run], row.shown[run]
+        for part in np.split(np.arange(len(bins)), np.flatnonzero(np.diff(shown)) + 1):
+            start, width = bins[part[0]] * timeline.bin_s, len(part) * timeline.bin_s
+            colour = _hex(timeline.labels.names[int(shown[part[0]])])
+            axes.broken_barh([(start, width)], (low, high - low), facecolor=colour, linewidth=0)
+
+
+def _draw_truth(axes: "Axes", spans: Sequence[TruthSpan], span: tuple[float, float]) -> None:
+    low, high = TRUTH_ROW
+    inch = 6.2 / (span[1] - span[0])
+    for known in spans:
+        start, end = max(span[0], known.start_s), min(span[1], known.end_s)
+        if end <= start:
+            continue
+        axes.broken_barh(
+            [(start, end - start)], (low, high - low), facecolor=TRUTH_GRAY, edgecolor="white", linewidth=0.8
+        )
+        room = int((end - start) * inch / LETTER_IN)
+        words = known.expression if len(known.expression) <= room else known.expression[:3] if room >= 3 else ""
+        axes.text((start + end) / 2, (low + high) / 2 - 0.01, words, ha="center", va="center", fontsize=7)
+
+
+def _legend(figure: "Figure", names: Sequence[str], known: bool) -> None:
+    patch = require_extra("plots", "matplotlib.patches").Patch
+    handles = [patch(color=_hex(name), label=name) for name in names]
+    if known:
+        handles.append(patch(facecolor=TRUTH_GRAY, label="truth"))
+    figure.legend(
+        handles=handles, loc="outside lower center", ncols=len(handles), fontsize=8, handlelength=1.0,
+        handletextpad=0.4, columnspacing=1.1,
+    )  # fmt: skip
+
+
+def _time_axis(axes: "Axes", start_s: float, end_s: float) -> None:
+    ticker = require_extra("plots", "matplotlib.ticker")
+    span = end_s - start_s
+    step = next((step for step in STEPS_S if span / step <= MOST_TICKS), math.ceil(span / MOST_TICKS / 3600) * 3600)
+    axes.xaxis.set_major_locator(ticker.MultipleLocator(step))
+    if end_s >= 120:
+        axes.xaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: _clock_tick(value, end_s)))
+
+
+def _time_unit(end_s: float) -> str:
+    return "time (s)" if end_s < 120 else "time (min:s)" if end_s < 3600 else "time (h:min:s)"
+
+
+def _clock_tick(value: float, end_s: float) -> str:
+    seconds = round(value)
+    if end_s < 3600:
+        return f"{seconds // 60}:{seconds % 60:02}"
+    return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+
+
+# Contact sheet --------------------------------------------------------------------------------------------------------
+
+CELL_PX, GAP_PX, CAPTION_PX, HEAD_PX, MARGIN_PX, NAME_PX = 128, 10, 24, 40, 18, 46
+CROP_MARGIN = 0.18
+CLEARLY = 0.01  # how much stronger a moment must be to take another's place
+INK, MUTED, EMPTY = DARK, (102, 112, 122), (243, 244, 246)
+ONLY_BLUR = DrawStyle(box=False, tag=False, blur=True)
+
+
+@dataclass(frozen=True)
+class Moment:
+    """The strongest moment of an expression.
+
+    Attributes:
+        probability: Its probability then, 0-1.
+        time_s: Its time in the film, seconds.
+        crop: (CELL_PX, CELL_PX, 3) uint8 RGB, the face then.
+    """
+
+    probability: float
+    time_s: float
+    crop: NDArray[np.uint8]
+
+
+class _Person:
+    """The strongest moments of one track."""
+
+    def __init__(self) -> None:
+        self.frames = 0
+        self.last_s = 0.0
+        self.moments: dict[int, Moment] = {}
+
+
+class ContactSheet:
+    """The strongest moment of each person and expression, collected while a film runs.
+
+    Holds at most twice `most_people` people: who was seen least, and not lately, is forgotten.
+    """
+
+    def __init__(self, labels: LabelSet, *, blur: bool = False, most_people: int = 12) -> None:
+        """Start empty.
+
+        Args:
+            labels: The label set of the results.
+            blur: Make faces unrecognisable.
+            most_people: How many people the sheet shows, those seen in most frames.
+
+        Raises:
+            InputError: `most_people` is less than 1.
+        """
+        if most_people < 1:
+            raise InputError(f"most_people must be at least 1, got {most_people}")
+        self.labels, self._blur, self._most = labels, blur, most_people
+        self._people: dict[int, _Person] = {}
+
+    def add(self, frame: Frame, faces: Faces) -> None:
+        """Add a frame of the film.
+
+        Args:
+            frame: The frame.
+            faces: Its faces; those without a track count as one person.
+
+        Raises:
+            InputError: The faces carry another label set.
+        """
+        if faces.labels is not None and faces.labels.names != self.labels.names:
+            raise InputError(
+                f"the faces carry the label set {faces.labels.key!r}, the sheet is for {self.labels.key!r}"
+            )
+        for face in faces:
+            if face.probs is not None:
+                self._see(frame, faces, face)
+        if len(self._people) > 2 * self._most:
+            self._forget(frame.time_s)
+
+    def _see(self, frame: Frame, faces: Faces, face: Face) -> None:
+        person = self._people.setdefault(face.track_id or 0, _Person())
+        person.frames += 1
+        person.last_s = frame.time_s
+        probs = face.probs if face.smoothed is None else face.smoothed
+        shown = int(probs.argmax()) if face.steady is None else face.steady  # type: ignore[union-attr]
+        probability = float(probs[shown])  # type: ignore[index]
+        before = person.moments.get(shown)
+        if before is None or probability > before.probability + CLEARLY:
+            crop = self._crop(frame.image, faces, face)
+            if crop is not None:
+                person.moments[shown] = Moment(probability, frame.time_s, crop)
+
+    def _crop(self, image: NDArray[np.uint8], faces: Faces, face: Face) -> NDArray[np.uint8] | None:
+        """Return the face with a margin, square, (CELL_PX, CELL_PX, 3); None where it is outside the picture."""
+        x1, y1, x2, y2 = (float(v) for v in face.xyxy)
+        half = (0.5 + CROP_MARGIN) * max(x2 - x1, y2 - y1, 2.0)
+        left, top, side = round((x1 + x2) / 2 - half), round((y1 + y2) / 2 - half), max(2, round(2 * half))
+        area = image[max(0, top) : max(0, top + side), max(0, left) : max(0, left + side)]
+        if not area.size:
+            return None
+        if self._blur:
+            shift = np.array([max(0, left), max(0, top)] * 2, np.float32)
+            area = draw_faces(np.ascontiguousarray(area), replace(faces, xyxy=faces.xyxy - shift), style=ONLY_BLUR)
+        square = np.full((side, side, 3), EMPTY, np.uint8)
+        square[max(0, -top) :, max(0, -left) :][: area.shape[0], : area.shape[1]] = area
+        how = cv2.INTER_AREA if side >= CELL_PX else cv2.INTER_CUBIC
+        return np.asarray(cv2.resize(square, (CELL_PX, CELL_PX), interpolation=how), np.uint8)
+
+    def _forget(self, now_s: float) -> None:
+        gone = [track for track, person in self._people.items() if person.last_s < now_s - 2]
+        fewest = sorted(gone or self._people, key=lambda track: self._people[track].frames)
+        for track in fewest[: len(self._people) - 2 * self._most]:
+            del self._people[track]
+
+    def moments(self) -> dict[int, dict[str, Moment]]:
+        """Return the strongest moments by person and expression, the people seen most in the order of their number."""
+        most = sorted(self._people, key=lambda track: -self._people[track].frames)[: self._most]
+        names = self.labels.names
+        return {
+            track: {names[number]: moment for number, moment in sorted(self._people[track].moments.items())}
+            for track in sorted(most)
+        }
+
+    def image(self) -> NDArray[np.uint8]:
+        """Return the sheet: a row per person, a column per expression that somebody showed.
+
+        Returns:
+            (H, W, 3) uint8 RGB.
+        """
+        moments = {track: found for track, found in self.moments().items() if found}
+        names = [name for name in self.labels.names if any(name in found for found in moments.values())]
+        width = 2 * MARGIN_PX + NAME_PX + max(2, len(names)) * (CELL_PX + GAP_PX) - GAP_PX
+        height = 2 * MARGIN_PX + HEAD_PX + max(1, len(moments)) * (CELL_PX + CAPTION_PX + GAP_PX) - GAP_PX
+        canvas = np.full((height, width, 3), WHITE, np.uint8)
+        if not moments:
+            paint_text(canvas, "no face was seen", MARGIN_PX, height / 2, 16, MUTED)
+        for column, name in enumerate(names):
+            _paint_head(canvas, name, MARGIN_PX + NAME_PX + column * (CELL_PX + GAP_PX))
+        for row, (track, found) in enumerate(moments.items()):
+            top = MARGIN_PX + HEAD_PX + row * (CELL_PX + CAPTION_PX + GAP_PX)
+            paint_text(canvas, f"#{track}" if track else "", MARGIN_PX, top + CELL_PX / 2, 17, INK)
+            for column, name in enumerate(names):
+                _paint_cell(canvas, found.get(name), MARGIN_PX + NAME_PX + column * (CELL_PX + GAP_PX), top)
+        return canvas
+
+    def write(self, path: str | Path) -> Path:
+        """Write the sheet; the file appears whole or not at all.
+
+        Args:
+            path: Ends in `.png`, `.jpg`, `.jpeg` or `.webp`.
+
+        Returns:
+            The path.
+
+        Raises:
+            InputError: Another extension.
+            OutputError: It cannot be written.
+        """
+        kind = ending_of(path, PICTURE_EXTENSIONS, f"a contact sheet ends in {', '.join(PICTURE_EXTENSIONS)}")
+        return write_whole(path, encode_picture(self.image(), kind))
+
+
+def _paint_head(canvas: NDArray[np.uint8], name: str, x: int) -> None:
+    middle = MARGIN_PX + HEAD_PX // 2 - 4
+    if canonical_name(name) in EMOJI:
+        paint_emoji(canvas, canonical_name(name), x, middle - 11, 22)
+        x += 30
+    paint_text(canvas, name, x, middle, 16, INK)
+
+
+def _paint_cell(canvas: NDArray[np.uint8], moment: Moment | None, x: int, y: int) -> None:
+    area = canvas[y : y + CELL_PX, x : x + CELL_PX]
+    if moment is None:
+        area[:] = EMPTY
+        return
+    area[:] = moment.crop
+    middle = y + CELL_PX + CAPTION_PX / 2
+    percent = f"{moment.probability:.0%}"
+    paint_text(canvas, clock(moment.time_s), x, middle, 13, INK)
+    paint_text(canvas, percent, x + CELL_PX - text_width(percent, 13), middle, 13, MUTED)
