@@ -4,7 +4,7 @@
 
 Prints three Markdown tables:
 
-- *quality*: for each film, and each scene of `tests/scenes.py` (known truth, made from portraits), the share of frames
+- *quality*: for each film, and each scene of `tests/support/scenes.py` (known truth, made from portraits), the share of frames
   that were searched, the recall of faces over frames of detection on every frame and of following, the faces found by
   following that detection on every frame does not have, changes of a person's number, and cuts found and invented.
   Where there is no truth, the faces of detection on every frame are the truth. A face is found where the IoU is at
@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(ROOT / "tests" / "support"))
 
 import scenes  # noqa: E402
 from mien import Analyzer  # noqa: E402

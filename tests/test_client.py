@@ -5,18 +5,18 @@ import csv
 import cv2
 import numpy as np
 import pytest
-
 from conftest import EXAMPLES
 
 pytest.importorskip("fastapi")
 pytest.importorskip("av")
+
+from test_server_jobs import make_film
 
 from helpers import wait_for
 from mien import Analyzer
 from mien.client import Client, ServerError
 from mien.errors import InputError, SourceError
 from served import served
-from test_server_jobs import make_film
 
 TOKEN = "a-token-of-the-client-tests"
 

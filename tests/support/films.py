@@ -12,7 +12,7 @@ import av
 import cv2
 import numpy as np
 
-EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 DIGITS = 12  # bits of a picture's number, so up to 4095
 AUDIO_RATE = 48_000
 PIXELS = {"gif": "rgb8", "png": "rgb24", "ffv1": "bgr0", "mjpeg": "yuvj420p"}

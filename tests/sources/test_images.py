@@ -361,7 +361,7 @@ def test_animated_gif_gives_its_first_frame_even_if_later_ones_are_cut_off() -> 
 
 
 def test_example_photo_equals_opencv(astronaut: NDArray[np.uint8]) -> None:
-    path = Path(__file__).parent.parent / "examples" / "astronaut.jpg"
+    path = Path(__file__).parents[2] / "examples" / "astronaut.jpg"
     np.testing.assert_array_equal(read_image(path).image, astronaut)
 
 

@@ -6,11 +6,11 @@ import socket
 import time
 
 import pytest
-
 from conftest import EXAMPLES
 
 pytest.importorskip("fastapi")
 
+from test_server_api import check_problem, send
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
@@ -19,7 +19,6 @@ from mien.errors import InputError
 from mien.server.settings import ServerSettings
 from mien.server.web.security import client_of, is_right
 from served import served
-from test_server_api import check_problem, send
 
 ASTRONAUT = (EXAMPLES / "astronaut.jpg").read_bytes()
 TOKEN = "correct-horse-battery-staple"

@@ -20,7 +20,7 @@ PIXELS = 48 * 48
 @pytest.fixture(scope="module")
 def crops() -> NDArray[np.uint8]:
     """(70, 48, 48) uint8: places of a real photo, far enough apart to be different pictures."""
-    photo = cv2.imread(str(Path(__file__).parent.parent / "examples" / "astronaut.jpg"), cv2.IMREAD_GRAYSCALE)
+    photo = cv2.imread(str(Path(__file__).parents[2] / "examples" / "astronaut.jpg"), cv2.IMREAD_GRAYSCALE)
     places = [(y, x) for y in range(0, 460, 50) for x in range(0, 420, 60)]
     assert len(places) == 70
     return np.stack([photo[y : y + 48, x : x + 48] for y, x in places])

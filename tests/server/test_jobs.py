@@ -10,9 +10,9 @@ import time
 
 import cv2
 import pytest
+from conftest import EXAMPLES, read_rgb
 
 import databases
-from conftest import EXAMPLES, read_rgb
 
 pytest.importorskip("fastapi")
 pytest.importorskip("av")
@@ -20,6 +20,7 @@ pytest.importorskip("av")
 import av
 import httpx
 import numpy as np
+from test_server_api import check_problem
 
 from browser_tools import running_server
 from helpers import wait_for
@@ -27,7 +28,6 @@ from mien.errors import InputError, OutputError
 from mien.server.work.jobs import ORPHAN_S, JobFiles
 from mien.server.work.store import CANCELLED, DONE, FAILED, QUEUED, RUNNING, JobStore
 from served import served
-from test_server_api import check_problem
 
 ENDED = ("done", "failed", "cancelled")
 

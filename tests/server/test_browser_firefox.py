@@ -4,10 +4,10 @@ import base64
 import json
 
 import pytest
+from conftest import EXAMPLES, read_rgb
 
 import browser_tools as tools
 import firefox_tools
-from conftest import EXAMPLES, read_rgb
 
 pytest.importorskip("fastapi", reason="needs the extra server")
 pytest.importorskip("av", reason="needs the extra video")

@@ -11,11 +11,11 @@ pytest.importorskip("fastapi")
 pytest.importorskip("av")
 
 import httpx
+from test_server_api import check_problem
+from test_server_jobs import make_film
 
 from helpers import wait_for
 from served import served
-from test_server_api import check_problem
-from test_server_jobs import make_film
 
 
 @pytest.fixture(scope="module")

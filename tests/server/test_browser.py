@@ -12,9 +12,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from conftest import EXAMPLES, read_rgb
 
 import browser_tools as tools
-from conftest import EXAMPLES, read_rgb
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install 'mien[dev]'")
 pytest.importorskip("fastapi", reason="needs the extra server")
@@ -25,7 +25,7 @@ pytestmark = [
     pytest.mark.timeout(120),
 ]
 
-AXE = Path(__file__).resolve().parent / "assets" / "axe" / "axe.min.js.gz"
+AXE = Path(__file__).resolve().parents[1] / "assets" / "axe" / "axe.min.js.gz"
 PHONE = {"viewport": {"width": 360, "height": 740}, "device_scale_factor": 2, "has_touch": True, "is_mobile": True}
 VIEWS = ("live", "pictures", "films", "camera")
 WAIT_MS = 30_000

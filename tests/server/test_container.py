@@ -7,7 +7,6 @@ import shlex
 import tomllib
 
 import pytest
-
 from conftest import ROOT
 
 pytest.importorskip("yaml", reason="needs PyYAML: pip install 'mien[dev]'")

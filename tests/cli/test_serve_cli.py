@@ -10,20 +10,20 @@ import sys
 
 import httpx
 import pytest
-
 from conftest import EXAMPLES
+
 from helpers import free_port, wait_for
 
 pytest.importorskip("fastapi")
 pytest.importorskip("av")
 
+from test_server_jobs import make_film
 from typer.testing import CliRunner
 from websockets.sync.client import connect
 
 from mien.cli.app import app
 from mien.errors import InputError
 from mien.server.settings import PREFIX, ServerSettings
-from test_server_jobs import make_film
 
 ASTRONAUT = (EXAMPLES / "astronaut.jpg").read_bytes()
 

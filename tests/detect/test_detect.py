@@ -12,9 +12,9 @@ import joblib
 import numpy as np
 import onnxruntime as ort
 import pytest
+from conftest import read_rgb
 from numpy.lib.stride_tricks import sliding_window_view
 
-from conftest import read_rgb
 from mien.detect import DETECTORS, Detector, DetectorSettings, create_detector
 from mien.detect import _mtcnn_nets as nets
 from mien.detect import mtcnn as mtcnn_module

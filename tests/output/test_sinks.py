@@ -17,9 +17,9 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
+from conftest import read_rgb
 from numpy.typing import NDArray
 
-from conftest import read_rgb
 from mien.errors import InputError, MissingExtraError, OutputError
 from mien.faces import BASE_COLUMNS, Faces, Frame, Record
 from mien.labels import FER7, FERPLUS8, LabelSet

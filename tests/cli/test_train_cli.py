@@ -1,5 +1,6 @@
 import csv
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -36,7 +37,7 @@ from mien.models.expression import ExpressionModel
 from mien.train.checkpoints import load_net, load_settings
 from mien.train.fit import TrainSettings
 
-TESTS = Path(__file__).parent
+TESTS = os.pathsep.join(str(Path(__file__).parents[1] / folder) for folder in ("support", "train"))
 pytestmark = pytest.mark.usefixtures("tiny")
 QUICK = ("--net", "tiny", "--batch-size", "12", "--lr", "0.2", "--warmup", "0.5", "--ema", "0.8", "--threads", "1",
          "--accelerator", "cpu", "--no-curves", "--no-tensorboard")  # fmt: skip
@@ -324,8 +325,9 @@ def test_tune_prints_a_table_and_writes_a_recipe(mien, official, tmp_path):
 
 
 SCRIPT = """
+    import os
     import sys
-    sys.path.insert(0, sys.argv.pop(1))
+    sys.path[:0] = sys.argv.pop(1).split(os.pathsep)
     from drawn_faces import tiny_net
     from mien.cli import main
     from mien.train.nets.networks import NETS
@@ -338,7 +340,7 @@ SCRIPT = """
 def test_ctrl_c_in_a_shell_keeps_everything(official, tmp_path):
     script, out = tmp_path / "command.py", tmp_path / "run"
     script.write_text(textwrap.dedent(SCRIPT))
-    command = [sys.executable, str(script), str(TESTS), "train", str(official[0]), "-o", str(out), "--epochs", "500",
+    command = [sys.executable, str(script), TESTS, "train", str(official[0]), "-o", str(out), "--epochs", "500",
                "--no-export", *QUICK, *PLAIN]  # fmt: skip
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline().startswith("epoch   1/500")

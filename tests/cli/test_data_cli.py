@@ -25,7 +25,7 @@ COPIED = 5  # rows of Training that occur again in PublicTest
 @pytest.fixture(scope="module")
 def data() -> ds.CropDataset:
     """70 crops of a photo, ten per class, Training and PublicTest, five of them in both."""
-    photo = cv2.imread(str(Path(__file__).parent.parent / "examples" / "astronaut.jpg"), cv2.IMREAD_GRAYSCALE)
+    photo = cv2.imread(str(Path(__file__).parents[2] / "examples" / "astronaut.jpg"), cv2.IMREAD_GRAYSCALE)
     crops = np.stack([photo[y : y + 48, x : x + 48] for y in range(0, 460, 50) for x in range(0, 420, 60)])
     crops[60 : 60 + COPIED] = crops[4 : 4 + COPIED]
     return ds.CropDataset(
@@ -183,7 +183,7 @@ def test_augment_draws_a_sheet_that_follows_the_seed(table: Path, tmp_path: Path
 
 def photos_of(folder: Path, *names: str, canvas: bool = False) -> Path:
     """Copy the example portraits into a folder under these names, or both onto one canvas."""
-    examples = Path(__file__).parent.parent / "examples"
+    examples = Path(__file__).parents[2] / "examples"
     small, large = (cv2.imread(str(examples / f"{who}.jpg")) for who in ("astronaut", "grace_hopper"))
     picture = large
     if canvas:
@@ -211,7 +211,7 @@ def test_photos_become_crops_of_their_largest_face_framed_as_at_run_time(tmp_pat
     crop = cv2.imread(str(tmp_path / "crops/neutral/alone [1].png"), cv2.IMREAD_UNCHANGED)
     np.testing.assert_array_equal(crop, expected)
     other = cv2.imread(str(tmp_path / "crops/neutral/beside another.png"), cv2.IMREAD_UNCHANGED)
-    (smaller,) = analyzer.find([read_image(Path(__file__).parent.parent / "examples" / "astronaut.jpg")])[1]
+    (smaller,) = analyzer.find([read_image(Path(__file__).parents[2] / "examples" / "astronaut.jpg")])[1]
     alike = [np.corrcoef(other.ravel(), one.ravel())[0, 1] for one in (crop, smaller)]
     assert alike[0] > 0.9 > alike[1] + 0.2
     assert not list(tmp_path.glob(".*cache*"))

@@ -5,16 +5,16 @@ import shutil
 import subprocess
 
 import pytest
-
 from conftest import EXAMPLES, ROOT
 
 pytest.importorskip("fastapi")
 pytest.importorskip("av")
 
+from test_server_jobs import make_film
+
 from helpers import wait_for
 from mien.server.settings import PREFIX, ServerSettings
 from served import served
-from test_server_jobs import make_film
 
 TEXT = (ROOT / "docs" / "server.md").read_text(encoding="utf-8")
 EXAMPLE = TEXT[TEXT.index("## The API by example") : TEXT.index("## The live stream")]

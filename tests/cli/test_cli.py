@@ -11,8 +11,8 @@ import time
 import cv2
 import numpy as np
 import pytest
-
 from conftest import EXAMPLES
+
 from helpers import rows, table
 from mien.faces import BASE_COLUMNS
 from mien.labels import FER7, FERPLUS8

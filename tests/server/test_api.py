@@ -11,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 import cv2
 import numpy as np
 import pytest
-
 from conftest import EXAMPLES
 
 pytest.importorskip("fastapi")

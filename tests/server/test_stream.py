@@ -8,7 +8,6 @@ from contextlib import suppress
 import cv2
 import numpy as np
 import pytest
-
 from conftest import EXAMPLES
 
 pytest.importorskip("fastapi")

@@ -10,9 +10,9 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
+from conftest import EXAMPLES
 
 import scenes
-from conftest import EXAMPLES
 from mien import Analyzer
 from mien.detect._octaves import Octaves, sample_near
 from mien.detect.boxes import overlap

@@ -20,7 +20,7 @@ helper, numpy_helper, kinds = onnx.helper, onnx.numpy_helper, onnx.TensorProto
 RNG = np.random.default_rng(11)
 CROPS = RNG.integers(0, 256, (6, 48, 48), dtype=np.uint8)
 THREE = LabelSet("mood", ("sad", "neutral", "happy"))
-DOCS = Path(__file__).resolve().parent.parent / "docs" / "other-models.md"
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "other-models.md"
 
 
 def softmax(z):

@@ -22,6 +22,7 @@ import pytest
 pytest.importorskip("av")
 
 from conftest import EXAMPLES
+
 from films import portraits, write_film
 from helpers import names_in, rows, table, wait_for
 from mien.faces import BASE_COLUMNS, columns_of

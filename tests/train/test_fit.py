@@ -44,7 +44,7 @@ TINY = TrainSettings(
 RANDOM = replace(TINY, epochs=3, augment=replace(TINY.augment, mixup=0.2, erase=0.3, noise=0.2, low_resolution=0.2))
 PLAIN = replace(TINY, net="plain", epochs=3, augment=NO_AUGMENTATION)
 ONE_THREAD = Hardware(accelerator="cpu", threads=1)
-TESTS = Path(__file__).parent
+TESTS = os.pathsep.join(str(Path(__file__).parents[1] / folder) for folder in ("support", "train"))
 pytestmark = pytest.mark.usefixtures("tiny")
 
 
@@ -597,10 +597,11 @@ def test_batches_of_processes_make_up_the_whole(monkeypatch):
 
 
 SCRIPT = """
+    import os
     import sys
     from dataclasses import replace
     from pathlib import Path
-    sys.path.insert(0, sys.argv[1])
+    sys.path[:0] = sys.argv[1].split(os.pathsep)
     from drawn_faces import plain_net, tiny_net, training_and_held_out
     from test_fit import PLAIN, RANDOM
     from mien.train.fit import Hardware, fit
@@ -616,7 +617,7 @@ SCRIPT = """
 def start_script(tmp_path, out, settings, devices):
     script = tmp_path / "train_script.py"
     script.write_text(textwrap.dedent(SCRIPT))
-    command = [sys.executable, str(script), str(TESTS), str(out), settings, str(devices)]
+    command = [sys.executable, str(script), TESTS, str(out), settings, str(devices)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
