@@ -10,8 +10,7 @@ from conftest import EXAMPLES
 pytest.importorskip("fastapi")
 pytest.importorskip("av")
 
-from test_server_jobs import make_film
-
+from films import make_film
 from helpers import wait_for
 from mien import Analyzer
 from mien.client import Client, ServerError

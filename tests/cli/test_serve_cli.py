@@ -17,10 +17,10 @@ from helpers import free_port, wait_for
 pytest.importorskip("fastapi")
 pytest.importorskip("av")
 
-from test_server_jobs import make_film
 from typer.testing import CliRunner
 from websockets.sync.client import connect
 
+from films import make_film
 from mien.cli.app import app
 from mien.errors import InputError
 from mien.server.settings import PREFIX, ServerSettings

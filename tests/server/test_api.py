@@ -18,7 +18,7 @@ pytest.importorskip("fastapi")
 from helpers import wait_for
 from mien import Analyzer
 from mien._version import __version__
-from served import served
+from served import check_problem, send, served
 
 ASTRONAUT = (EXAMPLES / "astronaut.jpg").read_bytes()
 HOPPER = (EXAMPLES / "grace_hopper.jpg").read_bytes()
@@ -29,20 +29,6 @@ PROBLEM = "application/problem+json"
 def server(tmp_path_factory):
     with served(tmp_path_factory.mktemp("server"), max_images=4, max_body_mb=4, max_pixels_mp=2.0) as running:
         yield running
-
-
-def send(server, *pictures, **params):
-    files = [("file", (name, data, "image/jpeg")) for name, data in pictures]
-    return server.http.post("/v1/analyze", files=files, params=params)
-
-
-def check_problem(answer, status, word=""):
-    assert answer.status_code == status, answer.text
-    assert answer.headers["content-type"] == PROBLEM
-    problem = answer.json()
-    assert problem["status"] == status and problem["title"] and problem["type"] == "about:blank"
-    assert word in problem["detail"]
-    return problem["detail"]
 
 
 def test_a_form_with_one_picture_gives_the_rows_of_the_library(server, astronaut):

@@ -10,8 +10,7 @@ from conftest import EXAMPLES, ROOT
 pytest.importorskip("fastapi")
 pytest.importorskip("av")
 
-from test_server_jobs import make_film
-
+from films import make_film
 from helpers import wait_for
 from mien.server.settings import PREFIX, ServerSettings
 from served import served

@@ -11,11 +11,10 @@ pytest.importorskip("fastapi")
 pytest.importorskip("av")
 
 import httpx
-from test_server_api import check_problem
-from test_server_jobs import make_film
 
+from films import make_film
 from helpers import wait_for
-from served import served
+from served import check_problem, served
 
 
 @pytest.fixture(scope="module")

@@ -8,41 +8,24 @@ import socket
 import threading
 import time
 
-import cv2
 import pytest
-from conftest import EXAMPLES, read_rgb
 
 import databases
 
 pytest.importorskip("fastapi")
 pytest.importorskip("av")
 
-import av
 import httpx
-import numpy as np
-from test_server_api import check_problem
 
 from browser_tools import running_server
+from films import make_film
 from helpers import wait_for
 from mien.errors import InputError, OutputError
 from mien.server.work.jobs import ORPHAN_S, JobFiles
 from mien.server.work.store import CANCELLED, DONE, FAILED, QUEUED, RUNNING, JobStore
-from served import served
+from served import check_problem, served
 
 ENDED = ("done", "failed", "cancelled")
-
-
-def make_film(path, frames=12, fps=10, size=(160, 160)):
-    """Write a film of the astronaut's face."""
-    picture = cv2.resize(read_rgb(EXAMPLES / "astronaut.jpg")[20:230, 110:330], size, interpolation=cv2.INTER_AREA)
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("h264", rate=fps)
-        stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
-        for i in range(frames):
-            picture[-20:] = np.random.default_rng(i).integers(0, 255, (20, size[0], 3), np.uint8)  # so that files grow
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        container.mux(stream.encode())
-    return path
 
 
 @pytest.fixture(scope="module")

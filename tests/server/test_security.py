@@ -10,7 +10,6 @@ from conftest import EXAMPLES
 
 pytest.importorskip("fastapi")
 
-from test_server_api import check_problem, send
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
@@ -18,7 +17,7 @@ from helpers import wait_for
 from mien.errors import InputError
 from mien.server.settings import ServerSettings
 from mien.server.web.security import client_of, is_right
-from served import served
+from served import check_problem, send, served
 
 ASTRONAUT = (EXAMPLES / "astronaut.jpg").read_bytes()
 TOKEN = "correct-horse-battery-staple"

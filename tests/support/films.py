@@ -11,6 +11,7 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
+from conftest import read_rgb
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 DIGITS = 12  # bits of a picture's number, so up to 4095
@@ -141,3 +142,16 @@ def portraits(count, *, size=(320, 240), name="astronaut", scale=0.3, amount_px=
         shift = amount_px * (1 - abs(1 - 2 * number / max(1, count - 1)))
         place = np.float32([[scale, 0, (size[0] - scale * photo.shape[1]) / 2 + shift], [0, scale, 0]])
         yield cv2.warpAffine(photo, place, size, flags=cv2.INTER_AREA, borderValue=(128, 128, 128))
+
+
+def make_film(path, frames=12, fps=10, size=(160, 160)):
+    """Write a film of the astronaut's face."""
+    picture = cv2.resize(read_rgb(EXAMPLES / "astronaut.jpg")[20:230, 110:330], size, interpolation=cv2.INTER_AREA)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("h264", rate=fps)
+        stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
+        for i in range(frames):
+            picture[-20:] = np.random.default_rng(i).integers(0, 255, (20, size[0], 3), np.uint8)  # so that files grow
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    return path

@@ -16,6 +16,7 @@ from mien.server.run import configured
 from mien.server.settings import ServerSettings
 
 START_S = 30
+PROBLEM = "application/problem+json"
 
 
 @dataclass(frozen=True)
@@ -54,3 +55,19 @@ def served(data_dir: Path, **wanted: Any) -> Iterator[Served]:
         server.should_exit = True
         thread.join(START_S)
         assert not thread.is_alive(), "the server did not stop"
+
+
+def send(server, *pictures, **params):
+    """Send pictures as a form."""
+    files = [("file", (name, data, "image/jpeg")) for name, data in pictures]
+    return server.http.post("/v1/analyze", files=files, params=params)
+
+
+def check_problem(answer, status, word=""):
+    """Check that an answer is a problem document, and return its detail."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == PROBLEM
+    problem = answer.json()
+    assert problem["status"] == status and problem["title"] and problem["type"] == "about:blank"
+    assert word in problem["detail"]
+    return problem["detail"]

@@ -315,7 +315,7 @@ KILLED = """
 import json, sys, time
 from mien import Analyzer
 from mien.video import FilmOutputs, analyze_video
-from test_films import outputs_in
+from test_run import outputs_in
 from pathlib import Path
 
 def slowly(progress):
