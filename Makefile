@@ -9,7 +9,7 @@ CONSTRAINTS := constraints.txt
 
 demo: $(DEMO_VENV)/.ready
 	$(DEMO_VENV)/bin/mien analyze examples/*.jpg -o out/demo/
-	@printf 'annotated picture: %s\n' out/demo/*.jpg
+	@printf 'annotated image: %s\n' out/demo/*.jpg
 
 $(DEMO_VENV)/.ready: pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv $(DEMO_VENV)

@@ -1,10 +1,10 @@
-"""Frames of a film as RGB: frames a second beside OpenCV and plain PyAV, and memory against minutes of film.
+"""Frames of a video as RGB: frames a second beside OpenCV and plain PyAV, and memory against minutes of video.
 
     python benchmarks/decode.py --clip clip.mp4 [--rounds 5] [--minutes 1 12]
 
 The clip is repeated, not encoded again, until it is as long as asked. Speed: the ways take turns in one process on
-the shortest film, and the median round of each counts; ratios are within a round. Memory: each film is read in a fresh
-process, whose resident memory is taken after its first frames and at its peak afterwards.
+the shortest video, and the median round of each counts; ratios are within a round. Memory: each video is read in a
+fresh process, whose resident memory is taken after its first frames and at its peak afterwards.
 """
 
 import argparse
@@ -43,18 +43,18 @@ def by_opencv(path: str) -> int:
 
 
 def by_plain_pyav(path: str) -> int:
-    with av.open(path) as film:
-        film.streams.video[0].thread_type = "AUTO"
-        return sum(1 for frame in film.decode(video=0) if frame.to_ndarray(format="rgb24") is not None)
+    with av.open(path) as video:
+        video.streams.video[0].thread_type = "AUTO"
+        return sum(1 for frame in video.decode(video=0) if frame.to_ndarray(format="rgb24") is not None)
 
 
 WAYS: dict[str, Callable[[str], int]] = {"mien": by_mien, "opencv": by_opencv, "plain PyAV": by_plain_pyav}
 
 
 def repeat(clip: Path, target: Path, minutes: float) -> None:
-    """Copy the packets of a clip again and again until the film is long enough."""
-    with av.open(str(clip)) as first, av.open(str(target), "w") as film:
-        stream = film.add_stream_from_template(first.streams.video[0])
+    """Copy the packets of a clip again and again until the video is long enough."""
+    with av.open(str(clip)) as first, av.open(str(target), "w") as video:
+        stream = video.add_stream_from_template(first.streams.video[0])
         packets = [packet for packet in first.demux(video=0) if packet.size]
         base = first.streams.video[0].time_base or 1
         length = max(p.pts + p.duration for p in packets) - min(p.pts for p in packets)
@@ -64,7 +64,7 @@ def repeat(clip: Path, target: Path, minutes: float) -> None:
                 copy.pts, copy.dts = packet.pts + turn * length, packet.dts + turn * length
                 copy.duration, copy.time_base = packet.duration, base
                 copy.is_keyframe, copy.stream = packet.is_keyframe, stream
-                film.mux(copy)
+                video.mux(copy)
 
 
 def resident_mb() -> float:
@@ -74,7 +74,7 @@ def resident_mb() -> float:
 
 
 def memory_of(path: str) -> None:
-    """Read a whole film and print its memory as JSON."""
+    """Read a whole video and print its memory as JSON."""
     for _ in Video(path, VideoSettings(max_frames=WARM_FRAMES)):
         pass
     warm = resident_mb()
@@ -114,11 +114,11 @@ def main() -> None:
         return
     for number, minutes in enumerate(sorted(args.minutes)):
         with tempfile.TemporaryDirectory() as folder:
-            film = str(Path(folder) / "long.mkv")
-            repeat(Path(args.clip), Path(film), minutes)
+            video = str(Path(folder) / "long.mkv")
+            repeat(Path(args.clip), Path(video), minutes)
             if number == 0:
-                speed(film, args.rounds)
-            command = [sys.executable, __file__, "--clip", args.clip, "--memory-of", film]
+                speed(video, args.rounds)
+            command = [sys.executable, __file__, "--clip", args.clip, "--memory-of", video]
             print(subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip())
 
 

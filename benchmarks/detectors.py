@@ -2,7 +2,7 @@
 
     OMP_NUM_THREADS=1 python benchmarks/detectors.py PHOTOS [--only mtcnn haar] [--yunet FILE] [--ssd MODEL CONFIG]
 
-PHOTOS holds pictures and a `faces.json`: a list of {"file": name, "faces": [{"box": [x, y, width, height], "ignore":
+PHOTOS holds images and a `faces.json`: a list of {"file": name, "faces": [{"box": [x, y, width, height], "ignore":
 bool}]}, pixels. A face is found where a detection has an IoU of at least 0.4 with it; a detection is false where it
 finds no face and has an IoU below 0.2 with every ignored one. Prints a Markdown table.
 
@@ -97,7 +97,7 @@ class Score:
 
 
 def read_photos(folder: Path) -> list[tuple[Image, Boxes, Boxes]]:
-    """Return picture, counted and ignored boxes (N, 4) of each photo."""
+    """Return image, counted and ignored boxes (N, 4) of each photo."""
     photos = []
     for photo in json.loads((folder / "faces.json").read_text()):
         image = cv2.cvtColor(cv2.imread(str(folder / photo["file"])), cv2.COLOR_BGR2RGB)
@@ -144,7 +144,7 @@ def _match(found: Boxes, counted: Boxes) -> set[int]:
 
 
 def refine_ms(image: Image, repeats: int = 200) -> float:
-    """Return the CPU milliseconds per face of `MtcnnDetector.refine` on the faces of one picture."""
+    """Return the CPU milliseconds per face of `MtcnnDetector.refine` on the faces of one image."""
     from mien.detect.mtcnn import MtcnnDetector
 
     detector = MtcnnDetector()

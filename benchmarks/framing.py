@@ -32,7 +32,7 @@ def place(crop: NDArray[np.uint8], rng: np.random.Generator) -> tuple[NDArray[np
         rng: Draws the size and the place.
 
     Returns:
-        The picture (H, W, 3) uint8 and the corners of the crop in it, (4,) float32 x1, y1, x2, y2.
+        The image (H, W, 3) uint8 and the corners of the crop in it, (4,) float32 x1, y1, x2, y2.
     """
     side = int(rng.integers(3 * CROP_PX, 6 * CROP_PX))
     large = cv2.resize(crop, (side, side), interpolation=cv2.INTER_CUBIC)

@@ -1,10 +1,10 @@
-"""Delay of `mien live` from capture to screen, on a film that plays in real time, and where the time goes.
+"""Delay of `mien live` from capture to screen, on a video that plays in real time, and where the time goes.
 
-    python benchmarks/live_delay.py [FILM] [--seconds 20] [--headless] [--record]
+    python benchmarks/live_delay.py [VIDEO] [--seconds 20] [--headless] [--record]
 
-Without FILM, a portrait that sways in 640 x 480 at 30 frames/s. A frame is captured when its time in the film has come
-(decoded then), and shown when the window has it. Where there is no display, Xvfb is started as one, if it is installed.
-Prints Markdown.
+Without VIDEO, a portrait that sways in 640 x 480 at 30 frames/s. A frame is captured when its time in the video has
+come (decoded then), and shown when the window has it. Where there is no display, Xvfb is started as one, if it is
+installed. Prints Markdown.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from mien.analyzer import Analyzer
 from mien.cli.live.command import Look, Window
 from mien.output.draw.faces import DrawStyle
 from mien.sources.live import LiveSettings, LiveSource
-from mien.tracking.tracker import Follower
+from mien.tracking.tracker import Tracker
 from mien.video.live.session import LiveOutputs, LiveSession
 from mien.video.live.view import ViewOptions
 
@@ -37,10 +37,10 @@ PORTRAIT = Path(__file__).resolve().parent.parent / "examples" / "astronaut.jpg"
 
 
 def write_swaying_portrait(path: Path) -> Path:
-    """Write a film of a portrait that moves to and fro, nearer and farther."""
+    """Write a video of a portrait that moves to and fro, nearer and farther."""
     image = cv2.cvtColor(cv2.imread(str(PORTRAIT)), cv2.COLOR_BGR2RGB)
-    with av.open(str(path), "w") as film:
-        stream = film.add_stream("libx264", rate=FPS, options={"preset": "fast", "crf": "20"})
+    with av.open(str(path), "w") as video:
+        stream = video.add_stream("libx264", rate=FPS, options={"preset": "fast", "crf": "20"})
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         for number in range(FPS * LENGTH_S):
             turn = 2 * np.pi * number / (FPS * LENGTH_S)
@@ -48,9 +48,9 @@ def write_swaying_portrait(path: Path) -> Path:
             move = np.array(
                 [[scale, 0, 320 - 256 * scale + 90 * np.sin(turn)], [0, scale, 60 - 40 * scale]], np.float64
             )
-            picture = cv2.warpAffine(image, move, (WIDTH, HEIGHT), borderMode=cv2.BORDER_REFLECT)
-            film.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        film.mux(stream.encode(None))
+            swayed = cv2.warpAffine(image, move, (WIDTH, HEIGHT), borderMode=cv2.BORDER_REFLECT)
+            video.mux(stream.encode(av.VideoFrame.from_ndarray(swayed, format="rgb24")))
+        video.mux(stream.encode(None))
     return path
 
 
@@ -92,7 +92,7 @@ def timed(spent: list[float], function: Callable[..., Any]) -> Callable[..., Any
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("film", nargs="?", type=Path)
+    parser.add_argument("video", nargs="?", type=Path)
     parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--headless", action="store_true")
     parser.add_argument("--record", action="store_true", help="record and log as well")
@@ -101,21 +101,21 @@ def main() -> None:
     renders: list[float] = []
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        film = wanted.film or write_swaying_portrait(folder / "swaying.mp4")
+        video = wanted.video or write_swaying_portrait(folder / "swaying.mp4")
         if not wanted.headless:
             stack.enter_context(a_display())
         analyzer = Analyzer()
         command._warm_up(analyzer)
-        follower = Follower(analyzer)
-        follower.follow = timed(follows, follower.follow)  # type: ignore[method-assign]
+        tracker = Tracker(analyzer)
+        tracker.follow = timed(follows, tracker.follow)  # type: ignore[method-assign]
         command.render = timed(renders, command.render)
-        outputs = LiveOutputs(folder / "log.jsonl", folder / "film.mp4") if wanted.record else LiveOutputs()
+        outputs = LiveOutputs(folder / "log.jsonl", folder / "video.mp4") if wanted.record else LiveOutputs()
         look = Look(ViewOptions(DrawStyle()))
-        source = stack.enter_context(LiveSource(film, LiveSettings(loop=True)))
+        source = stack.enter_context(LiveSource(video, LiveSettings(loop=True)))
         size = source.info.width, source.info.height
         session = LiveSession(
             source,
-            lambda labels: follower,
+            lambda labels: tracker,
             [analyzer.labels],
             outputs=outputs,
             window=not wanted.headless,
@@ -126,11 +126,11 @@ def main() -> None:
                 while not session.done:
                     time.sleep(0.1)
             else:
-                with Window(session, look, source=source.name, picture=size) as window:
+                with Window(session, look, source=source.name, image=size) as window:
                     while window.step():
                         pass
         summary = session.summary()
-    print("| picture | shown | frames/s | dropped | delay, median | 95 % | follow, median | draw, median |")
+    print("| image | shown | frames/s | dropped | delay, median | 95 % | follow, median | draw, median |")
     print("|---|---|--:|--:|--:|--:|--:|--:|")
     draws = f"{statistics.median(renders):.1f} ms" if renders else "-"
     print(

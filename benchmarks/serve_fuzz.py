@@ -5,8 +5,8 @@
 Starts a server of its own on a free port of 127.0.0.1 and talks to nothing else. Three kinds of requests:
 
 - schemathesis: made from the server's own OpenAPI description, valid and not; the answers must be as described.
-- pictures: broken files to POST /v1/analyze, as forms, JSON and plain bodies.
-- messages: broken pictures and settings to the web socket /v1/stream.
+- images: broken files to POST /v1/analyze, as forms, JSON and plain bodies.
+- messages: broken images and settings to the web socket /v1/stream.
 
 Prints one JSON document with the number of requests as the server itself counted them, the answers by status, memory,
 threads and open files before and after, and the slowest answer. Exits with 1 where something is wrong.
@@ -35,7 +35,7 @@ from serve_load import EXAMPLES, memory_mb, server
 
 HANG_S = 30.0
 MOST_REQUESTS = 20_000
-MOST_GROWTH_MB = 150.0  # caches fill and allocators keep pages; a leak of one picture per request would be gigabytes
+MOST_GROWTH_MB = 150.0  # caches fill and allocators keep pages; a leak of one image per request would be gigabytes
 OPERATIONS = 10  # of the description, over which schemathesis spreads its examples
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
 
@@ -93,8 +93,8 @@ class Seen:
             self.wrong.append(f"{kind}: {said[:300]}")
 
 
-async def send_pictures(address: str, count: int, seed: int, seen: Seen) -> None:
-    """Send broken pictures to /v1/analyze, eight requests at a time."""
+async def send_images(address: str, count: int, seed: int, seen: Seen) -> None:
+    """Send broken images to /v1/analyze, eight requests at a time."""
     random_, good = random.Random(seed), seeds()
     async with httpx.AsyncClient(base_url=f"http://{address}", timeout=HANG_S) as client:
 
@@ -102,11 +102,11 @@ async def send_pictures(address: str, count: int, seed: int, seen: Seen) -> None
             for body in bodies(random_, good, number):
                 start = time.monotonic()
                 answer = await client.post("/v1/analyze", params=parameters(random_), **body)
-                seen.take("pictures", answer.status_code, time.monotonic() - start, answer.text)
+                seen.take("images", answer.status_code, time.monotonic() - start, answer.text)
                 if answer.status_code == 200:
                     for result in answer.json()["results"]:
                         if result["error"] and result["error"]["status"] != 422:
-                            seen.wrong.append(f"pictures: {result['error']}")
+                            seen.wrong.append(f"images: {result['error']}")
 
         await asyncio.gather(*(lane(count // 8) for _ in range(8)))
 
@@ -181,7 +181,7 @@ def message(random_: random.Random, good: list[bytes]) -> str | bytes:
 
 
 def send_largest(address: str) -> None:
-    """Send the largest pictures that the server takes: working memory for them stays, and is no leak."""
+    """Send the largest images that the server takes: working memory for them stays, and is no leak."""
     import cv2
     import numpy as np
 
@@ -230,10 +230,10 @@ def main() -> None:
     given = parser.parse_args()
     count, seen, start = min(given.requests, MOST_REQUESTS), Seen(), time.monotonic()
     with server(body_timeout_s=5, job_timeout_s=20, jobs_kept=50) as (address, pid):
-        asyncio.run(send_pictures(address, 80, given.seed, Seen()))  # fills the caches
+        asyncio.run(send_images(address, 80, given.seed, Seen()))  # fills the caches
         send_largest(address)
         before = state_of(pid)
-        asyncio.run(send_pictures(address, count * 4 // 10, given.seed + 1, seen))
+        asyncio.run(send_images(address, count * 4 // 10, given.seed + 1, seen))
         asyncio.run(send_messages(address, count * 3 // 10, given.seed + 2, seen))
         described, report = run_schemathesis(address, count * 3 // 10, given.seed)
         answers = counted(address)

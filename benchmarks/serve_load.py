@@ -1,4 +1,4 @@
-"""What `mien serve` bears: live streams, /health meanwhile, and pictures beside the pipeline's own speed.
+"""What `mien serve` bears: live streams, /health meanwhile, and images beside the pipeline's own speed.
 
     python benchmarks/serve_load.py --streams 32 --seconds 300
 
@@ -6,7 +6,7 @@ Starts a server of its own on a free port of 127.0.0.1 and talks to nothing else
 
 - streams: frames answered per second, of each stream and in ten parts of the time; streams dropped; resident memory.
 - health: latency of /health, asked 200 times a second meanwhile.
-- analyze: pictures per second of POST /v1/analyze beside those of `Analyzer.map_items`, taken in turns.
+- analyze: images per second of POST /v1/analyze beside those of `Analyzer.map_items`, taken in turns.
 
 The clients run on the same cores as the server, so the figures are those of the whole machine.
 """
@@ -81,7 +81,7 @@ def memory_mb(pid: int) -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
-def pictures(width: int) -> list[bytes]:
+def images(width: int) -> list[bytes]:
     """Return JPEGs of the example portraits, as a browser would send them."""
     found = []
     for path in sorted(EXAMPLES.glob("*.jpg")):
@@ -160,7 +160,7 @@ QUANTILES = {"median_ms": 0.5, "p95_ms": 0.95, "p99_ms": 0.99, "p999_ms": 0.999,
 
 
 async def many_streams(address: str, pid: int, count: int, seconds: float, width: int) -> dict[str, Any]:
-    frames = pictures(width)
+    frames = images(width)
     counts = [[0] * PARTS for _ in range(count)]
     memory: list[float] = []
     start = time.monotonic()
@@ -179,7 +179,7 @@ async def many_streams(address: str, pid: int, count: int, seconds: float, width
         "streams": {
             "count": count,
             "seconds": seconds,
-            "picture_width_px": width,
+            "image_width_px": width,
             "dropped": [why for why in ended if why],
             "frames_per_s_in_all": round(sum(rates), 1),
             "frames_per_s_of_one": {
@@ -219,7 +219,7 @@ def throughput(address: str, count: int, rounds: int) -> dict[str, Any]:
         f"{name}_share": round(statistics.median(a / b for a, b in zip(rates[name], rates["pipeline"], strict=True)), 3)
         for name in ("form", "json")
     }
-    return {"pictures": count, "rounds": rounds, **best, **ratios}
+    return {"images": count, "rounds": rounds, **best, **ratios}
 
 
 def pipeline(analyzer: Analyzer, items: list[Item]) -> None:
@@ -244,7 +244,7 @@ def post(address: str, packed: list[tuple[bytes, str]]) -> None:
 
 
 def pack(items: list[Item], *, as_form: bool) -> list[tuple[bytes, str]]:
-    """Return requests of sixteen pictures, ready to be sent: packing them is no work of the server."""
+    """Return requests of sixteen images, ready to be sent: packing them is no work of the server."""
     batches = [items[i : i + PER_REQUEST] for i in range(0, len(items), PER_REQUEST)]
     requests = [httpx.Request("POST", "http://x", **body(batch, as_form=as_form)) for batch in batches]
     return [(request.read(), request.headers["Content-Type"]) for request in requests]
@@ -260,8 +260,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--streams", type=int, default=32)
     parser.add_argument("--seconds", type=float, default=300)
-    parser.add_argument("--width", type=int, default=480, help="of the streams' pictures, pixels")
-    parser.add_argument("--pictures", type=int, default=128, help="for the throughput")
+    parser.add_argument("--width", type=int, default=480, help="of the streams' images, pixels")
+    parser.add_argument("--images", type=int, default=128, help="for the throughput")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", choices=("streams", "analyze"))
     given = parser.parse_args()
@@ -272,7 +272,7 @@ def main() -> None:
             found |= asyncio.run(many_streams(address, pid, streams, seconds, given.width))
     if given.only != "streams":
         with server(waiting=1000) as (address, _):
-            found["analyze"] = throughput(address, given.pictures, given.rounds)
+            found["analyze"] = throughput(address, given.images, given.rounds)
     print(json.dumps(found, indent=2))
 
 

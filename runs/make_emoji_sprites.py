@@ -1,4 +1,4 @@
-"""Render the pictures that `mien.output.draw` puts on faces: one emoji per expression, and the letters of the tags.
+"""Render the images that `mien.output.draw` puts on faces: one emoji per expression, and the letters of the tags.
 
 Both fonts are free to ship (SIL Open Font License 1.1) and come as Debian packages; nothing needs installing:
 
@@ -80,7 +80,7 @@ def write_letters(font_path: Path, folder: Path) -> None:
 
 
 def save_png(path: Path, image: np.ndarray) -> None:
-    """Write a gray or RGBA picture as small as PNG gets."""
+    """Write a gray or RGBA image as small as PNG gets."""
     path.parent.mkdir(parents=True, exist_ok=True)
     stored = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGBA2BGRA)
     done, data = cv2.imencode(".png", stored, [cv2.IMWRITE_PNG_COMPRESSION, 9])

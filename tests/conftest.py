@@ -1,4 +1,4 @@
-"""Fixtures: real pictures that ship with mien, and the larger shared ones where a checkout has them."""
+"""Fixtures: real images that ship with mien, and the larger shared ones where a checkout has them."""
 
 import os
 import signal
@@ -20,7 +20,7 @@ SHARED = Path(os.environ.get("MIEN_TEST_DATA", ROOT.parent / "shared"))
 
 
 def read_rgb(path: Path) -> NDArray[np.uint8]:
-    """Read a picture as (H, W, 3) uint8 RGB with OpenCV, independent of the code under test."""
+    """Read an image as (H, W, 3) uint8 RGB with OpenCV, independent of the code under test."""
     return cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
 
 

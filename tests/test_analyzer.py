@@ -47,7 +47,7 @@ def test_no_frames_and_no_faces_are_ordinary(analyzer):
     assert faces.labels == analyzer.labels
 
 
-def test_several_faces_in_one_picture(analyzer, astronaut, hopper):
+def test_several_faces_in_one_image(analyzer, astronaut, hopper):
     height = max(astronaut.shape[0], hopper.shape[0])
     both = np.zeros((height, 1024, 3), np.uint8)
     both[: astronaut.shape[0], :512], both[: hopper.shape[0], 512:] = astronaut, hopper
@@ -57,7 +57,7 @@ def test_several_faces_in_one_picture(analyzer, astronaut, hopper):
 
 
 @pytest.mark.parametrize("scale", [0.6, 2.0])
-def test_a_resized_picture_shows_the_same(analyzer, astronaut, scale):
+def test_a_resized_image_shows_the_same(analyzer, astronaut, scale):
     faces = analyzer.analyze(cv2.resize(astronaut, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA))
     assert faces.expression == ["happy"]
     np.testing.assert_allclose(faces.xyxy / scale, analyzer.analyze(astronaut).xyxy, atol=12)
@@ -87,10 +87,10 @@ def test_crops_need_no_detector(analyzer, astronaut):
 
 
 def test_eight_threads_get_what_one_gets(analyzer, astronaut, hopper):
-    pictures = [astronaut, hopper, GRAY, astronaut[::2, ::2].copy()] * 4
-    alone = [analyzer.analyze(picture) for picture in pictures[:4]] * 4
+    images = [astronaut, hopper, GRAY, astronaut[::2, ::2].copy()] * 4
+    alone = [analyzer.analyze(image) for image in images[:4]] * 4
     with ThreadPoolExecutor(8) as pool:
-        for got, wanted in zip(pool.map(analyzer.analyze, pictures), alone, strict=True):
+        for got, wanted in zip(pool.map(analyzer.analyze, images), alone, strict=True):
             assert close(got, wanted)
 
 
@@ -100,7 +100,7 @@ def test_stream_is_lazy_and_keeps_the_order(analyzer, astronaut):
     def frames():
         for i in range(20):
             taken.append(i)
-            yield Frame(astronaut if i % 2 else GRAY, "film", i, i / 25)
+            yield Frame(astronaut if i % 2 else GRAY, "video", i, i / 25)
 
     stream = analyzer.stream(frames(), batch_size=4)
     frame, faces = next(stream)
@@ -127,7 +127,7 @@ def test_one_broken_file_gives_one_record_and_the_rest_is_done(analyzer, astrona
     assert all(r[1].expression == ["happy"] for r in results if not isinstance(r, Failed))
 
 
-def test_an_unexpected_error_costs_one_picture_only(astronaut, caplog):
+def test_an_unexpected_error_costs_one_image_only(astronaut, caplog):
     class Fragile:
         def detect(self, image):
             if image[0, 0, 0] == 255:

@@ -10,19 +10,19 @@ from conftest import EXAMPLES
 pytest.importorskip("fastapi")
 pytest.importorskip("av")
 
-from films import make_film
 from helpers import wait_for
 from mien import Analyzer
 from mien.client import Client, ServerError
 from mien.errors import InputError, SourceError
 from served import served
+from videos import make_video
 
 TOKEN = "a-token-of-the-client-tests"
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    with served(tmp_path_factory.mktemp("client"), token=TOKEN, max_film_mb=1) as running:
+    with served(tmp_path_factory.mktemp("client"), token=TOKEN, max_video_mb=1) as running:
         yield running
 
 
@@ -32,16 +32,16 @@ def client(server):
 
 
 @pytest.fixture(scope="module")
-def film(tmp_path_factory):
-    return make_film(tmp_path_factory.mktemp("films") / 'a "film" ü.mp4', frames=6)
+def video(tmp_path_factory):
+    return make_video(tmp_path_factory.mktemp("videos") / 'a "video" ü.mp4', frames=6)
 
 
-def test_pictures_come_back_as_faces_in_the_order_given(client, astronaut, tmp_path):
+def test_images_come_back_as_faces_in_the_order_given(client, astronaut, tmp_path):
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 no more")
     results = client.analyze(
         EXAMPLES / "astronaut.jpg", tmp_path / "broken.jpg", (EXAMPLES / "grace_hopper.jpg").read_bytes()
     )
-    assert [one.source for one in results] == ["astronaut.jpg", "broken.jpg", "picture 2"]
+    assert [one.source for one in results] == ["astronaut.jpg", "broken.jpg", "image 2"]
     assert [one.faces.expression for one in results] == [["happy"], [], ["neutral"]]
     assert [one.error is None for one in results] == [True, False, True] and results[0].annotated is None
     known = Analyzer().analyze(astronaut)
@@ -50,7 +50,7 @@ def test_pictures_come_back_as_faces_in_the_order_given(client, astronaut, tmp_p
     np.testing.assert_allclose(results[0].faces.probs, known.probs, atol=2e-4)
 
 
-def test_label_sets_and_annotated_pictures(client):
+def test_label_sets_and_annotated_images(client):
     (result,) = client.analyze(str(EXAMPLES / "astronaut.jpg"), labels="ferplus", detector="haar", annotated=True)
     assert result.faces.labels.key == "ferplus" and len(result.faces.labels) == 8 and result.faces.landmarks is None
     drawn = cv2.imdecode(np.frombuffer(result.annotated, np.uint8), cv2.IMREAD_COLOR)
@@ -59,18 +59,18 @@ def test_label_sets_and_annotated_pictures(client):
 
 def test_information(client, server):
     assert client.health()["status"] == "ok"
-    assert client.models()["limits"]["max_film_bytes"] == 1 << 20
+    assert client.models()["limits"]["max_video_bytes"] == 1 << 20
 
 
-def test_a_film_from_sending_to_removing(client, film, tmp_path):
+def test_a_video_from_sending_to_removing(client, video, tmp_path):
     looks = []
-    job = client.submit(film, labels="ferplus", every=2)
+    job = client.submit(video, labels="ferplus", every=2)
     done = client.wait(job["id"], timeout_s=60, progress=looks.append)
-    assert done["state"] == "done" and done["source"] == "a _film_ ü.mp4" and looks[-1] == done
+    assert done["state"] == "done" and done["source"] == "a _video_ ü.mp4" and looks[-1] == done
     table = client.download(job["id"], "csv", tmp_path / "out" / "rows.csv")
     with table.open() as file:
         assert [row["frame"] for row in csv.DictReader(file)] == ["0", "2", "4"]
-    assert client.download(job["id"], "video", tmp_path / "film.mp4").read_bytes() == film.read_bytes()
+    assert client.download(job["id"], "video", tmp_path / "video.mp4").read_bytes() == video.read_bytes()
     assert client.summary(job["id"])["frames"] == 3
     assert [one["id"] for one in client.jobs()] == [job["id"]]
     client.cancel(job["id"])
@@ -80,15 +80,15 @@ def test_a_film_from_sending_to_removing(client, film, tmp_path):
 
 
 def test_a_live_stream(client):
-    picture = (EXAMPLES / "astronaut.jpg").read_bytes()
+    image = (EXAMPLES / "astronaut.jpg").read_bytes()
     with client.stream(labels="ferplus", half_life_s=0.5) as stream:
-        first, second = stream.send(picture), stream.send(picture)
+        first, second = stream.send(image), stream.send(image)
         assert [face.steady_expression for face in second] == ["happy"]
         assert first.track_id.tolist() == second.track_id.tolist() == [1] and second.frame_index == 1
         assert len(stream.labels) == 8
-        with pytest.raises(ServerError, match="not a picture"):
+        with pytest.raises(ServerError, match="not an image"):
             stream.send(b"nonsense")
-        assert len(stream.send(picture)) == 1
+        assert len(stream.send(image)) == 1
 
 
 # What goes wrong.
@@ -130,14 +130,14 @@ def test_a_server_that_is_not_there_is_named():
         pass
 
 
-def test_waiting_has_an_end_and_a_busy_server_says_when_to_come_back(tmp_path, film):
+def test_waiting_has_an_end_and_a_busy_server_says_when_to_come_back(tmp_path, video):
     with served(tmp_path, job_workers=0, jobs_waiting=1) as server:
         client = Client(server.url)
-        job = client.submit(film)
+        job = client.submit(video)
         with pytest.raises(ServerError, match="still queued"):
             client.wait(job["id"], timeout_s=0.2)
         with pytest.raises(ServerError) as busy:
-            client.submit(film)
+            client.submit(video)
         assert (busy.value.status, busy.value.retry_after_s) == (503, 60)
         client.cancel(job["id"])
         wait_for(lambda: client.job(job["id"])["state"] == "cancelled")

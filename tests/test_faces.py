@@ -126,7 +126,7 @@ def test_bad_fields_are_refused_with_the_fix(change, message):
         (np.zeros((4, 4, 1), np.uint8), "repeat the gray channel"),
         (np.zeros((3, 8, 8), np.uint8), "channels last"),
         (np.zeros((4, 4, 4), np.uint8), "alpha"),
-        (np.zeros((2, 4, 4, 3), np.uint8), "one picture at a time"),
+        (np.zeros((2, 4, 4, 3), np.uint8), "one image at a time"),
         (np.zeros((4, 4, 3)), "values are 0-1"),
         (np.full((4, 4, 3), np.nan), "NaN"),
         (np.zeros((4, 4, 3), np.uint16), "scale it to 0-255"),
@@ -135,14 +135,14 @@ def test_bad_fields_are_refused_with_the_fix(change, message):
         (None, "got NoneType"),
     ],
 )
-def test_what_is_no_picture_is_refused_with_the_fix(image, message):
+def test_what_is_no_image_is_refused_with_the_fix(image, message):
     with pytest.raises(InputError, match=message):
         check_image(image)
     with pytest.raises(InputError, match=message):
         Frame(image)
 
 
-def test_faces_of_a_film_carry_smoothed_probabilities_and_a_steady_expression():
+def test_faces_of_a_video_carry_smoothed_probabilities_and_a_steady_expression():
     probs, smoothed = np.eye(7, dtype=np.float32)[[3, 0]], np.full((2, 7), 1 / 7, np.float32)
     box = np.array([[0, 0, 9, 9], [5, 5, 8, 8]], np.float32)
     faces = Faces(box, np.ones(2, np.float32), probs=probs, labels=FER7, smoothed=smoothed, steady=np.array([3, 4]))

@@ -176,14 +176,14 @@ def test_another_ending_is_refused_with_what_must_hold(name, came):
 
 
 def test_what_is_analysed_is_not_written_over(tmp_path):
-    film, link = tmp_path / "film.mp4", tmp_path / "link.mp4"
-    check_not_source(film, film)  # no file yet
-    film.touch()
-    link.symlink_to(film)
-    for source in (film, str(film), link):
-        with pytest.raises(InputError, match=r"film\.mp4 is the film that is analysed; write to another file$"):
-            check_not_source(film, source)
-    with pytest.raises(InputError, match=r"is the picture that is analysed; write to a folder$"):
-        check_not_source(film, link, kind="picture", instead="a folder")
+    video, link = tmp_path / "video.mp4", tmp_path / "link.mp4"
+    check_not_source(video, video)  # no file yet
+    video.touch()
+    link.symlink_to(video)
+    for source in (video, str(video), link):
+        with pytest.raises(InputError, match=r"video\.mp4 is the video that is analyzed; write to another file$"):
+            check_not_source(video, source)
+    with pytest.raises(InputError, match=r"is the image that is analyzed; write to a folder$"):
+        check_not_source(video, link, kind="image", instead="a folder")
     for other in (tmp_path / "new.mp4", "rtsp://camera/1", "a\0b"):
-        check_not_source(film, other)
+        check_not_source(video, other)

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-ANALYSE = "import mien; print(len(mien.analyze(sys.argv[1])))"
+ANALYZE = "import mien; print(len(mien.analyze(sys.argv[1])))"
 
 
 def run_at_home(home: Path, code: str, **environment: str) -> str:
@@ -20,7 +20,7 @@ def run_at_home(home: Path, code: str, **environment: str) -> str:
 
 
 def test_an_analysis_leaves_no_file_in_the_home_folder(tmp_path):
-    assert run_at_home(tmp_path, ANALYSE) == "1"
+    assert run_at_home(tmp_path, ANALYZE) == "1"
     assert list(tmp_path.rglob("*")) == []
 
 

@@ -1,4 +1,4 @@
-"""mien finds faces in pictures and says which expression each one shows.
+"""mien finds faces in images and says which expression each one shows.
 
     import mien
     for face in mien.analyze("photo.jpg"):

@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 
 class Analyzer:
-    """Finds the faces of pictures and the expression of each. Safe to call from several threads at once.
+    """Finds the faces of images and the expression of each. Safe to call from several threads at once.
 
     Attributes:
         detector: The face detector.
@@ -63,7 +63,7 @@ class Analyzer:
         self.detector = create_detector(detector, detector_settings) if isinstance(detector, str) else detector
 
     def analyze(self, image: NDArray[np.uint8]) -> Faces:
-        """Return the faces of one picture with their probabilities.
+        """Return the faces of one image with their probabilities.
 
         Args:
             image: (H, W, 3) uint8 RGB.
@@ -113,11 +113,11 @@ class Analyzer:
         return [faces.with_probs(p, self.labels) for faces, p in zip(found, parts, strict=True)]
 
     def crop(self, image: NDArray[np.uint8], faces: Faces) -> NDArray[np.uint8]:
-        """Return what the model sees of each face: aligned, or the whole picture where the detector says it is a crop.
+        """Return what the model sees of each face: aligned, or the whole image where the detector says it is a crop.
 
         Args:
             image: (H, W, 3) uint8 RGB.
-            faces: N faces of this picture.
+            faces: N faces of this image.
 
         Returns:
             (N, 48, 48) uint8.
@@ -140,9 +140,9 @@ class Analyzer:
     def map_items(
         self, items: Iterable[Item], *, settings: SourceSettings | None = None, workers: int | None = None
     ) -> Iterator[Result]:
-        """Load and analyze pictures in several threads; results come in order, and no picture costs another.
+        """Load and analyze images in several threads; results come in order, and no image costs another.
 
-        At most `2 * workers` pictures are in memory. Stopping the iteration early stops the work.
+        At most `2 * workers` images are in memory. Stopping the iteration early stops the work.
 
         Args:
             items: From `mien.sources.images.expand`.
@@ -150,7 +150,7 @@ class Analyzer:
             workers: Threads; None takes one per CPU core.
 
         Yields:
-            `(frame, faces)`, or a `Failed` in the place of a picture that gave no result.
+            `(frame, faces)`, or a `Failed` in the place of an image that gave no result.
         """
         count = workers or os.cpu_count() or 1
         limits = settings or SourceSettings()
@@ -192,12 +192,12 @@ def shared_analyzer(detector: str, model: str, labels: str | None) -> Analyzer:
 def analyze(
     image: Source, *, detector: str = DEFAULT_DETECTOR, model: str = DEFAULT_MODEL, labels: str | None = None
 ) -> Faces:
-    """Return the faces of one picture and the expression of each.
+    """Return the faces of one image and the expression of each.
 
     The detector and the model are opened once per process and used again.
 
     Args:
-        image: A path, an http(s) URL, an encoded picture as bytes, or an array (H, W, 3) uint8 RGB.
+        image: A path, an http(s) URL, an encoded image as bytes, or an array (H, W, 3) uint8 RGB.
         detector: A name of `mien.detect.DETECTORS`.
         model: A name from the catalogue, or the path of an ONNX file.
         labels: `"fer2013"` (7 classes) or `"ferplus"` (8 classes); None takes the model's first.
@@ -206,7 +206,7 @@ def analyze(
         The faces, best first; empty where there is none.
 
     Raises:
-        SourceError: It gives no picture.
+        SourceError: It gives no image.
         InputError: An array is not (H, W, 3) uint8 RGB, or a name is unknown.
     """
     frame = read_image(image)

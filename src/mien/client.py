@@ -5,9 +5,9 @@
     client = Client("http://127.0.0.1:8000")
     for result in client.analyze("photo.jpg"):
         print(result.faces)
-    job = client.submit("film.mp4")
+    job = client.submit("video.mp4")
     client.wait(job["id"])
-    client.download(job["id"], "csv", "film.csv")
+    client.download(job["id"], "csv", "video.csv")
 
 Faces come back as `Faces`, as if they had been found in this process.
 """
@@ -64,7 +64,7 @@ class ServerError(MienError):
 
 @dataclass(frozen=True)
 class Analyzed:
-    """What the server found in one picture.
+    """What the server found in one image.
 
     Attributes:
         source: Its name.
@@ -100,7 +100,7 @@ class Client:
         self._token = token
         self._timeout_s = timeout_s
 
-    # Pictures.
+    # Images.
 
     def analyze(
         self,
@@ -109,23 +109,23 @@ class Client:
         detector: str | None = None,
         annotated: bool = False,
     ) -> list[Analyzed]:
-        """Analyze pictures.
+        """Analyze images.
 
         Args:
-            sources: Paths, http(s) URLs that the server shall fetch, or encoded pictures as bytes.
+            sources: Paths, http(s) URLs that the server shall fetch, or encoded images as bytes.
             labels: Label set; None takes the server's.
             detector: Face detector; None takes the server's.
-            annotated: Whether to get the pictures with the faces drawn, too.
+            annotated: Whether to get the images with the faces drawn, too.
 
         Returns:
-            One result per picture, files first, then URLs, each in the order given.
+            One result per image, files first, then URLs, each in the order given.
 
         Raises:
             ServerError: The server refused the request or did not answer.
             SourceError: A file cannot be read.
         """
         urls = [source for source in sources if isinstance(source, str) and source.startswith(("http://", "https://"))]
-        files = [_picture(number, source) for number, source in enumerate(sources) if source not in urls]
+        files = [_image(number, source) for number, source in enumerate(sources) if source not in urls]
         query = _query(labels=labels, detector=detector, annotated="1" if annotated else None)
         answer = self._json("POST", f"/v1/analyze{query}", json.dumps({"images": files, "urls": urls}).encode())
         return [_analyzed(result, answer["labels"], labels) for result in answer["results"]]
@@ -142,13 +142,13 @@ class Client:
         """
         return self._json("GET", "/health")
 
-    # Films.
+    # Videos.
 
     def submit(self, path: str | Path, **options: Any) -> Values:
-        """Send a film to be analyzed, piece by piece.
+        """Send a video to be analyzed, piece by piece.
 
         Args:
-            path: The film.
+            path: The video.
             options: As described at the server's /docs: labels, detector, every, fps, start_s, end_s, half_life_s,
                 annotate, blur, bars, keep_video.
 
@@ -156,11 +156,11 @@ class Client:
             The job; its `id` is what the other methods take.
 
         Raises:
-            ServerError: The server refused the film or did not answer.
+            ServerError: The server refused the video or did not answer.
             SourceError: The file cannot be read.
         """
         with _opened(Path(path)) as (file, size):
-            form = _FilmForm(Path(path).name, file, size, options)
+            form = _VideoForm(Path(path).name, file, size, options)
             headers = {"Content-Type": form.media_type, "Content-Length": str(form.size)}
             return self._json("POST", "/v1/jobs", form, headers=headers)
 
@@ -212,7 +212,7 @@ class Client:
             pass
 
     def summary(self, name: str) -> Values:
-        """Return the summary of a film.
+        """Return the summary of a video.
 
         Args:
             name: The job's id.
@@ -220,7 +220,7 @@ class Client:
         return self._json("GET", f"/v1/jobs/{name}/summary")
 
     def download(self, name: str, kind: str, path: str | Path) -> Path:
-        """Save a result of a film; the file appears whole or not at all.
+        """Save a result of a video; the file appears whole or not at all.
 
         Args:
             name: The job's id.
@@ -273,7 +273,7 @@ class Client:
     # HTTP.
 
     def _json(
-        self, method: str, address: str, body: "bytes | _FilmForm | None" = None, *, headers: Mapping[str, str] = {}
+        self, method: str, address: str, body: "bytes | _VideoForm | None" = None, *, headers: Mapping[str, str] = {}
     ) -> Values:
         with self._asked(method, address, body, headers=headers) as answer:
             values: Values = json.loads(answer.read())
@@ -284,7 +284,7 @@ class Client:
         self,
         method: str,
         address: str,
-        body: "bytes | _FilmForm | None" = None,
+        body: "bytes | _VideoForm | None" = None,
         *,
         headers: Mapping[str, str] = {},
     ) -> Iterator[http.client.HTTPResponse]:
@@ -306,7 +306,7 @@ class Client:
 
 
 class Stream:
-    """A live stream: a picture in, its faces out.
+    """A live stream: an image in, its faces out.
 
     Attributes:
         labels: The expressions, in order.
@@ -318,17 +318,17 @@ class Stream:
         self._socket = socket
         self._timeout_s = timeout_s
 
-    def send(self, picture: bytes) -> Faces:
-        """Send an encoded picture and return its faces, with numbers and smoothed probabilities.
+    def send(self, image: bytes) -> Faces:
+        """Send an encoded image and return its faces, with numbers and smoothed probabilities.
 
         Args:
-            picture: A JPEG, PNG or WebP file.
+            image: A JPEG, PNG or WebP file.
 
         Raises:
-            ServerError: The server refused the picture, or stops.
+            ServerError: The server refused the image, or stops.
         """
         with _told_plainly():
-            self._socket.send(picture)
+            self._socket.send(image)
             answer = self._socket.recv(self._timeout_s)
         return _live_faces(_message(answer), self.labels)
 
@@ -357,7 +357,7 @@ def _answer(
     connection: http.client.HTTPConnection,
     method: str,
     address: str,
-    body: "bytes | _FilmForm | None",
+    body: "bytes | _VideoForm | None",
     headers: Mapping[str, str],
 ) -> http.client.HTTPResponse:
     """Send a request; a server that refuses a large body early has answered before it is sent."""
@@ -387,9 +387,9 @@ def _query(**values: str | None) -> str:
     return f"?{urlencode(given)}" if given else ""
 
 
-def _picture(number: int, source: str | Path | bytes) -> Values:
+def _image(number: int, source: str | Path | bytes) -> Values:
     if isinstance(source, bytes):
-        return {"name": f"picture {number}", "data": base64.b64encode(source).decode()}
+        return {"name": f"image {number}", "data": base64.b64encode(source).decode()}
     with _opened(Path(source)) as (file, _):
         return {"name": Path(source).name, "data": base64.b64encode(file.read()).decode()}
 
@@ -404,8 +404,8 @@ def _opened(path: Path) -> Iterator[tuple[IO[bytes], int]]:
         yield file, path.stat().st_size
 
 
-class _FilmForm:
-    """A form with a film, read from the disk while it is sent."""
+class _VideoForm:
+    """A form with a video, read from the disk while it is sent."""
 
     def __init__(self, name: str, file: IO[bytes], size: int, options: Mapping[str, Any]) -> None:
         boundary = secrets.token_hex(16)

@@ -1,8 +1,8 @@
 """Every error mien raises on purpose, and the hint that names a missing extra.
 
     MienError
-    ├── InputError          a value, file, picture or setting the caller can mend
-    │   └── SourceError     a path, URL or stream that gives no picture
+    ├── InputError          a value, file, image or setting the caller can mend
+    │   └── SourceError     a path, URL or stream that gives no image
     ├── ModelError          a model file that cannot be used
     ├── DeviceError         an execution provider that is not installed here
     ├── OutputError         a result that could not be written
@@ -25,7 +25,7 @@ class InputError(MienError, ValueError):
 
 
 class SourceError(InputError):
-    """A path, URL or stream gives no picture."""
+    """A path, URL or stream gives no image."""
 
 
 class ModelError(MienError, ValueError):

@@ -28,7 +28,7 @@ def columns_of(labels: LabelSet | None, *, tracked: bool = False) -> tuple[str, 
 
     Args:
         labels: The label set of the probabilities; None where there are none.
-        tracked: Whether the faces are those of a film, with smoothed probabilities.
+        tracked: Whether the faces are those of a video, with smoothed probabilities.
     """
     names = labels.names if labels else ()
     return (*BASE_COLUMNS, *names, *((STEADY, *(SMOOTHED + name for name in names)) if tracked else ()))
@@ -36,11 +36,11 @@ def columns_of(labels: LabelSet | None, *, tracked: bool = False) -> tuple[str, 
 
 @dataclass(frozen=True)
 class Frame:
-    """One picture, still or from a film.
+    """One image, still or from a video.
 
     Attributes:
         image: (H, W, 3) uint8 RGB.
-        source: Where the picture came from: a path, URL or name for people to read.
+        source: Where the image came from: a path, URL or name for people to read.
         index: Number of the frame within its source, from 0.
         time_s: Time within its source from the container's timestamps, in seconds; 0 for a still.
     """
@@ -51,7 +51,7 @@ class Frame:
     time_s: float = 0.0
 
     def __post_init__(self) -> None:
-        """Check the picture."""
+        """Check the image."""
         check_image(self.image)
 
 
@@ -74,7 +74,7 @@ def check_image(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     if image.ndim == 3 and image.shape[2] == 4:
         raise InputError(f"image must be (H, W, 3) uint8 RGB, {came}; drop the alpha channel: image[..., :3]")
     if image.ndim != 3 or image.shape[2] != 3:
-        raise InputError(f"image must be (H, W, 3) uint8 RGB, {came}; pass one picture at a time")
+        raise InputError(f"image must be (H, W, 3) uint8 RGB, {came}; pass one image at a time")
     if image.dtype != np.uint8:
         raise InputError(f"image must be (H, W, 3) uint8 RGB, {came}; {_dtype_fix(image)}")
     if 0 in image.shape:
@@ -133,7 +133,7 @@ class Face:
 
     @property
     def steady_expression(self) -> str | None:
-        """The expression the track has settled on, which does not flicker; None outside a film."""
+        """The expression the track has settled on, which does not flicker; None outside a video."""
         return None if self.steady is None or self.labels is None else self.labels.names[self.steady]
 
     def __str__(self) -> str:
@@ -155,7 +155,7 @@ class Faces:
         probs: (N, C) float32, rows sum to 1, or None before the expression model has run.
         track_id: (N,) int64 identity across frames, or None.
         labels: The label set of `probs`; given exactly when `probs` is.
-        smoothed: (N, C) float32, `probs` smoothed over each track, rows sum to 1; None outside a film.
+        smoothed: (N, C) float32, `probs` smoothed over each track, rows sum to 1; None outside a video.
         steady: (N,) int64, the number in `labels` of the expression that each track has settled on; given exactly when
             `smoothed` is.
         frame_index: Number of the frame within its source, from 0.
@@ -287,8 +287,8 @@ class Faces:
     def to_records(self) -> list[Record]:
         """Return one flat row per face: `BASE_COLUMNS`, then one probability column per expression.
 
-        Faces of a film have more: `STEADY`, the expression that the track has settled on, and per expression one column
-        of smoothed probabilities, named after it with `SMOOTHED` before.
+        Faces of a video have more: `STEADY`, the expression that the track has settled on, and per expression one
+        column of smoothed probabilities, named after it with `SMOOTHED` before.
         """
         return [self._record(number, face) for number, face in enumerate(self)]
 

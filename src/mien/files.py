@@ -32,12 +32,12 @@ def ending_of(path: str | Path, known: Container[str], must: str) -> str:
     return kind
 
 
-def check_not_source(path: Path, source: str | Path, *, kind: str = "film", instead: str = "another file") -> None:
-    """Refuse to write over what is analysed.
+def check_not_source(path: Path, source: str | Path, *, kind: str = "video", instead: str = "another file") -> None:
+    """Refuse to write over what is analyzed.
 
     Args:
         path: The file to be written.
-        source: What is analysed: a file, or the name of something that is none.
+        source: What is analyzed: a file, or the name of something that is none.
         kind: What it is, for the message.
         instead: Where to write, for the message.
 
@@ -49,7 +49,7 @@ def check_not_source(path: Path, source: str | Path, *, kind: str = "film", inst
     except (OSError, ValueError):  # one of them is no file
         return
     if same:
-        raise InputError(f"{path} is the {kind} that is analysed; write to {instead}")
+        raise InputError(f"{path} is the {kind} that is analyzed; write to {instead}")
 
 
 def write_whole(path: str | Path, content: bytes | str) -> Path:

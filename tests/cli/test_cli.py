@@ -31,7 +31,7 @@ class TestAnalyze:
         assert err == ""
 
     @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
-    def test_many_pictures_on_a_terminal_show_how_far_they_are(self):
+    def test_many_images_on_a_terminal_show_how_far_they_are(self):
         import pty
 
         shown, terminal = pty.openpty()
@@ -66,12 +66,12 @@ class TestAnalyze:
         (again,) = pyarrow.parquet.read_table(tmp_path / "rows.parquet").to_pylist()
         assert row["expression"] == same["expression"] == again["expression"] == "happy"
         assert float(row["x1"]) == same["x1"] == pytest.approx(again["x1"])
-        for picture in (tmp_path / "faces.png", tmp_path / "folder" / "astronaut.jpg"):
-            drawn = cv2.imread(str(picture))
+        for image in (tmp_path / "faces.png", tmp_path / "folder" / "astronaut.jpg"):
+            drawn = cv2.imread(str(image))
             assert drawn.shape == (512, 512, 3)
             assert np.abs(drawn.astype(int) - cv2.imread(str(ASTRONAUT))).max() > 60
 
-    def test_a_picture_without_a_face_is_a_result(self, mien, tmp_path):
+    def test_an_image_without_a_face_is_a_result(self, mien, tmp_path):
         cv2.imwrite(str(tmp_path / "gray.png"), np.full((90, 90, 3), 99, np.uint8))
         code, out, _ = mien("analyze", tmp_path / "gray.png")
         assert code == 0
@@ -79,7 +79,7 @@ class TestAnalyze:
         assert (row["face"], row["expression"], row["error"]) == (None, None, None)
 
     def test_failures_are_records_and_the_rest_is_written(self, mien, tmp_path):
-        (tmp_path / "text.jpg").write_text("no picture")
+        (tmp_path / "text.jpg").write_text("no image")
         (tmp_path / "empty.png").touch()
         code, _, err = mien("analyze", ASTRONAUT, tmp_path, "missing.jpg", "-o", tmp_path / "out.csv", "-q")
         assert code == 1
@@ -126,7 +126,7 @@ class TestAnalyze:
         assert code == 1
         assert "--allow-private" in err or "allow_private" in err
 
-    def test_crops_from_a_folder_of_small_pictures(self, mien, tmp_path, astronaut):
+    def test_crops_from_a_folder_of_small_images(self, mien, tmp_path, astronaut):
         crop = cv2.resize(cv2.cvtColor(astronaut[55:180, 165:280], cv2.COLOR_RGB2GRAY), (48, 48))
         cv2.imwrite(str(tmp_path / "crop.png"), crop)
         code, out, _ = mien("analyze", tmp_path, "--detector", "none")
@@ -134,9 +134,9 @@ class TestAnalyze:
         assert rows(out)[0]["expression"] == "happy"
 
     def test_ctrl_c_keeps_what_was_done(self, tmp_path):
-        picture = cv2.imread(str(ASTRONAUT))
+        image = cv2.imread(str(ASTRONAUT))
         for i in range(400):
-            cv2.imwrite(str(tmp_path / f"{i:03}.jpg"), picture)
+            cv2.imwrite(str(tmp_path / f"{i:03}.jpg"), image)
         target = tmp_path / "out" / "rows.csv"
         command = [sys.executable, "-m", "mien", "analyze", str(tmp_path), "-o", str(target)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
@@ -168,7 +168,7 @@ class TestOthers:
         assert mien("--help")[0] == 0
 
     def test_unknown_command(self, mien):
-        assert mien("analyse")[0] == 2
+        assert mien("analyze")[0] == 2
 
     def test_detectors(self, mien):
         code, out, _ = mien("detectors")

@@ -126,7 +126,7 @@ def test_convert_only_one_split(table: Path, tmp_path: Path) -> None:
 
 def test_official_split_with_leaks_is_refused_unless_told(table: Path, tmp_path: Path) -> None:
     target = tmp_path / "split.csv"
-    assert f"share pictures ({COPIED} and {COPIED} crops)" in refused("split", "official", table, "-o", target)
+    assert f"share images ({COPIED} and {COPIED} crops)" in refused("split", "official", table, "-o", target)
     assert not target.exists()
     done("split", "official", table, "-o", target, "--allow-leaks")
     assert ds.with_split(ds.read_dataset(table).data, target).splits() == ("Training", "PublicTest")
@@ -185,15 +185,15 @@ def photos_of(folder: Path, *names: str, canvas: bool = False) -> Path:
     """Copy the example portraits into a folder under these names, or both onto one canvas."""
     examples = Path(__file__).parents[2] / "examples"
     small, large = (cv2.imread(str(examples / f"{who}.jpg")) for who in ("astronaut", "grace_hopper"))
-    picture = large
+    image = large
     if canvas:
-        picture = np.zeros((large.shape[0], large.shape[1] + 200, 3), np.uint8)
-        picture[:, 200:] = large
-        picture[:200, :200] = cv2.resize(small, (200, 200))
+        image = np.zeros((large.shape[0], large.shape[1] + 200, 3), np.uint8)
+        image[:, 200:] = large
+        image[:200, :200] = cv2.resize(small, (200, 200))
     for name in names:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        cv2.imwrite(str(path), picture)
+        cv2.imwrite(str(path), image)
     return folder
 
 
@@ -232,19 +232,19 @@ def test_photos_without_a_face_are_named_and_left_out(tmp_path: Path) -> None:
     assert "truncated" in torn["reason"]
     assert wall["reason"].startswith("no face was found")
     (photos / "happy" / "face.jpg").unlink()
-    assert "no usable picture" in refused("convert", photos, tmp_path / "none.npz", "--faces")
+    assert "no usable image" in refused("convert", photos, tmp_path / "none.npz", "--faces")
     crops = ds.read_dataset(tmp_path / "crops.npz").data
     assert crops.crops.shape == (1, 48, 48)
     assert crops.name is not None and crops.name.tolist() == ["happy/face.jpg"]
 
 
 def test_a_list_of_photos_and_another_detector(tmp_path: Path) -> None:
-    photos = photos_of(tmp_path, "pictures/one.jpg")
-    (photos / "list.csv").write_text("path,label\npictures/one.jpg,surprise\npictures/gone.jpg,surprise\n")
+    photos = photos_of(tmp_path, "images/one.jpg")
+    (photos / "list.csv").write_text("path,label\nimages/one.jpg,surprise\nimages/gone.jpg,surprise\n")
     result = done("convert", photos / "list.csv", tmp_path / "crops.npz", "--faces", "--detector", "haar")
     assert "line 3" in result.output
     (crop,) = ds.read_dataset(tmp_path / "crops.npz").data.crops
-    image = read_image(photos / "pictures" / "one.jpg").image
+    image = read_image(photos / "images" / "one.jpg").image
     faces = create_detector("haar").detect(image)
     np.testing.assert_array_equal(crop, crop_faces(image, faces[:1])[0])
     assert len(faces) == 1

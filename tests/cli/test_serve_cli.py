@@ -20,10 +20,10 @@ pytest.importorskip("av")
 from typer.testing import CliRunner
 from websockets.sync.client import connect
 
-from films import make_film
 from mien.cli.app import app
 from mien.errors import InputError
 from mien.server.settings import PREFIX, ServerSettings
+from videos import make_video
 
 ASTRONAUT = (EXAMPLES / "astronaut.jpg").read_bytes()
 
@@ -121,10 +121,10 @@ def test_a_signal_ends_it_politely(tmp_path, sent):
         assert "stopped" in log and "Traceback" not in log and "127.0.0.1 " not in log
 
 
-def test_a_film_survives_the_process_being_killed(tmp_path):
-    film = make_film(tmp_path / "film.mp4", frames=200)
+def test_a_video_survives_the_process_being_killed(tmp_path):
+    video = make_video(tmp_path / "video.mp4", frames=200)
     with Process(tmp_path) as server:
-        name = server.http.post("/v1/jobs", files={"file": film.read_bytes()}).json()["id"]
+        name = server.http.post("/v1/jobs", files={"file": video.read_bytes()}).json()["id"]
         wait_for(lambda: server.http.get(f"/v1/jobs/{name}").json()["progress"]["frames"] > 10)
         server.process.kill()
         server.process.wait(20)
@@ -143,9 +143,9 @@ def test_a_film_survives_the_process_being_killed(tmp_path):
 
 @pytest.mark.slow
 def test_several_processes_share_port_and_jobs(tmp_path):
-    film = make_film(tmp_path / "film.mp4", frames=6)
+    video = make_video(tmp_path / "video.mp4", frames=6)
     with Process(tmp_path, "--processes", "2", MIEN_WORKERS="1") as server:
-        name = server.http.post("/v1/jobs", files={"file": film.read_bytes()}).json()["id"]
+        name = server.http.post("/v1/jobs", files={"file": video.read_bytes()}).json()["id"]
         wait_for(lambda: server.http.get(f"/v1/jobs/{name}").json()["state"] == "done")
         faces = server.http.post("/v1/analyze", files={"file": ASTRONAUT}).json()["results"][0]["faces"]
         assert faces[0]["expression"] == "happy"

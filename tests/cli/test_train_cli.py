@@ -264,8 +264,8 @@ def test_own_classes_go_all_the_way(mien, tmp_path, monkeypatch, capsys):
     assert (code, report["overall"]["n"]) == (0, 240)
     assert report["overall"]["accuracy"]["value"] >= 0.9
     assert [c["name"] for c in report["classes"]] == ["bored", "focused", "in doubt"]
-    picture = next((folder / "Bored").iterdir())
-    code, out, err = whole("analyze", picture, "--model", model, "--detector", "none", "-o", tmp_path / "faces.csv")
+    image = next((folder / "Bored").iterdir())
+    code, out, err = whole("analyze", image, "--model", model, "--detector", "none", "-o", tmp_path / "faces.csv")
     assert code == 0, err
     (row,) = csv.DictReader((tmp_path / "faces.csv").read_text().splitlines())
     assert row["expression"] == max(("bored", "focused", "in doubt"), key=lambda name: float(row[name]))

@@ -1,4 +1,4 @@
-"""`mien analyze` on films, alone and beside pictures, as its users meet it."""
+"""`mien analyze` on videos, alone and beside images, as its users meet it."""
 
 import json
 import os
@@ -23,12 +23,12 @@ pytest.importorskip("av")
 
 from conftest import EXAMPLES
 
-from films import portraits, write_film
 from helpers import names_in, rows, table, wait_for
 from mien.faces import BASE_COLUMNS, columns_of
 from mien.labels import FER7
 from mien.output.sinks import INTERRUPTED
 from mien.sources.videos import Video
+from videos import portraits, write_video
 
 ASTRONAUT = EXAMPLES / "astronaut.jpg"
 FRAMES, LONG = 30, 700
@@ -37,10 +37,10 @@ FRAMES, LONG = 30, 700
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory):
     """30 frames at 25/s of a moving smile."""
-    return write_film(tmp_path_factory.mktemp("clip") / "clip.mp4", portraits(FRAMES, scale=0.45), audio=True)
+    return write_video(tmp_path_factory.mktemp("clip") / "clip.mp4", portraits(FRAMES, scale=0.45), audio=True)
 
 
-class TestOneFilm:
+class TestOneVideo:
     def test_piped_output_is_a_row_per_face_and_frame(self, mien, clip):
         code, out, err = mien("analyze", clip)
         assert (code, err) == (0, "")
@@ -63,8 +63,8 @@ class TestOneFilm:
         assert lines == pyarrow.parquet.read_table(tmp_path / "r.parquet").to_pylist()
         assert [row["x1"] for row in table(tmp_path / "r.csv")] == [str(row["x1"]) for row in lines]
         for name in ("a.mp4", "a.mkv"):
-            with Video(tmp_path / name) as film:
-                assert film.info.has_audio and sum(1 for _ in film) == FRAMES
+            with Video(tmp_path / name) as video:
+                assert video.info.has_audio and sum(1 for _ in video) == FRAMES
         assert json.loads((tmp_path / "s.json").read_text())["share"]["happy"] == 1
         assert "<html" in (tmp_path / "t.html").read_text()
         assert cv2.imread(str(tmp_path / "m.png")).std() > 5
@@ -107,15 +107,15 @@ class TestOneFilm:
                 == row["happiness" if "happiness" in row else "happy"]
             )
 
-    def test_a_gif_that_moves_is_a_film_and_one_that_does_not_a_picture(self, mien, tmp_path):
-        write_film(tmp_path / "moves.gif", portraits(3, scale=0.45), codec="gif", fps=10)
-        write_film(tmp_path / "still.gif", portraits(1, scale=0.45), codec="gif", fps=10)
+    def test_a_gif_that_moves_is_a_video_and_one_that_does_not_an_image(self, mien, tmp_path):
+        write_video(tmp_path / "moves.gif", portraits(3, scale=0.45), codec="gif", fps=10)
+        write_video(tmp_path / "still.gif", portraits(1, scale=0.45), codec="gif", fps=10)
         _, out, _ = mien("analyze", tmp_path / "moves.gif")
         assert [row["frame"] for row in rows(out)] == [0, 1, 2]
         _, out, _ = mien("analyze", tmp_path / "still.gif")
         assert list(rows(out)[0]) == [*BASE_COLUMNS, *FER7.names, "error"]
 
-    def test_pictures_in_a_row_are_a_film(self, mien, tmp_path):
+    def test_images_in_a_row_are_a_video(self, mien, tmp_path):
         for number, image in enumerate(portraits(4, scale=0.45, amount_px=4)):
             cv2.imwrite(str(tmp_path / f"f{number:02}.png"), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
         _, out, _ = mien("analyze", tmp_path / "f%02d.png")
@@ -123,8 +123,8 @@ class TestOneFilm:
             (0, 0, 1), (1, 0.04, 1), (2, 0.08, 1), (3, 0.12, 1),
         ]  # fmt: skip
 
-    def test_a_url_of_a_film(self, mien, tmp_path):
-        write_film(tmp_path / "clip.mkv", portraits(FRAMES, scale=0.45))  # can be read without a seek
+    def test_a_url_of_a_video(self, mien, tmp_path):
+        write_video(tmp_path / "clip.mkv", portraits(FRAMES, scale=0.45))  # can be read without a seek
         handler = partial(SimpleHTTPRequestHandler, directory=tmp_path)
         with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
             threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -139,7 +139,7 @@ class TestOneFilm:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            (("-o", "x.png"), "use --timeline or --moments for pictures"),
+            (("-o", "x.png"), "use --timeline or --moments for images"),
             (("-o", "x.xlsx"), "unknown extension '.xlsx'; known: .jsonl"),
             (("--timeline", "x.gif"), "a timeline ends in .png, .svg"),
             (("--summary", "x.csv"), "a summary ends in .json, .md"),
@@ -160,18 +160,18 @@ class TestOneFilm:
         assert message in err.replace("\n", " ")
         assert names_in(tmp_path) == []
 
-    def test_options_of_films_are_refused_for_pictures(self, mien, tmp_path):
+    def test_options_of_videos_are_refused_for_images(self, mien, tmp_path):
         code, _, err = mien("analyze", ASTRONAUT, "--every", "2", "--summary", tmp_path / "s.json")
         assert code == 2
         assert "--summary, --every" in err
 
-    def test_a_file_that_is_no_film_is_one_error_record(self, mien, tmp_path):
-        (tmp_path / "bad.mp4").write_text("no film")
+    def test_a_file_that_is_no_video_is_one_error_record(self, mien, tmp_path):
+        (tmp_path / "bad.mp4").write_text("no video")
         code, out, err = mien("analyze", tmp_path / "bad.mp4", "-o", tmp_path / "rows.csv")
         assert code == 1
         (row,) = rows(out)
         (same,) = table(tmp_path / "rows.csv")
-        assert "is not a film" in row["error"] and row["error"] == same["error"]
+        assert "is not a video" in row["error"] and row["error"] == same["error"]
         assert "1 of 1 sources failed" in err
         code, _, _ = mien("analyze", tmp_path / "missing.mp4")
         assert code == 1
@@ -185,21 +185,21 @@ class TestOneFilm:
         assert shown[-2:] == ["neutral"] * 2
 
 
-class TestManyFilms:
+class TestManyVideos:
     @pytest.fixture
     def folder(self, clip, tmp_path):
-        """Two films of one name, a bad one and a picture."""
+        """Two videos of one name, a bad one and an image."""
         (tmp_path / "in" / "sub").mkdir(parents=True)
         shutil.copy(clip, tmp_path / "in" / "clip.mp4")
         shutil.copy(clip, tmp_path / "in" / "sub" / "clip.mp4")
-        (tmp_path / "in" / "bad.mov").write_text("no film")
+        (tmp_path / "in" / "bad.mov").write_text("no video")
         shutil.copy(ASTRONAUT, tmp_path / "in")
         return tmp_path / "in"
 
-    def test_films_and_pictures_in_one_table_in_order(self, mien, folder, tmp_path):
+    def test_videos_and_images_in_one_table_in_order(self, mien, folder, tmp_path):
         code, out, err = mien("analyze", folder, "-o", tmp_path / "all.csv")
         assert code == 1
-        assert "bad.mov is not a film" in err and "1 of 4 sources failed" in err
+        assert "bad.mov is not a video" in err and "1 of 4 sources failed" in err
         found = table(tmp_path / "all.csv")
         sources = list(dict.fromkeys(row["source"] for row in found))
         assert [Path(source).name for source in sources] == ["astronaut.jpg", "bad.mov", "clip.mp4", "clip.mp4"]
@@ -208,7 +208,7 @@ class TestManyFilms:
         assert first == second and len(first) == FRAMES
         assert names_in(tmp_path) == ["all.csv", "in"]
 
-    def test_a_folder_for_each_film(self, mien, folder, tmp_path):
+    def test_a_folder_for_each_video(self, mien, folder, tmp_path):
         pytest.importorskip("matplotlib")
         code, _, _ = mien("analyze", folder, "-o", f"{tmp_path}/out/", "-q", "--jobs", "1", "--every", "5")
         assert code == 1
@@ -216,22 +216,22 @@ class TestManyFilms:
         assert names_in(tmp_path / "out" / "clip") == names_in(tmp_path / "out" / "clip-2")
         assert len(table(tmp_path / "out" / "clip-2" / "rows.csv")) == FRAMES / 5
 
-    def test_intervals_of_several_films(self, mien, folder, tmp_path):
+    def test_intervals_of_several_videos(self, mien, folder, tmp_path):
         mien("analyze", folder, "-o", tmp_path / "i.csv", "--interval", "1s", "-q")
         found = [(Path(row["source"]).name, row["interval"], row["frames"]) for row in table(tmp_path / "i.csv")]
         clip = [("clip.mp4", "0", "25"), ("clip.mp4", "1", "5")]
         assert found == [("astronaut.jpg", "0", "1"), ("bad.mov", "", ""), *clip, *clip]
 
-    def test_outputs_for_one_film_are_refused(self, mien, folder, tmp_path):
+    def test_outputs_for_one_video_are_refused(self, mien, folder, tmp_path):
         for arguments in (("-o", tmp_path / "a.mp4"), ("--summary", tmp_path / "s.json")):
             code, _, err = mien("analyze", folder, *arguments)
             assert code == 2
-            assert "is for one film, but there are 4 sources; use -o FOLDER/" in err.replace("\n", " ")
+            assert "is for one video, but there are 4 sources; use -o FOLDER/" in err.replace("\n", " ")
 
     def test_a_folder_without_either(self, mien, tmp_path):
         code, _, err = mien("analyze", tmp_path)
         assert code == 1
-        assert "is a folder without pictures and films" in err
+        assert "is a folder without images and videos" in err
 
 
 def start(*arguments, **more):
@@ -243,7 +243,7 @@ def start(*arguments, **more):
 @pytest.fixture(scope="module")
 def long_clip(tmp_path_factory):
     """700 frames, more than are done before a signal arrives."""
-    return write_film(tmp_path_factory.mktemp("long") / "long.mp4", portraits(LONG, size=(160, 120), scale=0.22))
+    return write_video(tmp_path_factory.mktemp("long") / "long.mp4", portraits(LONG, size=(160, 120), scale=0.22))
 
 
 class TestInterrupted:
@@ -259,8 +259,8 @@ class TestInterrupted:
         *done, last = table(tmp_path / "rows.csv")
         assert last["error"] == INTERRUPTED
         assert [row["frame"] for row in done] == [str(n) for n in range(len(done))] and 50 <= len(done) < LONG
-        with Video(tmp_path / "a.mp4") as film:
-            assert sum(1 for _ in film) == len(done)
+        with Video(tmp_path / "a.mp4") as video:
+            assert sum(1 for _ in video) == len(done)
         assert json.loads((tmp_path / "s.json").read_text())["frames"] == len(done)
         with start(long_clip, *outputs, "--resume", "-q") as process:
             assert process.wait(timeout=120) == 0
@@ -282,7 +282,7 @@ class TestInterrupted:
         assert process.returncode == 130 and time.monotonic() - began < 5
 
     @pytest.mark.slow
-    def test_ctrl_c_and_kill_with_several_films(self, long_clip, tmp_path):
+    def test_ctrl_c_and_kill_with_several_videos(self, long_clip, tmp_path):
         (tmp_path / "in").mkdir()
         for number in range(2):
             shutil.copy(long_clip, tmp_path / "in" / f"{number}.mp4")

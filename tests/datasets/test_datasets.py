@@ -19,7 +19,7 @@ PIXELS = 48 * 48
 
 @pytest.fixture(scope="module")
 def crops() -> NDArray[np.uint8]:
-    """(70, 48, 48) uint8: places of a real photo, far enough apart to be different pictures."""
+    """(70, 48, 48) uint8: places of a real photo, far enough apart to be different images."""
     photo = cv2.imread(str(Path(__file__).parents[2] / "examples" / "astronaut.jpg"), cv2.IMREAD_GRAYSCALE)
     places = [(y, x) for y in range(0, 460, 50) for x in range(0, 420, 60)]
     assert len(places) == 70
@@ -162,7 +162,7 @@ def test_labels_may_be_words(crops: NDArray[np.uint8], tmp_path: Path) -> None:
 
 BAD_CELLS = {
     "pixels must be 2304 numbers (48x48), got 2303": lambda good: good.rsplit(" ", 1)[0],
-    "pixels must be 2304 numbers (48x48), got 4096 (a 64x64 picture)": lambda good: " ".join(["7"] * 4096),
+    "pixels must be 2304 numbers (48x48), got 4096 (a 64x64 image)": lambda good: " ".join(["7"] * 4096),
     "pixels must be 0 to 255, got 0 to 300": lambda good: " ".join(["0", "300", *["1"] * (PIXELS - 2)]),
     "pixels must be 0 to 255, got -1 to 0": lambda good: " ".join(["-1", *["0"] * (PIXELS - 1)]),
     "pixels must be whole numbers between spaces, got '1.5'": lambda good: "1.5 " + good,
@@ -340,7 +340,7 @@ def test_folders_with_contempt_or_with_just_five_classes(crops: NDArray[np.uint8
     assert ds.read_dataset(tmp_path / "set").data.labels == FERPLUS8
 
 
-def test_pictures_of_any_size_and_colour_become_gray_crops(tmp_path: Path) -> None:
+def test_images_of_any_size_and_colour_become_gray_crops(tmp_path: Path) -> None:
     save_png(tmp_path / "set/happy/large.png", np.full((96, 144, 3), (0, 0, 255), np.uint8))  # pure red, as BGR
     save_png(tmp_path / "set/happy/small.png", np.full((20, 30), 77, np.uint8))
     result = ds.read_dataset(tmp_path / "set")
@@ -369,7 +369,7 @@ def test_folders_that_name_no_expression_are_classes_of_their_own(own_folders: P
         assert result.data.usage.tolist() == ["Training", "Training", "Validation", "Validation"]
         assert "classes of your own: bored, focused, in doubt" in result.notes
     (own_folders / "train" / "in doubt").mkdir()
-    with pytest.raises(InputError, match="train/in doubt/: a class folder must hold a picture"):
+    with pytest.raises(InputError, match="train/in doubt/: a class folder must hold an image"):
         ds.read_dataset(own_folders)
 
 
@@ -402,7 +402,7 @@ def test_own_classes_are_written_and_read_back(name: str, own_folders: Path, tmp
         ds.write_dataset(data, tmp_path / "x.csv")
 
 
-def test_a_list_of_pictures_with_own_classes(own_folders: Path) -> None:
+def test_a_list_of_images_with_own_classes(own_folders: Path) -> None:
     rows = ["train/Bored/a.png,Bored", "val/in doubt/d.png,in doubt"]
     data = ds.read_dataset(write_rows(own_folders / "list.csv", "path,label", rows)).data
     assert data.labels == LabelSet("own", ("bored", "in doubt"))
@@ -414,11 +414,11 @@ def test_a_file_without_names_of_its_classes_has_the_known_ones(data: ds.CropDat
     assert ds.read_dataset(tmp_path / "old.npz").data.labels == FER7
 
 
-def test_broken_pictures_and_strange_folders_are_named(crops: NDArray[np.uint8], tmp_path: Path) -> None:
+def test_broken_images_and_strange_folders_are_named(crops: NDArray[np.uint8], tmp_path: Path) -> None:
     root = tmp_path / "set"
     save_png(root / "train/happy/good.png", crops[0])
     save_png(root / "train/bored/odd.png", crops[0])
-    (root / "train/happy/broken.png").write_bytes(b"not a picture")
+    (root / "train/happy/broken.png").write_bytes(b"not an image")
     (root / "train/happy/empty.jpg").touch()
     (root / "train/sad").mkdir()
     (root / "train/happy/.hidden.png").touch()
@@ -427,7 +427,7 @@ def test_broken_pictures_and_strange_folders_are_named(crops: NDArray[np.uint8],
     for part in (
         "4 bad rows",
         "bored/odd.png",
-        "broken.png is no picture",
+        "broken.png is no image",
         "empty.jpg is empty",
         "train/sad/: a class folder must hold",
     ):
@@ -437,7 +437,7 @@ def test_broken_pictures_and_strange_folders_are_named(crops: NDArray[np.uint8],
     assert "no crop shows angry, disgust, fear, sad, surprise, neutral" in result.notes
 
 
-def test_folder_cache_notices_a_changed_picture_and_an_emptied_class(crops: NDArray[np.uint8], tmp_path: Path) -> None:
+def test_folder_cache_notices_a_changed_image_and_an_emptied_class(crops: NDArray[np.uint8], tmp_path: Path) -> None:
     root = tmp_path / "set"
     path = save_png(root / "happy/a.png", crops[0])
     save_png(root / "sad/b.png", crops[1])
@@ -449,15 +449,15 @@ def test_folder_cache_notices_a_changed_picture_and_an_emptied_class(crops: NDAr
         ds.read_dataset(root)
 
 
-def test_a_folder_without_pictures(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="holds no picture"):
+def test_a_folder_without_images(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="holds no image"):
         ds.read_dataset(tmp_path)
 
 
 # List CSV
 
 
-def test_list_of_pictures(crops: NDArray[np.uint8], tmp_path: Path) -> None:
+def test_list_of_images(crops: NDArray[np.uint8], tmp_path: Path) -> None:
     save_png(tmp_path / "a/one.png", crops[0])
     save_png(tmp_path / "two.png", crops[1])
     path = write_rows(tmp_path / "list.csv", "path,label,split", ["a/one.png,Joy,Training", "two.png,4,Test"])
@@ -510,7 +510,7 @@ def test_votes_survive_rows_left_out(data: ds.CropDataset, tmp_path: Path) -> No
     np.testing.assert_array_equal(found.votes, np.delete(data.votes, 2, axis=0))
 
 
-def test_votes_join_pictures_by_name(data: ds.CropDataset, tmp_path: Path) -> None:
+def test_votes_join_images_by_name(data: ds.CropDataset, tmp_path: Path) -> None:
     root = ds.write_dataset(data, tmp_path / "set")[0]
     (root / "train/happy/fer0000003.png").rename(root / "train/happy/elsewhere.png")
     result = ds.read_dataset(root, votes_path=root / "fer2013new.csv")
@@ -641,7 +641,7 @@ CHANGES = {
 
 @pytest.fixture(scope="module")
 def faces(astronaut: NDArray[np.uint8], hopper: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(12, 48, 48) uint8: faces of two photos in different framings, all different pictures."""
+    """(12, 48, 48) uint8: faces of two photos in different framings, all different images."""
     found = []
     for photo, (cx, cy) in ((astronaut, (225, 110)), (hopper, (265, 210))):
         gray = cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)
@@ -716,7 +716,7 @@ def test_copies_are_dealt_together(deal, data: ds.CropDataset) -> None:  # type:
     together = deal(doubled, groups=groups)
     ds.check_leaks(together, groups)
     np.testing.assert_array_equal(together[:70], together[70:])
-    with pytest.raises(InputError, match=r"the split leaks: .* share pictures .*--allow-leaks"):
+    with pytest.raises(InputError, match=r"the split leaks: .* share images .*--allow-leaks"):
         ds.check_leaks(deal(doubled), groups)
 
 
@@ -724,7 +724,7 @@ def test_dropping_leaks_keeps_the_test_splits_whole(data: ds.CropDataset) -> Non
     groups = np.arange(70)
     groups[50] = groups[3]  # PublicTest and Training
     groups[60] = groups[43]  # PrivateTest and PublicTest
-    with pytest.raises(InputError, match=r"PublicTest and Training share pictures \(1 and 1 crops\)"):
+    with pytest.raises(InputError, match=r"PublicTest and Training share images \(1 and 1 crops\)"):
         ds.check_leaks(data.usage, groups)
     dealt = ds.drop_leaks(data.usage, groups)
     ds.check_leaks(dealt, groups)

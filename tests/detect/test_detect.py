@@ -70,9 +70,9 @@ class TestEveryDetector:
 
     @pytest.mark.parametrize("name", OFFLINE)
     @pytest.mark.parametrize("shape", [(1, 1), (1, 40), (40, 1), (3, 700), (12, 12), (33, 32)])
-    def test_tiny_and_odd_pictures_do_not_crash(self, name, shape):
-        picture = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
-        faces = detector_or_skip(name).detect(picture)
+    def test_tiny_and_odd_images_do_not_crash(self, name, shape):
+        image = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+        faces = detector_or_skip(name).detect(image)
         assert len(faces) == (1 if name == "none" else 0)
 
     @pytest.mark.parametrize("name", OFFLINE)
@@ -82,17 +82,17 @@ class TestEveryDetector:
         assert len(faces) == (1 if name == "none" else 0)
 
     @pytest.mark.parametrize("name", OFFLINE)
-    def test_refuses_what_is_no_picture(self, name):
+    def test_refuses_what_is_no_image(self, name):
         with pytest.raises(InputError, match="uint8 RGB"):
             detector_or_skip(name).detect(np.zeros((40, 40), np.uint8))
 
     @pytest.mark.parametrize("name", OFFLINE)
     def test_eight_threads_see_what_one_sees(self, name, portrait):
         detector = detector_or_skip(name)
-        pictures = [portrait[:, :200], portrait[:, 40:], portrait[20:], portrait[:200, :, ::-1]]
-        alone = [detector.detect(picture) for picture in pictures]
+        images = [portrait[:, :200], portrait[:, 40:], portrait[20:], portrait[:200, :, ::-1]]
+        alone = [detector.detect(image) for image in images]
         with ThreadPoolExecutor(8) as pool:
-            together = list(pool.map(detector.detect, pictures * (1 if name == "dlib-mmod" else 4)))
+            together = list(pool.map(detector.detect, images * (1 if name == "dlib-mmod" else 4)))
         for number, faces in enumerate(together):
             np.testing.assert_array_equal(faces.xyxy, alone[number % 4].xyxy)
             np.testing.assert_array_equal(faces.score, alone[number % 4].score)
@@ -149,7 +149,7 @@ class TestSettings:
         assert done.stdout.strip() == "[]"
 
 
-class TestMtcnnOnPictures:
+class TestMtcnnOnImages:
     def test_box_and_landmarks_of_the_astronaut(self, mtcnn, astronaut):
         faces = mtcnn.detect(astronaut)
         assert len(faces) == 1
@@ -158,8 +158,8 @@ class TestMtcnnOnPictures:
         assert np.abs(faces.landmarks[0, :2] - ASTRONAUT_EYES).max() < 4
 
     def test_landmarks_lie_in_the_box_and_in_order(self, mtcnn, astronaut, hopper):
-        for picture in (astronaut, hopper):
-            face = next(iter(mtcnn.detect(picture)))
+        for image in (astronaut, hopper):
+            face = next(iter(mtcnn.detect(image)))
             assert (face.landmarks > face.xyxy[:2]).all()
             assert (face.landmarks < face.xyxy[2:]).all()
             left_eye, right_eye, nose, left_mouth, right_mouth = face.landmarks
@@ -167,7 +167,7 @@ class TestMtcnnOnPictures:
             assert left_mouth[0] < nose[0] < right_mouth[0]
             assert max(left_eye[1], right_eye[1]) < nose[1] < min(left_mouth[1], right_mouth[1])
 
-    def test_moved_picture_gives_moved_box(self, mtcnn, astronaut):
+    def test_moved_image_gives_moved_box(self, mtcnn, astronaut):
         before = mtcnn.detect(astronaut)
         moved = cv2.copyMakeBorder(astronaut, 37, 0, 58, 0, cv2.BORDER_CONSTANT, value=(90, 90, 90))
         after = mtcnn.detect(moved)
@@ -175,7 +175,7 @@ class TestMtcnnOnPictures:
         np.testing.assert_allclose(after.xyxy - before.xyxy, [[58, 37, 58, 37]], atol=4)
         np.testing.assert_allclose(after.landmarks - before.landmarks, [[[58, 37]] * 5], atol=3)
 
-    def test_enlarged_picture_gives_enlarged_box(self, mtcnn, astronaut):
+    def test_enlarged_image_gives_enlarged_box(self, mtcnn, astronaut):
         before = mtcnn.detect(astronaut)
         after = mtcnn.detect(cv2.resize(astronaut, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC))
         assert len(after) == 1
@@ -184,8 +184,8 @@ class TestMtcnnOnPictures:
 
     @pytest.mark.parametrize("degrees", [-15, 15])
     def test_roll_of_the_eye_line(self, mtcnn, astronaut, degrees):
-        def roll(picture):
-            left, right = mtcnn.detect(picture).landmarks[0, :2]
+        def roll(image):
+            left, right = mtcnn.detect(image).landmarks[0, :2]
             return np.degrees(np.arctan2(right[1] - left[1], right[0] - left[0]))
 
         turn = cv2.getRotationMatrix2D((223, 118), degrees, 1)
@@ -195,7 +195,7 @@ class TestMtcnnOnPictures:
     def test_upside_down_is_no_crash(self, mtcnn, astronaut):
         assert len(mtcnn.detect(np.ascontiguousarray(astronaut[::-1, ::-1]))) <= 1
 
-    def test_views_and_gray_looking_pictures(self, mtcnn, astronaut):
+    def test_views_and_gray_looking_images(self, mtcnn, astronaut):
         view = astronaut[:, ::-1]
         np.testing.assert_array_equal(mtcnn.detect(view).xyxy, mtcnn.detect(view.copy()).xyxy)
         gray = cv2.cvtColor(cv2.cvtColor(astronaut, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
@@ -203,7 +203,7 @@ class TestMtcnnOnPictures:
 
     def test_noise_has_no_faces(self, mtcnn):
         noise = np.random.default_rng(1).integers(0, 256, (4, 240, 320, 3), dtype=np.uint8)
-        assert sum(len(mtcnn.detect(picture)) for picture in noise) == 0
+        assert sum(len(mtcnn.detect(image)) for image in noise) == 0
 
     def test_no_face_keeps_the_landmark_array(self, mtcnn):
         faces = mtcnn.detect(np.zeros((200, 200, 3), np.uint8))
@@ -351,10 +351,10 @@ def pool(x, size, *, same):
     return sliding_window_view(x, (size, size), axis=(0, 1))[::2, ::2].max(axis=(-2, -1))
 
 
-def by_the_book(name, picture):
+def by_the_book(name, image):
     """The network as published, layer by layer in double precision: (H, W, 3) uint8 to its joined outputs."""
     w = [array.astype(np.float64) for array in nets.read_weights(name)]
-    x = (picture.astype(np.float64) - 127.5) / 128
+    x = (image.astype(np.float64) - 127.5) / 128
     pools = {"pnet": [(2, True)], "rnet": [(3, True), (3, False)], "onet": [(3, True), (3, False), (2, True)]}[name]
     convolutions = {"pnet": 3, "rnet": 3, "onet": 4}[name]
     for number in range(convolutions):
@@ -375,16 +375,16 @@ def by_the_book(name, picture):
 class TestNetworks:
     @pytest.mark.parametrize("shape", [(12, 12), (12, 31), (37, 25), (40, 40)])
     def test_pnet_equals_the_book(self, shape):
-        picture = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
-        found = nets.run(nets.load_networks(1).pnet, picture[None])[0].transpose(1, 2, 0)
-        np.testing.assert_allclose(found, by_the_book("pnet", picture), atol=1e-4)
+        image = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+        found = nets.run(nets.load_networks(1).pnet, image[None])[0].transpose(1, 2, 0)
+        np.testing.assert_allclose(found, by_the_book("pnet", image), atol=1e-4)
 
     @pytest.mark.parametrize(("name", "size"), [("rnet", 24), ("onet", 48)])
     def test_rnet_and_onet_equal_the_book(self, name, size, portrait):
-        picture = cv2.resize(portrait, (size, size))
-        found = nets.run(getattr(nets.load_networks(1), name), np.stack([picture, 255 - picture]))
-        np.testing.assert_allclose(found[0], by_the_book(name, picture), atol=2e-4)
-        np.testing.assert_allclose(found[1], by_the_book(name, 255 - picture), atol=2e-4)
+        image = cv2.resize(portrait, (size, size))
+        found = nets.run(getattr(nets.load_networks(1), name), np.stack([image, 255 - image]))
+        np.testing.assert_allclose(found[0], by_the_book(name, image), atol=2e-4)
+        np.testing.assert_allclose(found[1], by_the_book(name, 255 - image), atol=2e-4)
 
     @pytest.mark.parametrize("size", [(100, 61), (101, 60), (64, 64), (43, 200)])
     def test_stripes_equal_the_whole(self, size, monkeypatch):
@@ -470,12 +470,12 @@ class TestBoxes:
 
 
 class TestOctaves:
-    def test_sample_of_the_same_size_is_the_picture(self, portrait):
+    def test_sample_of_the_same_size_is_the_image(self, portrait):
         box = np.array([[30, 50, 78, 98]], np.float32)
         crop = Octaves(portrait).sample(box, 48)[0]
         np.testing.assert_array_equal(crop, portrait[50:98, 30:78])
 
-    def test_sample_of_a_large_box_is_its_reduced_picture(self, astronaut):
+    def test_sample_of_a_large_box_is_its_reduced_image(self, astronaut):
         crop = Octaves(astronaut).sample(np.array([[64, 32, 448, 416]], np.float32), 24)[0].astype(int)
         reduced = cv2.resize(astronaut[32:416, 64:448], (24, 24), interpolation=cv2.INTER_AREA).astype(int)
         assert np.abs(crop - reduced).mean() < 4
@@ -488,10 +488,10 @@ class TestOctaves:
 
     @pytest.mark.parametrize("size", [(511, 513), (64, 64), (37, 301), (200, 13)])
     def test_scaled_has_the_wanted_size(self, size):
-        picture = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+        image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
         for share in (1, 0.9, 0.5, 0.3, 0.13):
             width, height = max(1, round(size[1] * share)), max(1, round(size[0] * share))
-            assert Octaves(picture).scaled(width, height).shape == (height, width, 3)
+            assert Octaves(image).scaled(width, height).shape == (height, width, 3)
 
 
 @pytest.mark.parametrize("cascade", [FRONTALFACE_DEFAULT, FRONTALFACE_ALT2])
@@ -501,7 +501,7 @@ def test_haar_threshold_is_that_of_the_file(cascade):
     assert float(last.findtext("stageThreshold")) == pytest.approx(cascade.final_threshold, abs=1e-6)
 
 
-def test_none_takes_the_whole_picture():
+def test_none_takes_the_whole_image():
     faces = create_detector("none").detect(np.zeros((48, 60, 3), np.uint8))
     assert faces.xyxy.tolist() == [[0, 0, 60, 48]]
     assert faces.score.tolist() == [1]
@@ -544,15 +544,15 @@ class TestYunet:
         path = tmp_path / "red_spots.onnx"
         path.write_bytes(build_red_spot_yunet())
         detector = create_detector("yunet", DetectorSettings(model_path=path))
-        picture = np.zeros((64, 64, 3), np.uint8)
-        picture[16:24, 40:48] = (255, 0, 0)
-        picture[48:56, 8:16] = (0, 0, 255)
-        faces = detector.detect(picture)
+        image = np.zeros((64, 64, 3), np.uint8)
+        image[16:24, 40:48] = (255, 0, 0)
+        image[48:56, 8:16] = (0, 0, 255)
+        faces = detector.detect(image)
         assert len(faces) == 1
         np.testing.assert_allclose(faces.xyxy, [[36, 12, 44, 20]], atol=1e-3)
         np.testing.assert_allclose(faces.landmarks, [[[40, 16]] * 5], atol=1e-3)
         with ThreadPoolExecutor(4) as pool:
-            for other in pool.map(detector.detect, [picture] * 8):
+            for other in pool.map(detector.detect, [image] * 8):
                 np.testing.assert_array_equal(other.xyxy, faces.xyxy)
 
 
@@ -640,7 +640,7 @@ class TestSsd:
 
 
 @pytest.mark.parametrize("shape", [(80, 63_558), (44_880, 70), (300, 12_000)])
-def test_haar_survives_pictures_of_any_length_and_finds_the_face_in_them(shape, astronaut):
+def test_haar_survives_images_of_any_length_and_finds_the_face_in_them(shape, astronaut):
     """OpenCV's cascades ask for gigabytes, or write beyond their memory, where a side is very long."""
     image = np.full((*shape, 3), 128, np.uint8)
     if shape == (300, 12_000):

@@ -17,7 +17,7 @@ needs_dlib = pytest.mark.skipif(not installed, reason="needs the extra dlib")
 @pytest.fixture(scope="module")
 def found(astronaut, hopper):
     detector = MtcnnDetector()
-    return [(picture, detector.detect(picture)) for picture in (astronaut, hopper)]
+    return [(image, detector.detect(image)) for image in (astronaut, hopper)]
 
 
 def five_of(points):
@@ -27,8 +27,8 @@ def five_of(points):
 
 @needs_dlib
 def test_agree_with_the_five_points_of_the_detector(found):
-    for picture, faces in found:
-        landmarks = find_landmarks(picture, faces)
+    for image, faces in found:
+        landmarks = find_landmarks(image, faces)
         assert landmarks.shape == (1, 68, 2)
         assert landmarks.dtype == np.float32
         eyes_apart = np.linalg.norm(faces.landmarks[0, 1] - faces.landmarks[0, 0])
@@ -37,9 +37,9 @@ def test_agree_with_the_five_points_of_the_detector(found):
 
 @needs_dlib
 def test_order_is_that_of_300_w(found):
-    for picture, faces in found:
+    for image, faces in found:
         jaw, brows, mouth = (
-            find_landmarks(picture, faces)[0][part] for part in (slice(0, 17), slice(17, 27), slice(48, 68))
+            find_landmarks(image, faces)[0][part] for part in (slice(0, 17), slice(17, 27), slice(48, 68))
         )
         assert jaw[0, 0] < jaw[8, 0] < jaw[16, 0]
         assert jaw[8, 1] == jaw[:, 1].max()
@@ -49,32 +49,32 @@ def test_order_is_that_of_300_w(found):
 
 @needs_dlib
 def test_same_points_from_a_slightly_moved_box(found):
-    picture, faces = found[0]
+    image, faces = found[0]
     moved = Faces(faces.xyxy + np.array([4, -3, 4, -3], np.float32), faces.score)
-    assert np.abs(find_landmarks(picture, moved) - find_landmarks(picture, faces)).mean() < 2
+    assert np.abs(find_landmarks(image, moved) - find_landmarks(image, faces)).mean() < 2
 
 
 @needs_dlib
 def test_one_row_per_face_in_any_number_and_place(found):
-    picture, faces = found[0]
+    image, faces = found[0]
     boxes = np.concatenate([faces.xyxy, [[-300, -300, -200, -200], [7, 7, 7, 7], [0, 0, 5000, 5000]]]).astype(
         np.float32
     )
-    landmarks = find_landmarks(picture, Faces(boxes, np.ones(4, np.float32)))
+    landmarks = find_landmarks(image, Faces(boxes, np.ones(4, np.float32)))
     assert landmarks.shape == (4, 68, 2)
     assert np.isfinite(landmarks).all()
-    np.testing.assert_array_equal(landmarks[:1], find_landmarks(picture, faces))
-    assert find_landmarks(picture, Faces.empty()).shape == (0, 68, 2)
+    np.testing.assert_array_equal(landmarks[:1], find_landmarks(image, faces))
+    assert find_landmarks(image, Faces.empty()).shape == (0, 68, 2)
     whole = Faces(np.array([[0, 0, 1, 1]], np.float32), np.ones(1, np.float32))
     assert find_landmarks(np.zeros((1, 1, 3), np.uint8), whole).shape == (1, 68, 2)
 
 
 @needs_dlib
 def test_threads_agree(found):
-    picture, faces = found[1]
-    alone = find_landmarks(picture, faces)
+    image, faces = found[1]
+    alone = find_landmarks(image, faces)
     with ThreadPoolExecutor(8) as pool:
-        for together in pool.map(lambda _: find_landmarks(picture, faces), range(16)):
+        for together in pool.map(lambda _: find_landmarks(image, faces), range(16)):
             np.testing.assert_array_equal(together, alone)
 
 
@@ -111,6 +111,6 @@ def test_missing_model_file_is_named():
         model_file("other.dat")
 
 
-def test_refuses_what_is_no_picture():
+def test_refuses_what_is_no_image():
     with pytest.raises(InputError, match="uint8 RGB"):
         find_landmarks(np.zeros((9, 9), np.float32), Faces.empty())

@@ -137,7 +137,7 @@ def test_the_answers_that_differ_are_counted_by_who_is_right(page, reports, pair
 
 def test_the_faces_are_those_that_one_model_alone_gets_right(page, reports, pairs, crops):
     found = outline(page)
-    pictures = [address for address in found.addresses if address.startswith("data:image/png;base64,")]
+    images = [address for address in found.addresses if address.startswith("data:image/png;base64,")]
     expected = []
     for a, b in pairs:
         of_a, of_b = reports[a].predictions, reports[b].predictions
@@ -145,9 +145,9 @@ def test_the_faces_are_those_that_one_model_alone_gets_right(page, reports, pair
             chosen = np.flatnonzero(right.counted & right.correct & ~wrong.correct)
             sure = (right.confidence + wrong.confidence)[chosen]
             expected += [(i, of_a, of_b) for i in chosen[np.argsort(-sure, kind="stable")][:SHOWN_FACES]]
-    assert len(pictures) == len(found.alts) == len(expected) > 3 * SHOWN_FACES
-    for picture, alt, (index, of_a, of_b) in zip(pictures, found.alts, expected, strict=True):
-        encoded = np.frombuffer(base64.b64decode(picture.partition(",")[2]), np.uint8)
+    assert len(images) == len(found.alts) == len(expected) > 3 * SHOWN_FACES
+    for image, alt, (index, of_a, of_b) in zip(images, found.alts, expected, strict=True):
+        encoded = np.frombuffer(base64.b64decode(image.partition(",")[2]), np.uint8)
         assert (cv2.imdecode(encoded, cv2.IMREAD_GRAYSCALE) == crops[index]).all()
         truth, answer_a, answer_b = (
             FER7.names[i] for i in (of_a.truth[index], of_a.predicted[index], of_b.predicted[index])

@@ -68,7 +68,7 @@ def random_data(n=40, labels=FER7, seed=0, votes=None):
 
 
 def softmax_of_pixels(classes):
-    """A real function of the crops: no state, another answer for every picture."""
+    """A real function of the crops: no state, another answer for every image."""
 
     def predict_proba(crops):
         logits = crops.reshape(len(crops), -1)[:, :classes].astype(np.float32) / 64
@@ -499,7 +499,7 @@ def test_latency_times_every_batch_size():
         latency(busy, repeats=0)
 
 
-def test_flip_gives_a_picture_and_its_mirror_image_the_same_answer():
+def test_flip_gives_an_image_and_its_mirror_image_the_same_answer():
     crops, model = random_data(5).crops, softmax_of_pixels(7)
     flipped = test_time_augment(model, "flip")
     np.testing.assert_allclose(flipped(crops), flipped(crops[:, :, ::-1]), atol=1e-6)

@@ -59,7 +59,7 @@ def test_noise_has_the_standard_deviation_asked_for():
 
 
 @pytest.mark.parametrize("kind", ["blur", "low-resolution", "rotation", "shift"])
-def test_an_even_picture_stays_even(kind):
+def test_an_even_image_stays_even(kind):
     for strength in CORRUPTIONS[kind].strengths:
         assert np.abs(corrupt(crops_of(90), kind, strength).astype(int) - 90).max() <= 1
 

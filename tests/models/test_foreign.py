@@ -29,7 +29,7 @@ def softmax(z):
 
 
 def write_linear(path, shape, *, ends=None, batch="n", kind=kinds.FLOAT, classes=3, extra_input=False):
-    """Write a linear network on pictures of `shape`; return its matrix."""
+    """Write a linear network on images of `shape`; return its matrix."""
     weights = (RNG.normal(size=(int(np.prod([48 if s is None else s for s in shape])), classes)) / 30).astype(
         np.float32
     )
@@ -51,8 +51,8 @@ def write_linear(path, shape, *, ends=None, batch="n", kind=kinds.FLOAT, classes
 
 
 def gray(size=48, scale=1 / 255, channels=1):
-    pictures = np.stack([cv2.resize(c.astype(np.float32), (size, size)) for c in CROPS]) if size != 48 else CROPS
-    return np.repeat((pictures * np.float32(scale))[..., None], channels, axis=3).astype(np.float32)
+    images = np.stack([cv2.resize(c.astype(np.float32), (size, size)) for c in CROPS]) if size != 48 else CROPS
+    return np.repeat((images * np.float32(scale))[..., None], channels, axis=3).astype(np.float32)
 
 
 class TestScoring:
@@ -73,17 +73,17 @@ class TestScoring:
             tmp_path / "m.onnx", THREE, size_px=(64, 64), layout=layout, channels=channels, output="softmax"
         )
         probs = ForeignModel(adapter).predict_proba(CROPS)
-        pictures = gray(64, channels=channels)
-        pictures = pictures.transpose(0, 3, 1, 2) if layout == "NCHW" else pictures
-        np.testing.assert_allclose(probs, softmax(pictures.reshape(6, -1) @ weights), atol=1e-5)
+        images = gray(64, channels=channels)
+        images = images.transpose(0, 3, 1, 2) if layout == "NCHW" else images
+        np.testing.assert_allclose(probs, softmax(images.reshape(6, -1) @ weights), atol=1e-5)
         assert probs.dtype == np.float32
         np.testing.assert_allclose(probs.sum(axis=1), 1, atol=1e-5)
 
-    def test_a_picture_that_is_wider_than_high(self, tmp_path):
+    def test_an_image_that_is_wider_than_high(self, tmp_path):
         weights = write_linear(tmp_path / "m.onnx", (40, 56, 1))
         adapter = Adapter(tmp_path / "m.onnx", THREE, size_px=(56, 40), output="softmax")
-        pictures = np.stack([cv2.resize(c.astype(np.float32), (56, 40)) for c in CROPS]) / 255
-        expected = softmax(pictures.reshape(6, -1) @ weights)
+        images = np.stack([cv2.resize(c.astype(np.float32), (56, 40)) for c in CROPS]) / 255
+        expected = softmax(images.reshape(6, -1) @ weights)
         np.testing.assert_allclose(ForeignModel(adapter).predict_proba(CROPS), expected, atol=1e-5)
 
     @pytest.mark.parametrize("name", SCALINGS)
@@ -103,7 +103,7 @@ class TestScoring:
         expected = softmax(wanted.reshape(6, -1).astype(np.float64) @ weights)
         np.testing.assert_allclose(ForeignModel(adapter).predict_proba(CROPS), expected, atol=1e-4)
 
-    def test_a_flat_picture_is_standardised_to_zeros(self):
+    def test_a_flat_image_is_standardised_to_zeros(self):
         flat = np.full((2, 4, 4, 1), 200, np.float32)
         np.testing.assert_array_equal(Scaling(standardise=True).apply(flat), 0)
 
@@ -315,11 +315,11 @@ class TestFiles:
         assert str(tmp_path / "a.toml") in str(caught.value)
 
     def test_files_that_are_no_adapters(self, tmp_path):
-        (tmp_path / "picture.toml").write_bytes(b"\xff\xd8\xff")
+        (tmp_path / "image.toml").write_bytes(b"\xff\xd8\xff")
         (tmp_path / "large.toml").write_bytes(b"#" * (2 << 20))
         (tmp_path / "list.json").write_text("[1]")
         for name, message in (
-            ("picture.toml", "not a readable TOML"), ("large.toml", "too large"), ("list.json", "must hold a table"),
+            ("image.toml", "not a readable TOML"), ("large.toml", "too large"), ("list.json", "must hold a table"),
             ("absent.toml", "cannot read the adapter"), (".", "cannot read the adapter"),
         ):  # fmt: skip
             with pytest.raises(InputError, match=message):

@@ -46,9 +46,9 @@ def scaled(crops=CROPS, channels=1):
 
 
 def oracle(model, x=None):
-    """Return what Keras itself says; it must differ from picture to picture, or agreement would prove little."""
+    """Return what Keras itself says; it must differ from image to image, or agreement would prove little."""
     answers = keras.ops.convert_to_numpy(model(scaled() if x is None else x, training=False))
-    assert answers.std(axis=0).max() > 2e-3, "the answers hardly depend on the pictures"
+    assert answers.std(axis=0).max() > 2e-3, "the answers hardly depend on the images"
     return answers
 
 
@@ -392,7 +392,7 @@ ZOO = {
         L.Conv2D(3, 3, strides=4), L.Permute((3, 1, 2)), L.Reshape((-1, 12)), L.Flatten(),
         L.Dense(7, activation="softmax"),
     ),
-    "dense on a picture": lambda: head(L.Conv2D(3, 3), L.Dense(4, activation="relu"), L.Dense(2, use_bias=False)),
+    "dense on an image": lambda: head(L.Conv2D(3, 3), L.Dense(4, activation="relu"), L.Dense(2, use_bias=False)),
     "prelu": lambda: head(L.Conv2D(3, 5, strides=5), L.PReLU(), L.Conv2D(3, 1), L.PReLU(shared_axes=[1, 2])),
     "relu": lambda: head(L.Conv2D(3, 3), L.ReLU(0.8, negative_slope=0.1, threshold=0.2), L.ReLU(6.0)),
     "leaky relu and elu": lambda: head(L.Conv2D(3, 3), L.LeakyReLU(), L.Conv2D(3, 3), L.ELU(alpha=0.7)),
@@ -469,10 +469,10 @@ class TestInputs:
     @pytest.mark.parametrize("free", [True, False])
     def test_another_size_is_resized_as_opencv_does(self, tmp_path, free):
         model = mini_xception(None if free else 64)
-        pictures = np.stack([cv2.resize(crop.astype(np.float32), (64, 64)) for crop in CROPS]) / 255
+        images = np.stack([cv2.resize(crop.astype(np.float32), (64, 64)) for crop in CROPS]) / 255
         size = {"size_px": (64, 64)} if free else {}
         answers = run(tmp_path, *save_archive(model, tmp_path), **size)
-        np.testing.assert_allclose(answers, oracle(model, pictures[..., None]), **AGREE)
+        np.testing.assert_allclose(answers, oracle(model, images[..., None]), **AGREE)
 
     def test_a_free_size_must_be_given_and_a_fixed_one_not_changed(self, tmp_path):
         files = save_archive(mini_xception(None), tmp_path)
@@ -514,9 +514,9 @@ class TestInputs:
             run(tmp_path, *files, scaling=SCALINGS["caffe"])
 
     @pytest.mark.parametrize(
-        ("shape", "message"), [((1000,), "no square gray picture"), ((48, 48, 2), r"1 or 3 channels")]
+        ("shape", "message"), [((1000,), "no square gray image"), ((48, 48, 2), r"1 or 3 channels")]
     )
-    def test_inputs_that_are_no_pictures(self, tmp_path, shape, message):
+    def test_inputs_that_are_no_images(self, tmp_path, shape, message):
         files = save_archive(sequential(L.Flatten(), L.Dense(7), shape=shape), tmp_path)
         with pytest.raises(ModelError, match=message):
             run(tmp_path, *files)
@@ -783,7 +783,7 @@ class TestRefusals:
             ((".", None), "is a folder"),
             (("cut.h5", None), "damaged HDF5|holds weights only"),
             (("cut.keras", None), "damaged .keras archive"),
-            (("picture.png", "m.weights.h5"), "neither JSON, HDF5 nor a .keras archive"),
+            (("image.png", "m.weights.h5"), "neither JSON, HDF5 nor a .keras archive"),
         ],
     )
     def test_files_that_are_not_what_they_should_be(self, tmp_path, files, message):
@@ -793,7 +793,7 @@ class TestRefusals:
         for path in (whole, archive):
             content = path.read_bytes()
             path.with_stem("cut").write_bytes(content[: len(content) // 2])
-        (tmp_path / "picture.png").write_bytes(b"\x89PNG\r\n\x1a\n\xff\xfe")
+        (tmp_path / "image.png").write_bytes(b"\x89PNG\r\n\x1a\n\xff\xfe")
         model, weights = (None if name is None else tmp_path / name for name in files)
         self.refuse(tmp_path, (model, weights), message)
 
@@ -944,8 +944,8 @@ def test_an_adapter_file_scores_a_keras_network_too(tmp_path):
         'model = "model.json"\nweights = "m.weights.h5"\nlabels = "alphabetical"\ninput.scaling = "signed"\n'
     )
     scorer = open_adapter(tmp_path / "theirs.toml")
-    pictures = np.stack([cv2.resize(crop.astype(np.float32), (64, 64)) for crop in CROPS]) / 127.5 - 1
-    expected = oracle(model, pictures[..., None])[:, [0, 1, 2, 3, 5, 6, 4]]
+    images = np.stack([cv2.resize(crop.astype(np.float32), (64, 64)) for crop in CROPS]) / 127.5 - 1
+    expected = oracle(model, images[..., None])[:, [0, 1, 2, 3, 5, 6, 4]]
     assert scorer.labels == FER7
     assert len(scorer.sha256) == 64
     np.testing.assert_allclose(scorer.predict_proba(CROPS), expected, **AGREE)

@@ -66,7 +66,7 @@ def test_no_face_gives_an_identical_copy(astronaut: NDArray[np.uint8]) -> None:
     assert not np.shares_memory(drawn, astronaut)
 
 
-def test_the_picture_given_stays_as_it_is(astronaut: NDArray[np.uint8]) -> None:
+def test_the_image_given_stays_as_it_is(astronaut: NDArray[np.uint8]) -> None:
     image = astronaut.copy()
     image.flags.writeable = False
     style = DrawStyle(bars=True, landmarks=True, blur=True)
@@ -104,7 +104,7 @@ def test_strided_views_are_drawn_like_their_copies(astronaut: NDArray[np.uint8])
 
 
 @pytest.mark.parametrize("side", [64, 160, 512, 2000])
-def test_sizes_follow_the_picture(side: int) -> None:
+def test_sizes_follow_the_image(side: int) -> None:
     image, box = gray(side, side), tuple(v * side for v in (0.35, 0.3, 0.6, 0.65))
     drawn = draw_faces(image, make_faces([box], ["happy"]), style=DrawStyle(box=False))
     left, top, right, bottom = extent(changed(image, drawn))
@@ -149,7 +149,7 @@ def test_boxes_beyond_the_border_show_their_line_inside() -> None:
 
 
 @pytest.mark.parametrize("box", [(-90, 10, -10, 60), (10, 300, 60, 380), (1e9, 1e9, 2e9, 2e9)])
-def test_faces_outside_the_picture_are_left_out(box: tuple[float, float, float, float]) -> None:
+def test_faces_outside_the_image_are_left_out(box: tuple[float, float, float, float]) -> None:
     image = gray(200, 150)
     style = DrawStyle(bars=True, blur=True)
     assert np.array_equal(draw_faces(image, make_faces([box], ["happy"]), style=style), image)
@@ -157,7 +157,7 @@ def test_faces_outside_the_picture_are_left_out(box: tuple[float, float, float, 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 200), (200, 3), (20, 20), (48, 48)])
 @pytest.mark.parametrize("box", [(0, 0, 0, 0), (0, 0, 1, 1), (-1e9, -1e9, 1e9, 1e9), (0.4, 0.4, 15.5, 18.5)])
-def test_tiny_pictures_and_odd_boxes_are_drawn(size: tuple[int, int], box: tuple[float, ...]) -> None:
+def test_tiny_images_and_odd_boxes_are_drawn(size: tuple[int, int], box: tuple[float, ...]) -> None:
     faces = replace(
         make_faces([box], ["happy"], FERPLUS8), landmarks=np.full((1, 5, 2), 1e9, np.float32), track_id=np.array([7])
     )
@@ -363,6 +363,6 @@ def test_sprites_keep_red_and_blue_apart() -> None:
 
 
 @pytest.mark.parametrize("image", [np.zeros((10, 10), np.uint8), np.zeros((10, 10, 3), np.float32)])
-def test_other_arrays_than_rgb_pictures_are_refused(image: NDArray[np.uint8]) -> None:
+def test_other_arrays_than_rgb_images_are_refused(image: NDArray[np.uint8]) -> None:
     with pytest.raises(InputError, match="image must be"):
         draw_faces(image, Faces.empty())

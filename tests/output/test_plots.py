@@ -68,7 +68,7 @@ FIGURES = (confusion, reliability, risk, scores, curves, counts, training, galle
 
 
 @pytest.mark.parametrize("draw", FIGURES)
-def test_every_figure_becomes_a_picture(draw, tmp_path):
+def test_every_figure_becomes_an_image(draw, tmp_path):
     figure = draw()
     png = cv2.imread(str(plots.save_figure(figure, tmp_path / "f.png", dpi=60)))
     width, height = figure.get_size_inches()
@@ -129,7 +129,7 @@ def test_curves_without_a_learning_rate_have_two_panels():
     assert [a.get_title(loc="left") for a in plots.training_curves(rows).axes] == ["loss", "accuracy"]
 
 
-def test_a_gallery_needs_pictures_and_captions():
+def test_a_gallery_needs_images_and_captions():
     with pytest.raises(InputError, match="at least one crop"):
         plots.gallery(np.zeros((0, 48, 48), np.uint8), [])
     with pytest.raises(InputError, match="a caption each"):

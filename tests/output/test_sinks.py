@@ -25,17 +25,17 @@ from mien.faces import BASE_COLUMNS, Faces, Frame, Record
 from mien.labels import FER7, FERPLUS8, LabelSet
 from mien.output import sinks
 from mien.output.sinks import (
+    IMAGE_EXTENSIONS,
     INTERRUPTED,
-    PICTURE_EXTENSIONS,
     SINKS,
     FileTableSink,
     JsonLinesStream,
     Sink,
     columns_of,
-    encode_picture,
+    encode_image,
+    image_name,
     open_interval_sink,
     open_sink,
-    picture_name,
     rows_of,
 )
 
@@ -97,7 +97,7 @@ def test_tables_hold_one_row_per_face(tmp_path: Path, suffix: str) -> None:
 
 
 @pytest.mark.parametrize("suffix", TABLES)
-def test_a_picture_without_a_face_is_a_result(tmp_path: Path, suffix: str) -> None:
+def test_an_image_without_a_face_is_a_result(tmp_path: Path, suffix: str) -> None:
     for keep_empty, expected in ((True, ["a.jpg", "b.jpg"]), (False, ["b.jpg"])):
         path = tmp_path / f"{keep_empty}{suffix}"
         with open_sink(path, labels=FER7, keep_empty=keep_empty) as sink:
@@ -219,7 +219,7 @@ def test_parquet_without_pyarrow_names_the_extra(tmp_path: Path, monkeypatch: py
     assert list(tmp_path.iterdir()) == []
 
 
-# Films
+# Videos
 
 
 def make_tracked(count: int = 2) -> Faces:
@@ -233,7 +233,7 @@ TRACKED_COLUMNS = [*BASE_COLUMNS, *FER7.names, "steady_expression", *(f"smooth_{
 
 
 @pytest.mark.parametrize("suffix", TABLES)
-def test_tables_of_films_hold_what_was_smoothed(tmp_path: Path, suffix: str) -> None:
+def test_tables_of_videos_hold_what_was_smoothed(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"t{suffix}"
     with open_sink(path, labels=FER7, tracked=True) as sink:
         sink.write(make_frame("a.mp4", index=2, time_s=0.08), make_tracked(2))
@@ -247,20 +247,20 @@ def test_tables_of_films_hold_what_was_smoothed(tmp_path: Path, suffix: str) -> 
     assert rows[3]["error"] == "it breaks off"
 
 
-def test_columns_of_films_come_between_the_classes_and_the_error() -> None:
+def test_columns_of_videos_come_between_the_classes_and_the_error() -> None:
     assert columns_of(FER7, tracked=True) == TRACKED_COLUMNS
     assert columns_of(FER7) == COLUMNS
     with pytest.raises(InputError, match="another column: steady_expression"):
         columns_of(LabelSet("own", ("happy", "steady_expression")), tracked=True)
 
 
-def test_a_table_that_is_not_of_a_film_leaves_smoothed_values_out(tmp_path: Path) -> None:
+def test_a_table_that_is_not_of_a_video_leaves_smoothed_values_out(tmp_path: Path) -> None:
     with open_sink(tmp_path / "t.csv", labels=FER7) as sink:
         sink.write(make_frame(), make_tracked(1))
     assert list(read_rows(tmp_path / "t.csv")[0]) == COLUMNS
 
 
-def test_parquet_columns_of_films_are_typed(tmp_path: Path) -> None:
+def test_parquet_columns_of_videos_are_typed(tmp_path: Path) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
     with open_sink(tmp_path / "t.parquet", labels=FER7, tracked=True) as sink:
         sink.write(make_frame(), make_tracked(1))
@@ -408,8 +408,8 @@ with ExitStack() as stack:
         rows = read_rows(tmp_path / name)
         assert len(rows) >= 21 and rows[-1]["error"] == INTERRUPTED
         assert [row["source"] for row in rows[:-1]] == [f"{i}.png" for i in range(len(rows) - 1)]
-    pictures = list((tmp_path / "out").glob("*.png"))
-    assert len(pictures) >= 19 and all(read_rgb(p).shape == (32, 32, 3) for p in pictures)
+    images = list((tmp_path / "out").glob("*.png"))
+    assert len(images) >= 19 and all(read_rgb(p).shape == (32, 32, 3) for p in images)
     assert not [p for p in tmp_path.rglob("*.part")]
 
 
@@ -644,11 +644,11 @@ def test_a_reader_that_goes_away_is_a_broken_pipe() -> None:
         stream.close()
 
 
-# Pictures
+# Images
 
 
-@pytest.mark.parametrize("suffix", [*PICTURE_EXTENSIONS, ".PNG"])
-def test_one_annotated_picture(tmp_path: Path, suffix: str) -> None:
+@pytest.mark.parametrize("suffix", [*IMAGE_EXTENSIONS, ".PNG"])
+def test_one_annotated_image(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"out{suffix}"
     frame, faces = make_frame(), make_faces(1)
     with open_sink(path, labels=FER7, draw=paint) as sink:
@@ -661,9 +661,9 @@ def test_one_annotated_picture(tmp_path: Path, suffix: str) -> None:
     assert np.abs(read - frame.image)[:, 40:].max() <= tolerance
 
 
-def test_one_picture_cannot_hold_two(tmp_path: Path) -> None:
+def test_one_image_cannot_hold_two(tmp_path: Path) -> None:
     with (
-        pytest.raises(InputError, match=r"out\.jpg holds one picture.*give a folder: .*out/"),
+        pytest.raises(InputError, match=r"out\.jpg holds one image.*give a folder: .*out/"),
         open_sink(tmp_path / "out.jpg", labels=FER7, draw=paint) as sink,
     ):
         sink.write(make_frame("a.jpg"), make_faces(1))
@@ -671,18 +671,18 @@ def test_one_picture_cannot_hold_two(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_no_picture_gives_no_file(tmp_path: Path) -> None:
+def test_no_image_gives_no_file(tmp_path: Path) -> None:
     with open_sink(tmp_path / "out.jpg", labels=FER7, draw=paint) as sink:
         sink.fail("a.jpg", "broken")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_analysed_picture_is_not_replaced(tmp_path: Path) -> None:
+def test_the_analysed_image_is_not_replaced(tmp_path: Path) -> None:
     path = tmp_path / "me.png"
     cv2.imwrite(str(path), np.zeros((8, 8, 3), np.uint8))
     before = path.read_bytes()
     with (
-        pytest.raises(InputError, match="is the picture that is analysed"),
+        pytest.raises(InputError, match="is the image that is analyzed"),
         open_sink(path, labels=FER7, draw=paint) as sink,
     ):
         sink.write(make_frame(str(path)), make_faces(1))
@@ -690,16 +690,16 @@ def test_the_analysed_picture_is_not_replaced(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["out.png", "out/"])
-def test_pictures_need_a_function_that_draws(tmp_path: Path, name: str) -> None:
+def test_images_need_a_function_that_draws(tmp_path: Path, name: str) -> None:
     with pytest.raises(InputError, match=r"draw=mien\.draw\.draw_faces"):
         open_sink(f"{tmp_path}/{name}", labels=FER7)
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("extension", PICTURE_EXTENSIONS)
-def test_pictures_say_that_mien_made_them_and_still_open(extension: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("extension", IMAGE_EXTENSIONS)
+def test_images_say_that_mien_made_them_and_still_open(extension: str, tmp_path: Path) -> None:
     image = np.random.default_rng(0).integers(0, 255, (37, 53, 3), dtype=np.uint8)
-    data = encode_picture(image, extension)
+    data = encode_image(image, extension)
     assert b"Annotated by mien" in data
     assert cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR).shape == image.shape
     pillow = pytest.importorskip("PIL.Image")
@@ -709,9 +709,9 @@ def test_pictures_say_that_mien_made_them_and_still_open(extension: str, tmp_pat
         assert opened.info.get("Software", "Annotated by mien") == "Annotated by mien"
 
 
-def test_a_picture_too_large_for_its_format_is_an_output_error() -> None:
+def test_an_image_too_large_for_its_format_is_an_output_error() -> None:
     with pytest.raises(OutputError, match=r"16400 x 2 cannot be written as \.webp; use \.png"):
-        encode_picture(np.zeros((2, 16400, 3), np.uint8), ".webp")
+        encode_image(np.zeros((2, 16400, 3), np.uint8), ".webp")
 
 
 def write_all(folder: Path, sources: list[str], draw: Callable[..., NDArray[np.uint8]] = paint) -> list[str]:
@@ -721,7 +721,7 @@ def write_all(folder: Path, sources: list[str], draw: Callable[..., NDArray[np.u
     return sorted(p.name for p in folder.iterdir())
 
 
-def test_a_folder_gets_one_picture_per_source(tmp_path: Path) -> None:
+def test_a_folder_gets_one_image_per_source(tmp_path: Path) -> None:
     sources = ["a/x.jpg", "b/x.jpg", "c/X.JPG", "x-2.jpg", "y.png", "z.webp", "scan.tiff", "no_ending", "-"]
     names = write_all(tmp_path / "out", sources)
     assert names == sorted(
@@ -730,7 +730,7 @@ def test_a_folder_gets_one_picture_per_source(tmp_path: Path) -> None:
     assert all(read_rgb(tmp_path / "out" / name).shape == (48, 64, 3) for name in names)
 
 
-def test_a_second_run_replaces_the_pictures_of_the_first(tmp_path: Path) -> None:
+def test_a_second_run_replaces_the_images_of_the_first(tmp_path: Path) -> None:
     sources = ["a/x.jpg", "b/x.jpg", "y.png", "z.webp"]
     first = write_all(tmp_path / "out", sources)
     assert write_all(tmp_path / "out", sources, lambda image, faces: np.zeros_like(image)) == first
@@ -754,14 +754,14 @@ def test_frames_of_one_source_are_numbered(tmp_path: Path) -> None:
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["clip-000001.jpg", "clip-000025.jpg", "clip.jpg"]
 
 
-def test_after_an_error_the_finished_pictures_stay(tmp_path: Path) -> None:
+def test_after_an_error_the_finished_images_stay(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), open_sink(f"{tmp_path}/out/", labels=FER7, draw=paint) as sink:
         sink.write(make_frame("a.jpg"), make_faces(1))
         raise ZeroDivisionError
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["a.jpg"]
 
 
-def test_ctrl_c_between_writing_and_naming_a_picture_leaves_only_whole_ones(
+def test_ctrl_c_between_writing_and_naming_an_image_leaves_only_whole_ones(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(_: object) -> None:
@@ -784,21 +784,21 @@ def test_ctrl_c_between_writing_and_naming_a_picture_leaves_only_whole_ones(
         ("http://[bad/x.png", ("x", ".png")),
         ("rtsp://cam:554/live", ("live", ".jpg")),
         ("-", ("stdin", ".jpg")),
-        ("", ("picture", ".jpg")),
-        ("..", ("picture", ".jpg")),
-        ("/photos/.jpg", ("picture", ".jpg")),
+        ("", ("image", ".jpg")),
+        ("..", ("image", ".jpg")),
+        ("/photos/.jpg", ("image", ".jpg")),
         ("photos/v1.2 final", ("v1.2 final", ".jpg")),
         ('a<b>:"|?*\n\x00.png', ("a_b_", ".png")),
         ("žába.webp", ("žába", ".webp")),
         ("ca\udcfft.jpg", ("ca_t", ".jpg")),
     ],
 )
-def test_picture_names_are_safe(source: str, expected: tuple[str, str]) -> None:
-    assert picture_name(source) == expected
+def test_image_names_are_safe(source: str, expected: tuple[str, str]) -> None:
+    assert image_name(source) == expected
 
 
-def test_picture_names_are_not_too_long() -> None:
-    stem, extension = picture_name("日" * 200 + ".png")
+def test_image_names_are_not_too_long() -> None:
+    stem, extension = image_name("日" * 200 + ".png")
     assert extension == ".png" and stem == "日" * 50 and unicodedata.is_normalized("NFC", stem)
 
 
@@ -809,7 +809,7 @@ def test_sinks_know_every_extension_that_is_documented() -> None:
 
 
 def test_every_writer_is_a_sink(tmp_path: Path) -> None:
-    film = SimpleNamespace(source="camera", has_audio=False)
+    video = SimpleNamespace(source="camera", has_audio=False)
     for extension in SINKS:
-        with open_sink(tmp_path / f"t{extension}", labels=FER7, draw=paint, film=film) as sink:
+        with open_sink(tmp_path / f"t{extension}", labels=FER7, draw=paint, video=video) as sink:
             assert isinstance(sink, Sink)

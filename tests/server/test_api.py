@@ -1,4 +1,4 @@
-"""The addresses of the API: pictures, information, errors, description."""
+"""The addresses of the API: images, information, errors, description."""
 
 import base64
 import http.server
@@ -31,7 +31,7 @@ def server(tmp_path_factory):
         yield running
 
 
-def test_a_form_with_one_picture_gives_the_rows_of_the_library(server, astronaut):
+def test_a_form_with_one_image_gives_the_rows_of_the_library(server, astronaut):
     answer = send(server, ("astronaut.jpg", ASTRONAUT)).json()
     (result,) = answer["results"]
     (face,) = result["faces"]
@@ -42,9 +42,9 @@ def test_a_form_with_one_picture_gives_the_rows_of_the_library(server, astronaut
     assert np.shape(face["landmarks"]) == (5, 2) and answer["ms"] > 0
 
 
-def test_many_pictures_come_back_in_order_and_a_broken_one_costs_no_other(server):
-    pictures = [("a.jpg", ASTRONAUT), ("b.jpg", ASTRONAUT[:3000]), ("c.txt", b"hello"), ("d.jpg", HOPPER)]
-    results = send(server, *pictures).json()["results"]
+def test_many_images_come_back_in_order_and_a_broken_one_costs_no_other(server):
+    images = [("a.jpg", ASTRONAUT), ("b.jpg", ASTRONAUT[:3000]), ("c.txt", b"hello"), ("d.jpg", HOPPER)]
+    results = send(server, *images).json()["results"]
     assert [one["source"] for one in results] == ["a.jpg", "b.jpg", "c.txt", "d.jpg"]
     assert [len(one["faces"]) for one in results] == [1, 0, 0, 1]
     assert [one["error"] and one["error"]["status"] for one in results] == [None, 422, 422, None]
@@ -52,7 +52,7 @@ def test_many_pictures_come_back_in_order_and_a_broken_one_costs_no_other(server
 
 
 def test_base64_json_and_plain_bodies_give_the_same_as_a_form(server):
-    wanted = send(server, ("picture", ASTRONAUT)).json()["results"][0]["faces"]
+    wanted = send(server, ("image", ASTRONAUT)).json()["results"][0]["faces"]
     coded = base64.b64encode(ASTRONAUT).decode()
     for image in (
         coded,
@@ -61,12 +61,12 @@ def test_base64_json_and_plain_bodies_give_the_same_as_a_form(server):
         {"data": f"data:image/jpeg;base64,{coded}", "name": "x.jpg"},
     ):
         (result,) = server.http.post("/v1/analyze", json={"images": [image]}).json()["results"]
-        assert [{**face, "source": "picture"} for face in result["faces"]] == wanted
+        assert [{**face, "source": "image"} for face in result["faces"]] == wanted
     plain = server.http.post("/v1/analyze", content=ASTRONAUT, headers={"content-type": "image/jpeg"}).json()
     assert plain["results"][0]["faces"] == wanted
 
 
-def test_the_annotated_picture_differs_from_the_picture_only_where_the_face_is(server, astronaut):
+def test_the_annotated_image_differs_from_the_image_only_where_the_face_is(server, astronaut):
     (result,) = send(server, ("a.jpg", ASTRONAUT), annotated="1").json()["results"]
     kind, _, data = result["annotated"].partition(",")
     assert kind == "data:image/jpeg;base64"
@@ -84,13 +84,13 @@ def test_label_set_and_detector_are_chosen_by_name(server):
     check_problem(send(server, ("a.jpg", ASTRONAUT), detector="yunet"), 422, "mtcnn")
 
 
-def test_a_picture_without_a_face_is_a_result(server):
+def test_an_image_without_a_face_is_a_result(server):
     empty = cv2.imencode(".png", np.full((80, 60, 3), 200, np.uint8))[1].tobytes()
     (result,) = send(server, ("empty.png", empty)).json()["results"]
     assert result == {"source": "empty.png", "width": 60, "height": 80, "faces": [], "error": None, "annotated": None}
 
 
-def test_a_very_wide_picture_is_annotated_smaller_where_jpeg_has_no_room(server):
+def test_a_very_wide_image_is_annotated_smaller_where_jpeg_has_no_room(server):
     wide = cv2.imencode(".png", np.full((2, 70_000, 3), 200, np.uint8))[1].tobytes()
     (result,) = send(server, ("wide.png", wide), annotated="1").json()["results"]
     data = base64.b64decode(result["annotated"].partition(",")[2])
@@ -100,12 +100,12 @@ def test_a_very_wide_picture_is_annotated_smaller_where_jpeg_has_no_room(server)
 # What is refused.
 
 
-def test_requests_without_a_picture_or_of_another_kind_are_told_what_to_send(server):
+def test_requests_without_an_image_or_of_another_kind_are_told_what_to_send(server):
     check_problem(server.http.post("/v1/analyze", json={"images": []}), 422, "curl")
     check_problem(server.http.post("/v1/analyze", content=b"hi", headers={"content-type": "text/plain"}), 415)
     check_problem(server.http.post("/v1/analyze"), 415)
     check_problem(server.http.post("/v1/analyze", json={"images": ["not base64!"]}), 422, "base64")
-    check_problem(server.http.post("/v1/analyze", json={"pictures": []}), 422, "pictures")
+    check_problem(server.http.post("/v1/analyze", json={"images": []}), 422, "images")
     check_problem(server.http.post("/v1/analyze", json=[1]), 422)
     odd = {"content-type": "application/json"}
     check_problem(server.http.post("/v1/analyze", content=b'{"images": [\xff]}', headers=odd), 422)
@@ -122,7 +122,7 @@ def test_too_much_is_refused_by_number_size_and_pixels(server):
 
 
 def png_bomb(width, height):
-    """A small file that says it holds a very large picture, as decompression bombs do."""
+    """A small file that says it holds a very large image, as decompression bombs do."""
 
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -203,7 +203,7 @@ def test_urls_are_refused_unless_allowed(server):
     check_problem(server.http.post("/v1/analyze", files=[("url", (None, b"http://127.0.0.1/a.jpg"))]), 403)
 
 
-class PictureHandler(http.server.BaseHTTPRequestHandler):
+class ImageHandler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.send_response(200)
         self.end_headers()
@@ -216,7 +216,7 @@ class PictureHandler(http.server.BaseHTTPRequestHandler):
 @pytest.fixture(scope="module")
 def inside():
     """A server of the inner network that nobody outside shall reach through mien."""
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), PictureHandler) as running:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), ImageHandler) as running:
         threading.Thread(target=running.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{running.server_port}/hopper.jpg"
         running.shutdown()
@@ -286,7 +286,7 @@ def test_an_error_of_the_server_itself_says_nothing_of_its_insides(server, monke
     assert 'route="/v1/analyze",status="500"' in server.http.get("/metrics").text
 
 
-def test_a_face_in_a_very_wide_picture_is_found(server, astronaut):
+def test_a_face_in_a_very_wide_image_is_found(server, astronaut):
     wide = np.zeros((300, 40_000, 3), np.uint8)
     wide[:, 38_000:38_300] = astronaut[:300, 90:390]
     body = cv2.imencode(".png", wide[..., ::-1])[1].tobytes()
@@ -353,7 +353,7 @@ def test_requests_may_hold_so_much_memory_together_and_no_more(tmp_path):
         assert server.http.post("/v1/analyze", content=body, headers=kind).status_code == 200
 
 
-def test_pictures_leave_nothing_on_the_disk(server, tmp_path, monkeypatch):
+def test_images_leave_nothing_on_the_disk(server, tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     before = sorted(path for path in server.data_dir.rglob("*") if "sqlite" not in path.name)
     noise = np.random.default_rng(0).integers(0, 255, (800, 800, 3), np.uint8)

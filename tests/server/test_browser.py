@@ -27,25 +27,25 @@ pytestmark = [
 
 AXE = Path(__file__).resolve().parents[1] / "assets" / "axe" / "axe.min.js.gz"
 PHONE = {"viewport": {"width": 360, "height": 740}, "device_scale_factor": 2, "has_touch": True, "is_mobile": True}
-VIEWS = ("live", "pictures", "films", "camera")
+VIEWS = ("live", "images", "videos", "camera")
 WAIT_MS = 30_000
 TOKEN = "a token of the tests"
 
 
 @pytest.fixture(scope="module")
-def films(tmp_path_factory):
-    """A film for the camera (both portraits at once), and one to upload (one after the other)."""
-    folder = tmp_path_factory.mktemp("films")
+def videos(tmp_path_factory):
+    """A video for the camera (both portraits at once), and one to upload (one after the other)."""
+    folder = tmp_path_factory.mktemp("videos")
     smiling = read_rgb(EXAMPLES / "astronaut.jpg")[:320, 60:380]
     neutral = read_rgb(EXAMPLES / "grace_hopper.jpg")[40:480, 30:470]
-    camera = tools.write_camera_film(folder / "camera.mjpeg", [smiling, neutral], count=30)
-    upload = tools.write_film(folder / "two scenes.mp4", [[smiling], [neutral]], count=100, fps=5)
+    camera = tools.write_camera_video(folder / "camera.mjpeg", [smiling, neutral], count=30)
+    upload = tools.write_video(folder / "two scenes.mp4", [[smiling], [neutral]], count=100, fps=5)
     return camera, upload
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory, films):
-    with tools.running_server(tmp_path_factory.mktemp("server") / "data", source=str(films[1])) as server:
+def server(tmp_path_factory, videos):
+    with tools.running_server(tmp_path_factory.mktemp("server") / "data", source=str(videos[1])) as server:
         yield server
 
 
@@ -56,8 +56,8 @@ def playwright():
 
 
 @pytest.fixture(scope="module")
-def browser(playwright, films):
-    browser = tools.launch(playwright, camera=films[0])
+def browser(playwright, videos):
+    browser = tools.launch(playwright, camera=videos[0])
     yield browser
     browser.close()
 
@@ -142,7 +142,7 @@ def test_the_live_page_names_the_expression_of_each_face(open_page):
     assert page.locator("#live-lanes canvas").first.evaluate(inked)
 
 
-def test_mirroring_turns_picture_and_boxes(open_page):
+def test_mirroring_turns_image_and_boxes(open_page):
     page = open_page()
     start_camera(page)
     yellow = """c => { // the middle of the tag of the happy face, as a share of the width
@@ -162,14 +162,14 @@ def test_mirroring_turns_picture_and_boxes(open_page):
     assert places[0] + places[1] == pytest.approx(1, abs=0.08)
 
 
-def test_one_picture_is_under_way_at_a_time_and_none_while_paused(open_page):
+def test_one_image_is_under_way_at_a_time_and_none_while_paused(open_page):
     page = open_page()
     under_way, most, sent = [0], [0], [0]
 
     def on_socket(socket):
         def on_sent(payload):
             if isinstance(payload, bytes):
-                assert payload.startswith(b"\xff\xd8"), "pictures go as JPEG"
+                assert payload.startswith(b"\xff\xd8"), "images go as JPEG"
                 sent[0] += 1
                 under_way[0] += 1
                 most[0] = max(most[0], under_way[0])
@@ -228,11 +228,11 @@ def test_another_label_set_is_used_at_once(open_page):
     assert names_of_people(page) == ["happy", "neutral"]
 
 
-def test_pictures_are_analysed_and_saved(open_page, tmp_path):
-    page = open_page("pictures")
+def test_images_are_analysed_and_saved(open_page, tmp_path):
+    page = open_page("images")
     broken = tmp_path / "broken.jpg"
-    broken.write_bytes(b"no picture")
-    page.set_input_files("#picture-files", [EXAMPLES / "astronaut.jpg", EXAMPLES / "grace_hopper.jpg", broken])
+    broken.write_bytes(b"no image")
+    page.set_input_files("#image-files", [EXAMPLES / "astronaut.jpg", EXAMPLES / "grace_hopper.jpg", broken])
     sync_api.expect(page.locator(".shot:not(.waiting)")).to_have_count(3)
     headings = page.locator(".shot h2").all_inner_texts()
     assert headings == ["astronaut.jpg", "grace_hopper.jpg", "broken.jpg"]
@@ -240,10 +240,10 @@ def test_pictures_are_analysed_and_saved(open_page, tmp_path):
     assert [words.split()[-1] for words in expressions] == ["happy", "neutral"]
     sync_api.expect(page.locator(".shot").nth(2).locator(".problem")).to_contain_text("broken.jpg")
 
-    _, text = saved(page, "#picture-csv")
+    _, text = saved(page, "#image-csv")
     rows = {row["source"]: row["expression"] for row in csv.DictReader(io.StringIO(text.decode()))}
     assert rows == {"astronaut.jpg": "happy", "grace_hopper.jpg": "neutral"}
-    _, text = saved(page, "#picture-json")
+    _, text = saved(page, "#image-json")
     assert {one["source"]: len(one["faces"]) for one in json.loads(text)} == dict.fromkeys(rows, 1)
     name, jpeg = saved(page, ".shot:first-child .shot-body .button")
     drawn = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
@@ -256,9 +256,9 @@ def test_pictures_are_analysed_and_saved(open_page, tmp_path):
     sync_api.expect(page.locator(".shot")).to_have_count(2)
 
 
-def test_a_picture_is_dropped_and_pasted(open_page):
-    page = open_page("pictures")
-    page.wait_for_selector("#picture-drop")
+def test_an_image_is_dropped_and_pasted(open_page):
+    page = open_page("images")
+    page.wait_for_selector("#image-drop")
     hand_over = """async ([selector, kind, bytes]) => {
         const files = new DataTransfer();
         files.items.add(new File([new Uint8Array(bytes)], kind + '.jpg', { type: 'image/jpeg' }));
@@ -266,17 +266,17 @@ def test_a_picture_is_dropped_and_pasted(open_page):
         if (kind === 'drop') target.dispatchEvent(new DragEvent('drop', { dataTransfer: files, bubbles: true }));
         else target.dispatchEvent(new ClipboardEvent('paste', { clipboardData: files, bubbles: true }));
     }"""
-    picture = list((EXAMPLES / "astronaut.jpg").read_bytes())
-    page.evaluate(hand_over, ["#picture-drop", "drop", picture])
-    page.evaluate(hand_over, ["body", "paste", picture])
+    image = list((EXAMPLES / "astronaut.jpg").read_bytes())
+    page.evaluate(hand_over, ["#image-drop", "drop", image])
+    page.evaluate(hand_over, ["body", "paste", image])
     sync_api.expect(page.locator(".shot tbody tr", has_text="happy")).to_have_count(2)
     assert sorted(page.locator(".shot h2").all_inner_texts()) == ["drop.jpg", "paste.jpg"]
 
 
-def test_a_film_becomes_a_job_that_survives_a_reload_and_can_be_watched(open_page, films):
-    page = open_page("films")
-    sync_api.expect(page.locator(".blank")).to_contain_text("No films yet")
-    page.set_input_files("#film-file", films[1])
+def test_a_video_becomes_a_job_that_survives_a_reload_and_can_be_watched(open_page, videos):
+    page = open_page("videos")
+    sync_api.expect(page.locator(".blank")).to_contain_text("No videos yet")
+    page.set_input_files("#video-file", videos[1])
     page.wait_for_selector(".job:is([data-state=queued], [data-state=running])")
     page.reload()
     sync_api.expect(page.locator(".job .job-name")).to_have_text("two scenes.mp4")
@@ -284,20 +284,20 @@ def test_a_film_becomes_a_job_that_survives_a_reload_and_can_be_watched(open_pag
     sync_api.expect(page.locator(".job .job-note")).to_contain_text("100 frames")
 
     page.get_by_role("link", name="Open two scenes.mp4").click()
-    sync_api.expect(page.locator(".film h2").first).to_be_visible()
-    first, second = page.locator(".film .people .person").all()[:2]
+    sync_api.expect(page.locator(".video h2").first).to_be_visible()
+    first, second = page.locator(".video .people .person").all()[:2]
     assert {first.locator(".prob span").first.inner_text(), second.locator(".prob span").first.inner_text()} == {
         "happy", "neutral",
     }  # fmt: skip
-    wait_until(page, "document.querySelector('.film video').readyState >= 2")
+    wait_until(page, "document.querySelector('.video video').readyState >= 2")
     box = page.locator(".scrub").bounding_box()
     page.mouse.click(box["x"] + box["width"] * 0.75, box["y"] + 20)
-    wait_until(page, "Math.abs(document.querySelector('.film video').currentTime - 15) < 0.3")
+    wait_until(page, "Math.abs(document.querySelector('.video video').currentTime - 15) < 0.3")
     page.focus(".scrub")
     page.keyboard.press("ArrowLeft")
-    wait_until(page, "Math.abs(document.querySelector('.film video').currentTime - 14) < 0.3")
+    wait_until(page, "Math.abs(document.querySelector('.video video').currentTime - 14) < 0.3")
     page.keyboard.press("Home")
-    wait_until(page, "document.querySelector('.film video').currentTime === 0")
+    wait_until(page, "document.querySelector('.video video').currentTime === 0")
 
     starts = {"csv": b"source,frame", "jsonl": b'{"source"', "parquet": b"PAR1"}
     for kind, start in starts.items():
@@ -307,38 +307,38 @@ def test_a_film_becomes_a_job_that_survives_a_reload_and_can_be_watched(open_pag
     assert name == "two scenes.mp4" and content[4:8] == b"ftyp"
 
 
-def test_a_film_that_the_browser_cannot_play_is_shown_annotated(open_page, films, tmp_path):
-    old = tools.write_film(tmp_path / "old.mp4", [[read_rgb(EXAMPLES / "astronaut.jpg")]], count=10, codec="mpeg4")
-    page = open_page("films")
-    page.set_input_files("#film-file", old)
+def test_a_video_that_the_browser_cannot_play_is_shown_annotated(open_page, videos, tmp_path):
+    old = tools.write_video(tmp_path / "old.mp4", [[read_rgb(EXAMPLES / "astronaut.jpg")]], count=10, codec="mpeg4")
+    page = open_page("videos")
+    page.set_input_files("#video-file", old)
     page.locator(".job[data-state=done]").get_by_role("link", name="Open old.mp4").click()
-    video = page.locator(".film video")
+    video = page.locator(".video video")
     sync_api.expect(video).to_have_attribute("src", re.compile(r"/result\.mp4$"))
-    wait_until(page, "document.querySelector('.film video').videoWidth === 640")
+    wait_until(page, "document.querySelector('.video video').videoWidth === 640")
 
 
-def test_a_running_film_is_cancelled_and_removed(open_page, films):
-    page = open_page("films")
+def test_a_running_video_is_cancelled_and_removed(open_page, videos):
+    page = open_page("videos")
     page.wait_for_selector(".job, .blank")
     before = page.locator(".job").count()
-    page.set_input_files("#film-file", films[1])
+    page.set_input_files("#video-file", videos[1])
     page.locator(".job").first.get_by_role("button", name="Cancel two scenes.mp4", exact=True).click()
     page.wait_for_selector(".job[data-state=cancelled]")
     page.locator(".job[data-state=cancelled]").get_by_role("button", name="Remove two scenes.mp4").click()
     sync_api.expect(page.locator(".job")).to_have_count(before)
 
 
-def test_what_is_no_film_is_refused_in_words(open_page):
-    page = open_page("films")
-    page.wait_for_selector("#film-drop")
-    page.set_input_files("#film-file", EXAMPLES / "README.md")
-    sync_api.expect(page.locator(".job[data-state=failed] .job-note")).to_contain_text("film")
+def test_what_is_no_video_is_refused_in_words(open_page):
+    page = open_page("videos")
+    page.wait_for_selector("#video-drop")
+    page.set_input_files("#video-file", EXAMPLES / "README.md")
+    sync_api.expect(page.locator(".job[data-state=failed] .job-note")).to_contain_text("video")
 
 
 def test_the_servers_camera_is_shown(open_page):
     page = open_page("camera")
     page.wait_for_selector("#camera-stage[data-state=running]")
-    assert page.evaluate("document.querySelector('#camera-picture').naturalWidth") == tools.CAMERA_SIZE[0]
+    assert page.evaluate("document.querySelector('#camera-image').naturalWidth") == tools.CAMERA_SIZE[0]
     name, jpeg = saved(page, "#camera-save")
     assert name == "mien-camera.jpg" and jpeg.startswith(b"\xff\xd8")
     sync_api.expect(page.locator("#camera-lanes .lane-head").first).to_contain_text("happy")
@@ -377,9 +377,9 @@ def test_a_shared_tab_is_analysed_until_it_is_closed(open_page, playwright):
     try:
         page = open_page(using=sharing)
         shared = page.context.new_page()
-        picture = base64.b64encode((EXAMPLES / "astronaut.jpg").read_bytes()).decode()
+        image = base64.b64encode((EXAMPLES / "astronaut.jpg").read_bytes()).decode()
         sway = "<style>img { animation: sway 1s infinite alternate } @keyframes sway { to { translate: 6px } }</style>"
-        shared.set_content(f'<title>Portrait to share</title>{sway}<img src="data:image/jpeg;base64,{picture}">')
+        shared.set_content(f'<title>Portrait to share</title>{sway}<img src="data:image/jpeg;base64,{image}">')
         page.bring_to_front()
         page.click("#live-screen")
         page.wait_for_selector("#stage[data-state=running]")
@@ -409,7 +409,7 @@ def test_the_page_connects_again_after_a_restart_of_the_server(open_page, server
 
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory):
-    """A server with a token and one place for streams, which may fetch pictures, also from this machine."""
+    """A server with a token and one place for streams, which may fetch images, also from this machine."""
     allowed = {"url_allowed": "1", "allow_private": "1", "streams": "1"}
     with tools.running_server(tmp_path_factory.mktemp("guarded") / "data", token=TOKEN, **allowed) as guarded:
         yield guarded
@@ -444,15 +444,15 @@ def test_a_busy_server_is_waited_for(open_page, guarded):
     sync_api.expect(second.locator(".person")).to_have_count(2)
 
 
-def test_a_picture_is_fetched_only_where_the_server_allows_it(open_page, guarded):
-    sync_api.expect(open_page("pictures").locator("#picture-url")).to_be_hidden()
-    page = open_page("pictures", url=guarded.url)
+def test_an_image_is_fetched_only_where_the_server_allows_it(open_page, guarded):
+    sync_api.expect(open_page("images").locator("#image-url")).to_be_hidden()
+    page = open_page("images", url=guarded.url)
     unlock(page)
     with tools.served_folder(EXAMPLES) as address:
-        page.fill("#picture-address", f"{address}astronaut.jpg")
+        page.fill("#image-address", f"{address}astronaut.jpg")
         page.keyboard.press("Enter")
         sync_api.expect(page.locator(".shot tbody tr")).to_contain_text("happy")
-    width = page.locator(".shot-picture img").evaluate("image => image.decode().then(() => image.naturalWidth)")
+    width = page.locator(".shot-image img").evaluate("image => image.decode().then(() => image.naturalWidth)")
     assert width == 512
 
 
@@ -461,10 +461,10 @@ def fill(page, view):
     page.wait_for_selector(f"#view-{view}")
     if view == "live":
         start_camera(page)
-    if view == "pictures":
-        page.set_input_files("#picture-files", EXAMPLES / "astronaut.jpg")
+    if view == "images":
+        page.set_input_files("#image-files", EXAMPLES / "astronaut.jpg")
         page.wait_for_selector(".shot table")
-    if view == "films":
+    if view == "videos":
         page.wait_for_selector(".job, .blank")
 
 
@@ -526,10 +526,10 @@ def test_everything_is_reached_with_the_keyboard(open_page):
     page.keyboard.press("ArrowRight")
     sync_api.expect(page.locator("#live-smoothing-out")).to_have_text("0.4 s")
     tab_to(".skip")
-    tab_to('.tabs a[data-view="pictures"]')
+    tab_to('.tabs a[data-view="images"]')
     page.keyboard.press("Enter")
-    sync_api.expect(page.locator("#pictures-title")).to_be_focused()
-    tab_to("#picture-files")
+    sync_api.expect(page.locator("#images-title")).to_be_focused()
+    tab_to("#image-files")
     tab_to(".skip")
     tab_to("#about")
     page.keyboard.press("Enter")
@@ -539,13 +539,13 @@ def test_everything_is_reached_with_the_keyboard(open_page):
 
 
 @pytest.mark.parametrize(("scheme", "view"), list(itertools.product(("light", "dark"), VIEWS)))
-def test_axe_finds_nothing_serious(open_page, films, scheme, view):
+def test_axe_finds_nothing_serious(open_page, videos, scheme, view):
     page = open_page(view, color_scheme=scheme, reduced_motion="reduce")
     fill(page, view)
-    if view == "films" and page.locator(".job[data-state=done]").count():
+    if view == "videos" and page.locator(".job[data-state=done]").count():
         assert serious(page) == []
         page.click(".job[data-state=done] a")
-        page.wait_for_selector(".film video")
+        page.wait_for_selector(".video video")
     if view == "camera":
         page.wait_for_selector("#camera-stage[data-state=running]")
     assert serious(page) == []

@@ -21,10 +21,10 @@ PHONE = (360, 740)
 BRIGHTNESS = "Math.max(...getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number))"
 PLAY_A_PORTRAIT = """async portrait => { // Firefox's fake camera has one colour and no face
     const bytes = Uint8Array.from(atob(portrait), letter => letter.charCodeAt(0));
-    const picture = await createImageBitmap(new Blob([bytes]));
+    const image = await createImageBitmap(new Blob([bytes]));
     const canvas = document.createElement("canvas");
     [canvas.width, canvas.height] = [640, 480];
-    const paint = () => canvas.getContext("2d").drawImage(picture, 80, -40 + 4 * Math.sin(Date.now() / 300), 560, 560);
+    const paint = () => canvas.getContext("2d").drawImage(image, 80, -40 + 4 * Math.sin(Date.now() / 300), 560, 560);
     navigator.mediaDevices.getUserMedia = async () => {
         paint();
         setInterval(paint, 50);
@@ -34,14 +34,14 @@ PLAY_A_PORTRAIT = """async portrait => { // Firefox's fake camera has one colour
 
 
 @pytest.fixture(scope="module")
-def film(tmp_path_factory):
+def video(tmp_path_factory):
     smiling = read_rgb(EXAMPLES / "astronaut.jpg")[:320, 60:380]
-    return tools.write_film(tmp_path_factory.mktemp("film") / "smile.mp4", [[smiling]], count=30, fps=5)
+    return tools.write_video(tmp_path_factory.mktemp("video") / "smile.mp4", [[smiling]], count=30, fps=5)
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory, film):
-    with tools.running_server(tmp_path_factory.mktemp("server") / "data", source=str(film)) as server:
+def server(tmp_path_factory, video):
+    with tools.running_server(tmp_path_factory.mktemp("server") / "data", source=str(video)) as server:
         yield server
 
 
@@ -95,32 +95,32 @@ def test_firefoxs_own_camera_is_shown(open_page):
     assert page.evaluate("document.querySelector('#live-video').videoWidth") > 0
 
 
-def test_a_picture_is_analysed(open_page):
-    page = open_page("pictures")
-    page.choose_files("#picture-files", EXAMPLES / "astronaut.jpg")
+def test_an_image_is_analyzed(open_page):
+    page = open_page("images")
+    page.choose_files("#image-files", EXAMPLES / "astronaut.jpg")
     assert "happy" in page.wait_until(text_of(".shot tbody tr"))
 
 
-def test_a_film_becomes_a_job_that_can_be_watched(open_page, film):
-    page = open_page("films")
-    page.choose_files("#film-file", film)
+def test_a_video_becomes_a_job_that_can_be_watched(open_page, video):
+    page = open_page("videos")
+    page.choose_files("#video-file", video)
     page.click(".job[data-state=done] a")
-    page.wait_until("document.querySelector('.film video')?.readyState >= 2")
-    assert page.evaluate("document.querySelector('.film video').videoWidth") == tools.CAMERA_SIZE[0]
-    page.evaluate("document.querySelector('.film video').currentTime = 3")
+    page.wait_until("document.querySelector('.video video')?.readyState >= 2")
+    assert page.evaluate("document.querySelector('.video video').videoWidth") == tools.CAMERA_SIZE[0]
+    page.evaluate("document.querySelector('.video video').currentTime = 3")
     page.wait_until("document.querySelector('.scrub').getAttribute('aria-valuenow') === '3'")
-    assert page.evaluate(text_of(".film .people .person .prob")).startswith("happy")
+    assert page.evaluate(text_of(".video .people .person .prob")).startswith("happy")
 
 
 def test_the_servers_camera_is_shown(open_page):
     page = open_page("camera")
     page.wait_until("document.querySelector('#camera-stage').dataset.state === 'running'")
-    assert page.evaluate("document.querySelector('#camera-picture').naturalWidth") == tools.CAMERA_SIZE[0]
+    assert page.evaluate("document.querySelector('#camera-image').naturalWidth") == tools.CAMERA_SIZE[0]
     page.wait_until(f"{text_of('#camera-people .person-name')} === 'happy'")
 
 
 def test_the_colours_follow_the_system_and_the_switch(open_page):
-    page = open_page("pictures")
+    page = open_page("images")
     assert page.evaluate(BRIGHTNESS) < 40
     page.click("#theme")
     assert page.evaluate("document.documentElement.dataset.theme") == "light"
@@ -131,7 +131,7 @@ def test_the_colours_follow_the_system_and_the_switch(open_page):
     assert page.evaluate("document.documentElement.dataset.theme ?? 'auto'") == "auto"
 
 
-@pytest.mark.parametrize("view", ["live", "pictures", "films", "camera"])
+@pytest.mark.parametrize("view", ["live", "images", "videos", "camera"])
 def test_nothing_is_wider_than_a_phone(open_page, view):
     page = open_page(view, width=PHONE[0], height=PHONE[1])
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

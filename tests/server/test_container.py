@@ -55,7 +55,7 @@ def test_every_variable_is_a_setting_and_all_of_them_together_are_accepted():
     assert [json.loads(instructions(name)[0]) for name in ("ENTRYPOINT", "CMD")] == [["mien"], ["serve"]]
 
 
-def test_the_list_of_films_is_the_database_service():
+def test_the_list_of_videos_is_the_database_service():
     url = make_url(running_environment("mien")["MIEN_DATABASE"])
     database = running_environment("database")
     assert url.host in SERVICES and url.get_driver_name() == "psycopg"
@@ -67,10 +67,10 @@ def test_the_list_of_films_is_the_database_service():
     assert set(SERVICES["mien"]["depends_on"]) == {"database"}
 
 
-def test_volumes_are_declared_and_the_films_are_on_one():
+def test_volumes_are_declared_and_the_videos_are_on_one():
     mounts = {name: [mount.split(":") for mount in service["volumes"]] for name, service in SERVICES.items()}
     assert {volume for parts in mounts.values() for volume, _ in parts} == set(COMPOSE["volumes"])
-    assert ["films", "/data"] in mounts["mien"]
+    assert ["videos", "/data"] in mounts["mien"]
     assert SERVICES["mien"]["read_only"] and SERVICES["mien"]["cap_drop"] == ["ALL"]
 
 

@@ -10,10 +10,10 @@ from conftest import EXAMPLES, ROOT
 pytest.importorskip("fastapi")
 pytest.importorskip("av")
 
-from films import make_film
 from helpers import wait_for
 from mien.server.settings import PREFIX, ServerSettings
 from served import served
+from videos import make_video
 
 TEXT = (ROOT / "docs" / "server.md").read_text(encoding="utf-8")
 EXAMPLE = TEXT[TEXT.index("## The API by example") : TEXT.index("## The live stream")]
@@ -32,7 +32,7 @@ def server(tmp_path_factory):
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     shutil.copytree(EXAMPLES, tmp_path / "examples")
-    make_film(tmp_path / "film.mp4", frames=6)
+    make_video(tmp_path / "video.mp4", frames=6)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -40,12 +40,12 @@ def folder(tmp_path, monkeypatch):
 def test_the_python_example_runs(server, folder, capsys):
     (code,) = blocks("python")
     code = code.replace("http://127.0.0.1:8000", server.url).replace(
-        'open("examples/astronaut.jpg", "rb").read()', "PICTURE"
+        'open("examples/astronaut.jpg", "rb").read()', "IMAGE"
     )
-    exec(compile(code, "docs/server.md", "exec"), {"PICTURE": (EXAMPLES / "astronaut.jpg").read_bytes()})
+    exec(compile(code, "docs/server.md", "exec"), {"IMAGE": (EXAMPLES / "astronaut.jpg").read_bytes()})
     printed = capsys.readouterr().out
     assert "astronaut.jpg ['happy']" in printed and "grace_hopper.jpg ['neutral']" in printed and "done 3" in printed
-    assert len((folder / "film.csv").read_text().splitlines()) == 4
+    assert len((folder / "video.csv").read_text().splitlines()) == 4
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
@@ -63,7 +63,7 @@ def test_every_curl_example_is_answered(server, folder):
         assert result.returncode == 0, (command, result.stdout, result.stderr)
         if "options=" in command:
             name = server.http.get("/v1/jobs").json()["jobs"][0]["id"]
-    assert (folder / "film.csv").is_file() and server.http.get("/v1/jobs").json()["jobs"] == []
+    assert (folder / "video.csv").is_file() and server.http.get("/v1/jobs").json()["jobs"] == []
 
 
 def test_the_table_of_variables_is_complete_and_says_the_true_defaults():

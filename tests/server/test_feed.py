@@ -1,4 +1,4 @@
-"""The server's own camera, which here is a film."""
+"""The server's own camera, which here is a video."""
 
 import json
 import threading
@@ -12,25 +12,25 @@ pytest.importorskip("av")
 
 import httpx
 
-from films import make_film
 from helpers import wait_for
 from served import check_problem, served
+from videos import make_video
 
 
 @pytest.fixture(scope="module")
 def camera(tmp_path_factory):
-    return make_film(tmp_path_factory.mktemp("camera") / "camera.mp4", frames=20)
+    return make_video(tmp_path_factory.mktemp("camera") / "camera.mp4", frames=20)
 
 
-def pictures(url, count):
-    """Return the first pictures of a feed."""
+def images(url, count):
+    """Return the first images of a feed."""
     data = b""
     with httpx.stream("GET", f"{url}/video_feed", timeout=20) as answer:
         assert answer.status_code == 200
-        assert answer.headers["content-type"] == "multipart/x-mixed-replace; boundary=mien-picture"
+        assert answer.headers["content-type"] == "multipart/x-mixed-replace; boundary=mien-image"
         for chunk in answer.iter_raw():
             data += chunk
-            parts = data.split(b"--mien-picture\r\n")[1:]
+            parts = data.split(b"--mien-image\r\n")[1:]
             if len(parts) > count:
                 break
     return [part.partition(b"\r\n\r\n")[2] for part in parts[:count]]
@@ -42,7 +42,7 @@ def test_all_viewers_see_the_same_analysis(tmp_path, camera):
         seen = [[], []]
 
         def watch(i):
-            seen[i] = pictures(server.url, 8)
+            seen[i] = images(server.url, 8)
 
         threads = [threading.Thread(target=watch, args=(i,)) for i in range(2)]
         for thread in threads:
@@ -81,7 +81,7 @@ def test_the_camera_is_open_only_while_somebody_watches(tmp_path, camera, monkey
         feed = server.app.state.feed
         for _ in range(2):
             assert feed._thread is None
-            assert pictures(server.url, 1)
+            assert images(server.url, 1)
             wait_for(lambda: feed._thread is None, seconds=5)
 
 
@@ -92,7 +92,7 @@ def test_viewers_take_places_of_live_streams(tmp_path, camera):
             next(reading)
             check_problem(server.http.get("/video_feed"), 503, "taken")
         wait_for(lambda: len(server.app.state.streams) == 0)
-        assert pictures(server.url, 1)
+        assert images(server.url, 1)
 
 
 def test_a_camera_that_cannot_be_opened_is_a_problem_that_names_no_address(tmp_path):
@@ -115,4 +115,4 @@ def test_viewers_do_not_keep_the_server_from_stopping(tmp_path, camera):
         stream = answer.iter_raw()
         next(stream)
         server.uvicorn.should_exit = True
-        assert b"--mien-picture--" in b"".join(stream)  # the feed ends, it is not cut off
+        assert b"--mien-image--" in b"".join(stream)  # the feed ends, it is not cut off

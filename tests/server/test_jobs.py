@@ -1,4 +1,4 @@
-"""Films: taken in, analyzed in the background, kept for a while, and through restarts."""
+"""Videos: taken in, analyzed in the background, kept for a while, and through restarts."""
 
 import csv
 import io
@@ -18,33 +18,33 @@ pytest.importorskip("av")
 import httpx
 
 from browser_tools import running_server
-from films import make_film
 from helpers import wait_for
 from mien.errors import InputError, OutputError
 from mien.server.work.jobs import ORPHAN_S, JobFiles
 from mien.server.work.store import CANCELLED, DONE, FAILED, QUEUED, RUNNING, JobStore
 from served import check_problem, served
+from videos import make_video
 
 ENDED = ("done", "failed", "cancelled")
 
 
 @pytest.fixture(scope="module")
-def film(tmp_path_factory):
-    return make_film(tmp_path_factory.mktemp("films") / "film.mp4").read_bytes()
+def video(tmp_path_factory):
+    return make_video(tmp_path_factory.mktemp("videos") / "video.mp4").read_bytes()
 
 
 @pytest.fixture(scope="module")
-def long_film(tmp_path_factory):
-    return make_film(tmp_path_factory.mktemp("films") / "long.mp4", frames=3000).read_bytes()
+def long_video(tmp_path_factory):
+    return make_video(tmp_path_factory.mktemp("videos") / "long.mp4", frames=3000).read_bytes()
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    with served(tmp_path_factory.mktemp("jobs"), max_film_mb=16, max_film_s=400.0) as running:
+    with served(tmp_path_factory.mktemp("jobs"), max_video_mb=16, max_video_s=400.0) as running:
         yield running
 
 
-def submit(server, data, name="film.mp4", **options):
+def submit(server, data, name="video.mp4", **options):
     form = {"options": json.dumps(options)} if options else {}
     return server.http.post("/v1/jobs", files={"file": (name, data)}, data=form)
 
@@ -60,48 +60,48 @@ def finished(server, answer, *, seconds=60):
     return server.http.get(f"/v1/jobs/{name}").json()
 
 
-def test_a_film_gives_tables_a_summary_and_an_annotated_film(server, film):
-    answer = submit(server, film, "My film.mp4")
+def test_a_video_gives_tables_a_summary_and_an_annotated_video(server, video):
+    answer = submit(server, video, "My video.mp4")
     assert answer.headers["location"] == f"/v1/jobs/{answer.json()['id']}"
-    assert answer.json()["state"] == "queued" and answer.json()["source"] == "My film.mp4"
+    assert answer.json()["state"] == "queued" and answer.json()["source"] == "My video.mp4"
     job = finished(server, answer)
     assert (job["state"], job["error"]) == ("done", None)
     assert job["progress"]["frames"] == 12 == job["progress"]["total"] and job["progress"]["fps"] > 0
     assert job["created"] <= job["started"] <= job["finished"] < job["expires"]
     assert set(job["results"]) == {"csv", "jsonl", "parquet", "mp4", "summary", "video"}
     table = server.http.get(job["results"]["csv"])
-    assert 'filename="My film.csv"' in table.headers["content-disposition"].replace("%20", " ") or (
-        "My%20film.csv" in table.headers["content-disposition"]
+    assert 'filename="My video.csv"' in table.headers["content-disposition"].replace("%20", " ") or (
+        "My%20video.csv" in table.headers["content-disposition"]
     )
     rows = list(csv.DictReader(io.StringIO(table.text)))
-    assert len(rows) == 12 and {row["source"] for row in rows} == {"My film.mp4"}
+    assert len(rows) == 12 and {row["source"] for row in rows} == {"My video.mp4"}
     assert {row["steady_expression"] for row in rows} == {"happy"}
     lines = [json.loads(line) for line in server.http.get(job["results"]["jsonl"]).text.splitlines()]
     assert [line["frame"] for line in lines] == list(range(12))
     assert server.http.get(job["results"]["parquet"]).content.startswith(b"PAR1")
     summary = server.http.get(job["results"]["summary"]).json()
-    assert summary["frames"] == 12 and summary["people"] == 1 and summary["source"] == "My film.mp4"
+    assert summary["frames"] == 12 and summary["people"] == 1 and summary["source"] == "My video.mp4"
     assert server.http.get(job["results"]["mp4"]).content[4:8] == b"ftyp"
 
 
-def test_no_result_tells_where_the_server_keeps_its_files(server, film):
-    job = finished(server, submit(server, film))
+def test_no_result_tells_where_the_server_keeps_its_files(server, video):
+    job = finished(server, submit(server, video))
     told = json.dumps(job) + "".join(server.http.get(job["results"][kind]).text for kind in ("csv", "jsonl", "summary"))
     assert str(server.data_dir) not in told and "upload" not in told
 
 
-def test_players_may_ask_for_pieces_of_the_film(server, film):
-    job = finished(server, submit(server, film))
+def test_players_may_ask_for_pieces_of_the_video(server, video):
+    job = finished(server, submit(server, video))
     whole = server.http.get(job["results"]["video"])
-    assert whole.content == film and whole.headers["content-type"] == "video/mp4"
+    assert whole.content == video and whole.headers["content-type"] == "video/mp4"
     piece = server.http.get(job["results"]["video"], headers={"Range": "bytes=100-199"})
-    assert piece.status_code == 206 and piece.content == film[100:200]
-    assert piece.headers["content-range"] == f"bytes 100-199/{len(film)}"
+    assert piece.status_code == 206 and piece.content == video[100:200]
+    assert piece.headers["content-range"] == f"bytes 100-199/{len(video)}"
     assert server.http.get(job["results"]["video"], headers={"Range": "bytes=99999999-"}).status_code == 416
 
 
-def test_options_choose_frames_labels_and_outputs(server, film):
-    job = finished(server, submit(server, film, every=4, labels="ferplus", annotate=False, keep_video=False))
+def test_options_choose_frames_labels_and_outputs(server, video):
+    job = finished(server, submit(server, video, every=4, labels="ferplus", annotate=False, keep_video=False))
     assert job["options"] == {"every": 4, "labels": "ferplus", "annotate": False, "keep_video": False}
     assert set(job["results"]) == {"csv", "jsonl", "parquet", "summary"}
     rows = list(csv.DictReader(io.StringIO(server.http.get(job["results"]["csv"]).text)))
@@ -110,15 +110,15 @@ def test_options_choose_frames_labels_and_outputs(server, film):
     check_problem(server.http.get(f"/v1/jobs/{job['id']}/result.mp4"), 409)
 
 
-def test_a_film_that_breaks_off_gives_what_it_holds_and_says_so(server, tmp_path):
-    whole = make_film(tmp_path / "whole.mkv", frames=60).read_bytes()
+def test_a_video_that_breaks_off_gives_what_it_holds_and_says_so(server, tmp_path):
+    whole = make_video(tmp_path / "whole.mkv", frames=60).read_bytes()
     job = finished(server, submit(server, whole[: len(whole) * 2 // 3], "cut.mkv"))
     assert job["state"] == "done" and "breaks off" in job["error"]["detail"] and "csv" in job["results"]
     assert 0 < job["progress"]["frames"] < 60
 
 
-def test_all_jobs_are_listed_the_newest_first_and_removed_with_their_files(server, film):
-    first, second = finished(server, submit(server, film)), finished(server, submit(server, film))
+def test_all_jobs_are_listed_the_newest_first_and_removed_with_their_files(server, video):
+    first, second = finished(server, submit(server, video)), finished(server, submit(server, video))
     listed = [job["id"] for job in server.http.get("/v1/jobs").json()["jobs"]]
     assert listed[:2] == [second["id"], first["id"]]
     folder = server.data_dir / "jobs" / first["id"]
@@ -129,8 +129,8 @@ def test_all_jobs_are_listed_the_newest_first_and_removed_with_their_files(serve
     check_problem(server.http.delete(f"/v1/jobs/{first['id']}"), 404)
 
 
-def test_a_running_film_is_cancelled_and_its_files_go(server, long_film):
-    name = submit(server, long_film).json()["id"]
+def test_a_running_video_is_cancelled_and_its_files_go(server, long_video):
+    name = submit(server, long_video).json()["id"]
     wait_for(lambda: server.http.get(f"/v1/jobs/{name}").json()["progress"]["frames"] > 0)
     running = server.http.get(f"/v1/jobs/{name}").json()
     assert running["state"] == "running" and running["progress"]["total"] == 3000
@@ -148,30 +148,30 @@ def test_a_running_film_is_cancelled_and_its_files_go(server, long_film):
 @pytest.mark.parametrize(
     ("data", "status", "word"),
     [
-        (b"", 422, "no film"),
-        (b"hello", 422, "film"),
-        (b"\x89PNG\r\n\x1a\n" + b"x" * 100, 422, "film"),
+        (b"", 422, "no video"),
+        (b"hello", 422, "video"),
+        (b"\x89PNG\r\n\x1a\n" + b"x" * 100, 422, "video"),
         (b"x" * (17 << 20), 413, "16,777,216"),
     ],
 )
-def test_what_is_no_film_or_too_large_is_refused_and_leaves_no_file(server, data, status, word):
+def test_what_is_no_video_or_too_large_is_refused_and_leaves_no_file(server, data, status, word):
     before = sorted((server.data_dir / "jobs").glob("*")) if (server.data_dir / "jobs").exists() else []
     problem = check_problem(submit(server, data), status, word)
     assert str(server.data_dir) not in problem
     assert sorted((server.data_dir / "jobs").glob("*")) == before
 
 
-def test_forms_without_a_film_or_with_wrong_options_are_refused(server, film):
-    check_problem(server.http.post("/v1/jobs", content=film), 415)
-    check_problem(server.http.post("/v1/jobs", files={"options": (None, b"{}")}), 422, "no film")
-    check_problem(submit(server, film, every=0), 422, "every")
-    check_problem(submit(server, film, end_s=-1), 422, "end_s")
-    check_problem(submit(server, film, start_s=2, end_s=1), 422, "end_s")
-    check_problem(submit(server, film, every=2, fps=3), 422, "every")
-    check_problem(submit(server, film, labels="nine"), 422, "fer2013")
-    check_problem(submit(server, film, detector="yunet"), 422, "mtcnn")
-    check_problem(submit(server, film, path="/etc/passwd"), 422, "path")
-    two = [("file", ("a.mp4", film)), ("file", ("b.mp4", film))]
+def test_forms_without_a_video_or_with_wrong_options_are_refused(server, video):
+    check_problem(server.http.post("/v1/jobs", content=video), 415)
+    check_problem(server.http.post("/v1/jobs", files={"options": (None, b"{}")}), 422, "no video")
+    check_problem(submit(server, video, every=0), 422, "every")
+    check_problem(submit(server, video, end_s=-1), 422, "end_s")
+    check_problem(submit(server, video, start_s=2, end_s=1), 422, "end_s")
+    check_problem(submit(server, video, every=2, fps=3), 422, "every")
+    check_problem(submit(server, video, labels="nine"), 422, "fer2013")
+    check_problem(submit(server, video, detector="yunet"), 422, "mtcnn")
+    check_problem(submit(server, video, path="/etc/passwd"), 422, "path")
+    two = [("file", ("a.mp4", video)), ("file", ("b.mp4", video))]
     check_problem(server.http.post("/v1/jobs", files=two), 413, "at most 1")
 
 
@@ -182,11 +182,11 @@ def test_ids_are_32_hexadecimal_digits(server, name):
     check_problem(server.http.get(f"/v1/jobs/{'0' * 32}/result.exe"), 422)
 
 
-def test_a_film_that_lasts_too_long_or_is_too_wide_is_refused(tmp_path, film):
-    with served(tmp_path, max_film_s=1.0, job_workers=0) as server:
-        check_problem(submit(server, film), 413, "at most 1 s")
+def test_a_video_that_lasts_too_long_or_is_too_wide_is_refused(tmp_path, video):
+    with served(tmp_path, max_video_s=1.0, job_workers=0) as server:
+        check_problem(submit(server, video), 413, "at most 1 s")
     with served(tmp_path, max_pixels_mp=0.01, job_workers=0) as server:
-        check_problem(submit(server, film), 413, "10,000 pixels")
+        check_problem(submit(server, video), 413, "10,000 pixels")
 
 
 SDP = "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 9 RTP/AVP 96\n"
@@ -202,10 +202,10 @@ PLAYLISTS = {
 
 @pytest.mark.parametrize("kind", PLAYLISTS)
 @pytest.mark.parametrize("suffix", [".mp4", ".m3u8", ".ts"])
-def test_a_play_list_reaches_neither_other_files_nor_the_network(server, tmp_path, film, kind, suffix):
-    """A film may be a list of other films; one that a stranger sends must not open what the server can reach."""
-    (tmp_path / "secret.mp4").write_bytes(film)
-    secrets = [make_film(tmp_path / "secret.ts"), tmp_path / "secret.mp4", f"file://{tmp_path / 'secret.mp4'}"]
+def test_a_play_list_reaches_neither_other_files_nor_the_network(server, tmp_path, video, kind, suffix):
+    """A video may be a list of other videos; one that a stranger sends must not open what the server can reach."""
+    (tmp_path / "secret.mp4").write_bytes(video)
+    secrets = [make_video(tmp_path / "secret.ts"), tmp_path / "secret.mp4", f"file://{tmp_path / 'secret.mp4'}"]
     with socket.create_server(("127.0.0.1", 0)) as inside:
         inside.settimeout(0.1)
         for target in (*secrets, "/etc/passwd", f"http://127.0.0.1:{inside.getsockname()[1]}/x.ts"):
@@ -219,41 +219,41 @@ def test_a_play_list_reaches_neither_other_files_nor_the_network(server, tmp_pat
 # Limits.
 
 
-def test_a_film_that_takes_too_long_fails(tmp_path, long_film):
+def test_a_video_that_takes_too_long_fails(tmp_path, long_video):
     with served(tmp_path, job_timeout_s=1.0) as server:
-        job = finished(server, submit(server, long_film))
+        job = finished(server, submit(server, long_video))
         assert job["state"] == "failed" and "longer than 1 s" in job["error"]["detail"]
         assert set(job["results"]) <= {"video"}
 
 
-def test_a_job_analyzes_no_more_frames_than_allowed(tmp_path, film):
+def test_a_job_analyzes_no_more_frames_than_allowed(tmp_path, video):
     with served(tmp_path, max_frames=5) as server:
-        assert finished(server, submit(server, film))["progress"]["frames"] == 5
+        assert finished(server, submit(server, video))["progress"]["frames"] == 5
 
 
-def test_more_films_than_may_wait_or_be_kept_are_refused_at_once(tmp_path, film):
+def test_more_videos_than_may_wait_or_be_kept_are_refused_at_once(tmp_path, video):
     with served(tmp_path, job_workers=0, jobs_waiting=2, jobs_kept=3) as server:
-        names = [submit(server, film).json()["id"] for _ in range(2)]
-        answer = submit(server, film)
-        check_problem(answer, 503, "2 films wait")
+        names = [submit(server, video).json()["id"] for _ in range(2)]
+        answer = submit(server, video)
+        check_problem(answer, 503, "2 videos wait")
         assert answer.headers["retry-after"] == "60"
         assert server.http.delete(f"/v1/jobs/{names[0]}").json()["state"] == "cancelled"
         assert not (tmp_path / "jobs" / names[0]).exists()
-        submit(server, film)
-        check_problem(submit(server, film), 503)
+        submit(server, video)
+        check_problem(submit(server, video), 503)
 
 
-def test_more_films_than_may_come_in_at_once_are_refused(server, film, monkeypatch):
+def test_more_videos_than_may_come_in_at_once_are_refused(server, video, monkeypatch):
     monkeypatch.setattr("mien.server.work.jobs.MOST_INCOMING", 0)
-    check_problem(submit(server, film), 503, "come in")
+    check_problem(submit(server, video), 503, "come in")
     monkeypatch.undo()
-    assert submit(server, film).status_code == 202
+    assert submit(server, video).status_code == 202
 
 
-def test_jobs_expire_with_their_files(tmp_path, film, monkeypatch):
+def test_jobs_expire_with_their_files(tmp_path, video, monkeypatch):
     monkeypatch.setattr("mien.server.work.jobs.TIDY_S", 0.2)
     with served(tmp_path, keep_s=0.5) as server:
-        name = submit(server, film).json()["id"]
+        name = submit(server, video).json()["id"]
         wait_for(lambda: server.http.get(f"/v1/jobs/{name}").status_code == 404)
         wait_for(lambda: not (tmp_path / "jobs" / name).exists())
 
@@ -285,16 +285,16 @@ def url(request, tmp_path):
     return request.getfixturevalue("postgresql").new_database()
 
 
-def test_a_waiting_film_survives_a_restart(tmp_path, film, url):
+def test_a_waiting_video_survives_a_restart(tmp_path, video, url):
     with served(tmp_path, database=url, job_workers=0) as server:
-        name = submit(server, film).json()["id"]
+        name = submit(server, video).json()["id"]
     with served(tmp_path, database=url) as server:
         wait_for(lambda: state_of(server, name) == "done")
         assert server.http.get(f"/v1/jobs/{name}").json()["progress"]["frames"] == 12
 
 
-def test_a_running_film_is_put_back_and_goes_on_after_a_restart(tmp_path, tmp_path_factory):
-    data = make_film(tmp_path_factory.mktemp("f") / "middle.mp4", frames=600).read_bytes()
+def test_a_running_video_is_put_back_and_goes_on_after_a_restart(tmp_path, tmp_path_factory):
+    data = make_video(tmp_path_factory.mktemp("f") / "middle.mp4", frames=600).read_bytes()
     with served(tmp_path) as server:
         name = submit(server, data).json()["id"]
         wait_for(lambda: server.http.get(f"/v1/jobs/{name}").json()["progress"]["frames"] > 20)
@@ -311,11 +311,11 @@ def test_a_running_film_is_put_back_and_goes_on_after_a_restart(tmp_path, tmp_pa
         assert len({row["track_id"] for row in rows}) == 1
 
 
-def test_a_film_is_finished_after_the_server_was_killed(tmp_path, postgresql):
+def test_a_video_is_finished_after_the_server_was_killed(tmp_path, postgresql):
     url = postgresql.new_database()  # with SQLite, test_serve_cli.py tries it
-    film = make_film(tmp_path / "killed.mp4", frames=600)
+    video = make_video(tmp_path / "killed.mp4", frames=600)
     with running_server(tmp_path / "data", database=url) as server, httpx.Client(base_url=server.url) as http:
-        name = http.post("/v1/jobs", files={"file": film.read_bytes()}).json()["id"]
+        name = http.post("/v1/jobs", files={"file": video.read_bytes()}).json()["id"]
         wait_for(lambda: http.get(f"/v1/jobs/{name}").json()["progress"]["frames"] > 0)
         server.kill()
         store = JobStore(url)
@@ -330,9 +330,9 @@ def test_a_film_is_finished_after_the_server_was_killed(tmp_path, postgresql):
         assert [int(row["frame"]) for row in rows] == list(range(600)) and {row["track_id"] for row in rows} == {"1"}
 
 
-def test_two_servers_share_one_list_and_no_film_is_done_twice(tmp_path, film, url):
+def test_two_servers_share_one_list_and_no_video_is_done_twice(tmp_path, video, url):
     with served(tmp_path, database=url) as one, served(tmp_path, database=url) as other:
-        names = [submit(server, film).json()["id"] for server in (one, other) * 4]
+        names = [submit(server, video).json()["id"] for server in (one, other) * 4]
         wait_for(lambda: all(state_of(one, name) == "done" for name in names), seconds=60)
         assert {job["id"] for job in other.http.get("/v1/jobs").json()["jobs"]} == set(names)
         counts = [server.app.state.jobs.store.get(name).attempts for server in (one,) for name in names]
@@ -344,7 +344,7 @@ def test_two_servers_share_one_list_and_no_film_is_done_twice(tmp_path, film, ur
 
 def test_the_list_keeps_what_was_put_into_it_and_gives_each_job_to_one_server(url):
     store, other = JobStore(url), JobStore(url)
-    rows = [store.add(f"film {i} ü😀.mp4", ".mp4", {"every": i + 1}) for i in range(20)]
+    rows = [store.add(f"video {i} ü😀.mp4", ".mp4", {"every": i + 1}) for i in range(20)]
     assert other.get(rows[3].id) == rows[3] and len({row.id for row in rows}) == 20
     assert [row.id for row in other.all()] == [row.id for row in reversed(rows)]
     claimed, lock = [], threading.Lock()
@@ -407,21 +407,21 @@ def test_wrong_databases_are_named_without_their_password(tmp_path):
     assert "secret" not in str(refused.value)
 
 
-def test_a_database_that_is_away_is_told_as_passing(tmp_path, film):
+def test_a_database_that_is_away_is_told_as_passing(tmp_path, video):
     with served(tmp_path, job_workers=0) as server:
         (tmp_path / "jobs.sqlite").rename(tmp_path / "away")
         (tmp_path / "jobs.sqlite").mkdir()
-        for answer in (server.http.get("/v1/jobs"), submit(server, film)):
+        for answer in (server.http.get("/v1/jobs"), submit(server, video)):
             check_problem(answer, 503, "check the database")
             assert int(answer.headers["retry-after"]) > 0
         (tmp_path / "jobs.sqlite").rmdir()
         (tmp_path / "away").rename(tmp_path / "jobs.sqlite")
-        assert submit(server, film).status_code == 202
+        assert submit(server, video).status_code == 202
 
 
-def test_a_film_that_ends_the_process_each_time_is_given_up(tmp_path, film):
+def test_a_video_that_ends_the_process_each_time_is_given_up(tmp_path, video):
     with served(tmp_path, job_workers=0) as server:
-        name = submit(server, film).json()["id"]
+        name = submit(server, video).json()["id"]
     store = JobStore(f"sqlite:///{tmp_path / 'jobs.sqlite'}")
     for _ in range(3):
         assert store.claim("dying", lease_s=-1).id == name

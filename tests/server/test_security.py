@@ -114,7 +114,7 @@ def test_a_stream_needs_the_token_in_its_address_or_first_message(closed):
         assert json.loads(stream.recv(5))["type"] == "ready"
 
 
-def test_before_the_token_came_no_picture_is_looked_at(closed):
+def test_before_the_token_came_no_image_is_looked_at(closed):
     with connect(closed.stream_url) as stream:
         stream.send(ASTRONAUT)
         assert json.loads(stream.recv(5))["problem"]["status"] in (401, 422)

@@ -62,7 +62,7 @@ def test_the_first_answer_names_the_expressions(server):
         assert stream.ready["labels"][3] == {"name": "happy", "emoji": "😄", "colour": "#f5b820"}
 
 
-def test_a_picture_gives_its_faces_followed_and_smoothed(server, astronaut):
+def test_an_image_gives_its_faces_followed_and_smoothed(server, astronaut):
     with Stream(server) as stream:
         first, second = stream.ask(ASTRONAUT), stream.ask(ASTRONAUT)
     assert (first["type"], first["frame"], second["frame"]) == ("faces", 0, 1)
@@ -92,7 +92,7 @@ def test_settings_may_change_on_the_way(server):
         assert len(face["probs"]) == 8 and face["landmarks"] is None
 
 
-def test_every_kind_of_picture_is_taken_and_an_empty_one_has_no_face(server):
+def test_every_kind_of_image_is_taken_and_an_empty_one_has_no_face(server):
     blank = np.full((60, 80, 3), 99, np.uint8)
     with Stream(server) as stream:
         for kind in (".jpg", ".png", ".webp"):
@@ -104,7 +104,7 @@ def test_every_kind_of_picture_is_taken_and_an_empty_one_has_no_face(server):
     ("message", "status", "word"),
     [
         (b"", 422, "empty"),
-        (b"hello", 422, "not a picture"),
+        (b"hello", 422, "not an image"),
         (ASTRONAUT[:2000], 422, "truncated"),
         (cv2.imencode(".png", np.zeros((1000, 1000, 3), np.uint8))[1].tobytes(), 422, "500,000"),
         ("not json", 422, "settings"),
@@ -125,7 +125,7 @@ def test_what_is_wrong_gets_an_error_and_the_stream_goes_on(server, message, sta
         assert stream.ask(ASTRONAUT)["faces"][0]["expression"] == "happy"
 
 
-def test_a_picture_before_the_last_answer_is_refused_not_queued(server):
+def test_an_image_before_the_last_answer_is_refused_not_queued(server):
     workers = server.app.state.engine.workers
     gate = threading.Event()
     blockers = [workers.submit("test", gate.wait) for _ in range(workers.count)]

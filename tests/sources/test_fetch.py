@@ -199,7 +199,7 @@ def reason(url: str, limits: Limits = LIMITS, **how: Callable) -> str:
 @pytest.mark.parametrize(
     "path", ["/a.png", "/bü c.png", "/b%C3%BC%20c.png", "/wrong-type", "/chunked", "/hop1", "/to-fragment", "/a.png#x"]
 )
-def test_pictures_come_as_they_are(server: Server, path: str) -> None:
+def test_images_come_as_they_are(server: Server, path: str) -> None:
     assert fetch(server.url + path, LIMITS, name="it") == PNG
 
 
@@ -265,9 +265,9 @@ def test_ipv6_literal() -> None:
         ("/error", "answers 500 Internal Server Error; check the address"),
         ("/no-content", "answers 204 No Content; check the address"),
         ("/empty", "is empty: the server sent no bytes; check the address"),
-        ("/page", "is not a picture mien can read: its type is text/html, it starts with b'<!doctype html><'; give"),
-        ("/short-text", "is not a picture mien can read: its type is text/plain, it starts with b'hi'; give"),
-        ("/gzip", "is not a picture mien can read: its type is image/png, packed with gzip, it starts with"),
+        ("/page", "is not an image mien can read: its type is text/html, it starts with b'<!doctype html><'; give"),
+        ("/short-text", "is not an image mien can read: its type is text/plain, it starts with b'hi'; give"),
+        ("/gzip", "is not an image mien can read: its type is image/png, packed with gzip, it starts with"),
         ("/huge", "is larger than the limit of 100,000 bytes (1,000,000,000,000 bytes); raise url_max_bytes"),
         ("/endless", "is larger than the limit of 100,000 bytes (it goes on); raise url_max_bytes"),
         ("/longer-than-sent", f"was cut off after {len(PNG):,} of {len(PNG) + 100:,} bytes; try again"),
@@ -282,7 +282,7 @@ def test_ipv6_literal() -> None:
         ("/to-nonsense", "redirects to something that is not a URL"),
     ],
 )
-def test_answers_without_a_picture(server: Server, path: str, message: str) -> None:
+def test_answers_without_an_image(server: Server, path: str, message: str) -> None:
     assert reason(server.url + path).startswith(message)
 
 
@@ -300,7 +300,7 @@ def test_text_without_end_is_left_after_its_first_bytes(server: Server) -> None:
 def test_a_server_that_trickles_is_cut_off_in_time(server: Server, path: str) -> None:
     start = time.monotonic()
     message = reason(server.url + path, replace(LIMITS, timeout_s=0.4))
-    assert message == "is slow: no picture within 0.4 s; raise url_timeout_s"
+    assert message == "is slow: no image within 0.4 s; raise url_timeout_s"
     assert time.monotonic() - start < 5
 
 
@@ -517,7 +517,7 @@ def test_private_addresses_are_refused_by_default(server: Server) -> None:
 def test_limits_reach_the_fetch(server: Server) -> None:
     with pytest.raises(SourceError, match=r"larger than the limit of 10 bytes"):
         read_image(server.url + "/a.png", settings=replace(LOCAL, url_max_bytes=10))
-    with pytest.raises(SourceError, match=r"is slow: no picture within 0\.2 s"):
+    with pytest.raises(SourceError, match=r"is slow: no image within 0\.2 s"):
         read_image(server.url + "/slow", settings=replace(LOCAL, url_timeout_s=0.2))
     with pytest.raises(SourceError, match=r"limit of 5 pixels"):
         read_image(server.url + "/a.png", settings=replace(LOCAL, max_pixels=5))

@@ -1,4 +1,4 @@
-"""Pictures of every kind, whole and broken, from paths, folders, globs, standard input, bytes and arrays."""
+"""Images of every kind, whole and broken, from paths, folders, globs, standard input, bytes and arrays."""
 
 import io
 import os
@@ -170,9 +170,9 @@ def test_lossless_formats_give_the_exact_pixels_in_rgb(suffix: str) -> None:
 
 
 def test_jpeg_is_rgb_and_close() -> None:
-    picture = np.zeros((32, 32, 3), np.uint8)
-    picture[...] = (200, 60, 20)
-    assert_close(decode_image(encode(".jpg", picture, cv2.IMWRITE_JPEG_QUALITY, 100), name="x"), picture, 3)
+    image = np.zeros((32, 32, 3), np.uint8)
+    image[...] = (200, 60, 20)
+    assert_close(decode_image(encode(".jpg", image, cv2.IMWRITE_JPEG_QUALITY, 100), name="x"), image, 3)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".bmp", ".tiff"])
@@ -228,7 +228,7 @@ def test_16_bit_alpha_is_composed_before_scaling() -> None:
     assert_close(decode_image(encode(".png", RGBA16), name="x"), over_white(RGBA16), 0.5 + 1 / 257)
 
 
-def test_alpha_and_depth_across_bands_of_a_tall_picture() -> None:
+def test_alpha_and_depth_across_bands_of_a_tall_image() -> None:
     tall = RNG.integers(0, 65536, (601, 3, 4)).astype(np.uint16)
     assert_close(decode_image(encode(".png", tall), name="x"), over_white(tall), 0.5 + 1 / 257)
 
@@ -552,30 +552,30 @@ def test_damage_only_the_decoder_sees_leaves_opencv_quiet_and_its_log_level_alon
         (b"hello, this is text\n", r"JPEG, PNG, WebP, BMP, TIFF, GIF\); it starts with the text 'hello, this is "),
         (b"\x00\x01\x02\x03", r"it starts with the bytes b'\\x00\\x01\\x02\\x03'"),
         (b"BM is how this text begins", r"it starts with the text 'BM is how"),
-        (b"\0\0\0\x18ftypheic\0\0\0\0", r"is a HEIC picture, .*save it as JPEG or PNG"),
-        (b"\0\0\0\x18ftypavif\0\0\0\0", r"is an AVIF picture"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0", r"is a HEIC image, .*save it as JPEG or PNG"),
+        (b"\0\0\0\x18ftypavif\0\0\0\0", r"is an AVIF image"),
         (
             b"\0\0\0\x18ftypisom\0\0\0\0",
-            r"is a film, not a picture mien can read .*; export frames of it as JPEG or PNG",
+            r"is a video, not an image mien can read .*; export frames of it as JPEG or PNG",
         ),
-        (b"\x1aE\xdf\xa3\x01\0", r"is a film"),
+        (b"\x1aE\xdf\xa3\x01\0", r"is a video"),
         (b"\n<!DOCTYPE html><html>", r"is a web page"),
         (b"%PDF-1.7", r"is a PDF"),
-        (b"\xff\xd8\xff\xd9", r"damaged: a JPEG without a picture"),
+        (b"\xff\xd8\xff\xd9", r"damaged: a JPEG without an image"),
         (b"\xff\xd8\xff\xda\x00\x02\xff\xd9", r"damaged: a JPEG that does not state its size"),
-        (b"GIF89a\x01\0\x01\0\0\0\0;", r"damaged: a GIF without a picture"),
+        (b"GIF89a\x01\0\x01\0\0\0\0;", r"damaged: a GIF without an image"),
         (b"\x89PNG\r\n\x1a\n\0\0\0\rJUNK", r"damaged: the PNG header is missing"),
-        (riff((b"JUNK", b"")), r"damaged: a WebP file without a picture"),
+        (riff((b"JUNK", b"")), r"damaged: a WebP file without an image"),
     ],
 )
-def test_what_is_no_picture_is_named(data: bytes, message: str) -> None:
+def test_what_is_no_image_is_named(data: bytes, message: str) -> None:
     with pytest.raises(SourceError, match=r"^photo\.jpg .*" + message):
         decode_image(data, name="photo.jpg")
 
 
 @given(data=st.data())
 @settings(max_examples=400, deadline=None, derandomize=True, database=None)
-def test_mutated_files_give_a_picture_or_a_source_error(data: st.DataObject) -> None:
+def test_mutated_files_give_an_image_or_a_source_error(data: st.DataObject) -> None:
     kind = data.draw(st.sampled_from(sorted(WHOLE)))
     bytes_ = bytearray(WHOLE[kind])
     place = st.one_of(st.integers(0, 80), st.integers(0, len(bytes_) - 1))
@@ -622,7 +622,7 @@ def test_path_as_text_or_path(tmp_path: Path) -> None:
 
 
 def test_extension_does_not_matter_for_a_named_file(tmp_path: Path) -> None:
-    path = tmp_path / "picture.dat"
+    path = tmp_path / "image.dat"
     path.write_bytes(encode(".png", RGB))
     np.testing.assert_array_equal(read_image(path).image, RGB)
 
@@ -630,7 +630,7 @@ def test_extension_does_not_matter_for_a_named_file(tmp_path: Path) -> None:
 def test_folder_is_read_recursively_in_natural_order_without_hidden_and_other_files(tmp_path: Path) -> None:
     for name in ("frame10.jpg", "frame2.PNG", "b/x.JPEG", "b/.hidden.jpg", ".git/y.jpg", "B2.jpg", "b/c/z.tif"):
         write(tmp_path / name)
-    (tmp_path / "notes.txt").write_text("no picture")
+    (tmp_path / "notes.txt").write_text("no image")
     (tmp_path / "dangling.jpg").symlink_to(tmp_path / "gone.jpg")
     (tmp_path / "folder.jpg").mkdir()
     items = expand(tmp_path)
@@ -672,14 +672,14 @@ def test_several_sources_keep_their_order_and_repeats(tmp_path: Path) -> None:
     [
         ("missing.jpg", "does not exist; check the spelling"),
         ("present.jpg/inside.jpg", "does not exist"),
-        ("empty", "is a folder without pictures"),
+        ("empty", "is a folder without images"),
         ("*.png", "matches nothing"),
-        ("*.txt", "matches 1 names, none of them a picture"),
+        ("*.txt", "matches 1 names, none of them an image"),
         ("a\0b", "cannot be opened"),
         ("x" * 5000, "cannot be opened: file name too long"),
     ],
 )
-def test_sources_without_a_picture_are_one_failure_each(tmp_path: Path, name: str, message: str) -> None:
+def test_sources_without_an_image_are_one_failure_each(tmp_path: Path, name: str, message: str) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "notes.txt").write_text("text")
     write(tmp_path / "present.jpg")
@@ -726,16 +726,16 @@ def test_unreadable_file_and_folder(tmp_path: Path) -> None:
     assert all("permission denied" in str(r.error) for r in results if isinstance(r, Failed))
 
 
-def test_a_film_is_refused_before_it_is_read(tmp_path: Path) -> None:
+def test_a_video_is_refused_before_it_is_read(tmp_path: Path) -> None:
     path = tmp_path / "clip.mp4"
     with path.open("wb") as file:
         file.write(b"\0\0\0\x18ftypisom\0\0\0\0")
         file.truncate(1 << 40)
-    with pytest.raises(SourceError, match=r"clip\.mp4 is a film, not a picture"):
+    with pytest.raises(SourceError, match=r"clip\.mp4 is a video, not an image"):
         read_image(path)
 
 
-def test_a_file_larger_than_any_picture_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_larger_than_any_image_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sources, "OVERHEAD_BYTES", 2000)
     path = tmp_path / "a.png"
     path.write_bytes(encode(".png", RGB) + b"\0" * 10_000)
@@ -744,7 +744,7 @@ def test_a_file_larger_than_any_picture_is_refused(tmp_path: Path, monkeypatch: 
 
 
 def test_a_device_without_end_is_refused() -> None:
-    with pytest.raises(SourceError, match=r"^/dev/zero is not a picture"):
+    with pytest.raises(SourceError, match=r"^/dev/zero is not an image"):
         read_image("/dev/zero")
 
 
@@ -790,7 +790,7 @@ def test_a_single_array_or_bytes_object_is_one_source() -> None:
         read_image(GRAY)
 
 
-def test_sources_are_taken_only_as_their_pictures_are_asked_for() -> None:
+def test_sources_are_taken_only_as_their_images_are_asked_for() -> None:
     def endless():
         while True:
             yield RGB
@@ -812,7 +812,7 @@ def test_read_image_wants_exactly_one(tmp_path: Path) -> None:
     write(tmp_path / "a.png")
     np.testing.assert_array_equal(read_image(tmp_path).image, RGB)
     write(tmp_path / "b.png")
-    with pytest.raises(SourceError, match=r"holds 2 pictures, and one is wanted; use read_frames\(\)"):
+    with pytest.raises(SourceError, match=r"holds 2 images, and one is wanted; use read_frames\(\)"):
         read_image(tmp_path)
 
 
@@ -840,7 +840,7 @@ def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("stdin", [Piped(b"", terminal=True), None])
 def test_standard_input_that_is_a_terminal_or_closed(stdin: Piped | None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", stdin)
-    with pytest.raises(SourceError, match=r"pipe a picture into it"):
+    with pytest.raises(SourceError, match=r"pipe an image into it"):
         read_image("-")
 
 

@@ -11,29 +11,29 @@ import cv2
 import numpy as np
 import pytest
 
-from films import numbered, read_number, write_film
 from mien.errors import InputError, SourceError
 from mien.sources import live as live_source
 from mien.sources._feeds import LiveShot, OpenCvFeed
 from mien.sources._shots import VideoInfo
 from mien.sources.live import LiveFrame, LiveSettings, LiveSource
+from videos import numbered, read_number, write_video
 
 QUICK = {"stall_s": 0.4, "open_s": 5.0}
 
 
 @pytest.fixture(scope="module")
-def film(tmp_path_factory):
-    """Return two seconds of numbered pictures at 25 frames/s."""
-    return write_film(tmp_path_factory.mktemp("live") / "film.mp4", numbered(50))
+def video(tmp_path_factory):
+    """Return two seconds of numbered images at 25 frames/s."""
+    return write_video(tmp_path_factory.mktemp("live") / "video.mp4", numbered(50))
 
 
 # Files ----------------------------------------------------------------------------------------------------------------
 
 
-def test_a_file_plays_at_its_own_speed_and_ends_with_none(film):
+def test_a_file_plays_at_its_own_speed_and_ends_with_none(video):
     started = time.monotonic()
     seen, frame_count = [], 0
-    with LiveSource(film) as source:
+    with LiveSource(video) as source:
         while (frame := source.newest()) is not None:
             late_s = time.monotonic() - started - frame.time_s
             assert late_s > -0.05
@@ -50,8 +50,8 @@ def test_a_file_plays_at_its_own_speed_and_ends_with_none(film):
     assert isinstance(frame, LiveFrame | None)
 
 
-def test_a_slow_reader_gets_the_newest_frame_and_the_old_ones_are_dropped(film):
-    with LiveSource(film) as source:
+def test_a_slow_reader_gets_the_newest_frame_and_the_old_ones_are_dropped(video):
+    with LiveSource(video) as source:
         frames = []
         while (frame := source.newest()) is not None:
             frames.append(frame)
@@ -63,15 +63,15 @@ def test_a_slow_reader_gets_the_newest_frame_and_the_old_ones_are_dropped(film):
     assert [read_number(f.image) for f in frames] == [f.index for f in frames]
 
 
-def test_without_real_time_every_frame_waits_for_its_reader(film):
-    with LiveSource(film, LiveSettings(realtime=False)) as source:
+def test_without_real_time_every_frame_waits_for_its_reader(video):
+    with LiveSource(video, LiveSettings(realtime=False)) as source:
         frames = list(iter(source.newest, None))
     assert [frame.index for frame in frames] == list(range(50))
     assert source.dropped == 0
 
 
-def test_a_loop_goes_on_in_time_and_number(film):
-    with LiveSource(film, LiveSettings(realtime=False, loop=True)) as source:
+def test_a_loop_goes_on_in_time_and_number(video):
+    with LiveSource(video, LiveSettings(realtime=False, loop=True)) as source:
         frames = [source.newest() for _ in range(120)]
     assert [read_number(frame.image) for frame in frames] == [n % 50 for n in range(120)]
     assert np.allclose([frame.time_s for frame in frames], np.arange(120) / 25, atol=0.001)
@@ -79,7 +79,7 @@ def test_a_loop_goes_on_in_time_and_number(film):
 
 
 def test_waiting_with_a_limit_gives_none_and_says_whether_it_ended(tmp_path):
-    path = write_film(tmp_path / "gap.mkv", numbered(3), times_s=[0, 0.1, 1.2])
+    path = write_video(tmp_path / "gap.mkv", numbered(3), times_s=[0, 0.1, 1.2])
     with LiveSource(path) as source:
         first, second = source.newest(), source.newest()
         assert (read_number(first.image), read_number(second.image)) == (0, 1)
@@ -91,7 +91,7 @@ def test_waiting_with_a_limit_gives_none_and_says_whether_it_ended(tmp_path):
 
 
 def test_a_file_that_breaks_off_gives_its_frames_then_the_error(tmp_path):
-    data = write_film(tmp_path / "whole.mkv", numbered(50)).read_bytes()
+    data = write_video(tmp_path / "whole.mkv", numbered(50)).read_bytes()
     path = tmp_path / "cut.mkv"
     path.write_bytes(data[: len(data) // 2])
     with LiveSource(path, LiveSettings(realtime=False)) as source:
@@ -103,10 +103,10 @@ def test_a_file_that_breaks_off_gives_its_frames_then_the_error(tmp_path):
 
 
 def test_what_cannot_be_opened_says_so_at_once(tmp_path):
-    (tmp_path / "text.mp4").write_text("no film\n" * 50)
+    (tmp_path / "text.mp4").write_text("no video\n" * 50)
     cases = {
         tmp_path / "absent.mp4": "does not exist",
-        tmp_path / "text.mp4": "is not a film",
+        tmp_path / "text.mp4": "is not a video",
         "http://127.0.0.1:9/live": "http://127.0.0.1:9/live cannot be opened: connection refused",
         "nonsense://x/y": "cannot be opened: protocol not found",
     }
@@ -149,7 +149,7 @@ def test_a_device_that_is_no_camera_says_so(tmp_path, monkeypatch):
 
 
 class HungCamera:
-    """Gives two pictures of different sizes, then hangs as a bad driver does, until the test is over."""
+    """Gives two images of different sizes, then hangs as a bad driver does, until the test is over."""
 
     def __init__(self):
         self.over = threading.Event()
@@ -181,7 +181,7 @@ def test_a_camera_that_hangs_is_an_error_even_if_its_driver_never_returns(monkey
 
 def test_a_camera_through_opencv_gives_frames_until_it_is_unplugged(tmp_path):
     """A file stands for the camera: OpenCV reads both through the same object."""
-    path = write_film(tmp_path / "camera.avi", numbered(10), codec="mjpeg")
+    path = write_video(tmp_path / "camera.avi", numbered(10), codec="mjpeg")
     infos, numbers = [], []
     with pytest.raises(SourceError, match=r"camera 0 stopped .*still connected"):
         for shot in OpenCvFeed(str(path), "camera 0", {}).run(infos.append):
@@ -196,7 +196,7 @@ def test_a_camera_through_opencv_gives_frames_until_it_is_unplugged(tmp_path):
 
 
 class CameraServer:
-    """An MJPEG camera on loopback: numbered pictures, 50 a second, that can stall, hang up and be away."""
+    """An MJPEG camera on loopback: numbered images, 50 a second, that can stall, hang up and be away."""
 
     def __init__(self):
         self.sending, self.there, self.closing = threading.Event(), threading.Event(), threading.Event()
@@ -230,10 +230,10 @@ class CameraServer:
         while self.there.is_set() and not self.closing.is_set():
             if not self.sending.wait(0.05):
                 continue
-            picture = cv2.imencode(".jpg", next(numbered(1, start=self.sent % 4096)))[1].tobytes()
-            head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(picture)}\r\n\r\n".encode()
+            image = cv2.imencode(".jpg", next(numbered(1, start=self.sent % 4096)))[1].tobytes()
+            head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(image)}\r\n\r\n".encode()
             try:
-                handler.wfile.write(head + picture + b"\r\n")
+                handler.wfile.write(head + image + b"\r\n")
             except OSError:
                 return
             self.sent += 1
@@ -294,7 +294,7 @@ def test_a_stream_that_stalls_comes_back(camera):
         assert after.time_s - before.time_s > 1.0
         assert after.index > before.index
         assert len(source.problems) >= 1
-        assert "stopped (no picture came in time); connecting again" in source.problems[0]
+        assert "stopped (no image came in time); connecting again" in source.problems[0]
     assert camera.connections >= 2
 
 
@@ -337,10 +337,10 @@ def test_a_stream_that_stays_away_is_an_error_in_the_end(camera, patience_s, wor
             source.newest()
 
 
-def test_a_stream_that_never_sends_a_picture_is_an_error(camera):
+def test_a_stream_that_never_sends_an_image_is_an_error(camera):
     camera.sending.clear()
     started = time.monotonic()
-    with no_thread_left_behind(), pytest.raises(SourceError, match=r"does not answer in time|gives no picture"):
+    with no_thread_left_behind(), pytest.raises(SourceError, match=r"does not answer in time|gives no image"):
         LiveSource(camera.url, LiveSettings(**QUICK))
     assert time.monotonic() - started < 3
 
@@ -349,7 +349,7 @@ def test_opening_is_given_up_in_time(camera):
     camera.sending.clear()
     with no_thread_left_behind():
         started = time.monotonic()
-        with pytest.raises(SourceError, match=r"gave no picture in 0\.3 s"):
+        with pytest.raises(SourceError, match=r"gave no image in 0\.3 s"):
             LiveSource(camera.url, LiveSettings(stall_s=1.5, open_s=0.3))
         assert time.monotonic() - started < 1.2
 
@@ -394,8 +394,8 @@ def test_no_password_is_in_any_message_or_result(camera):
     assert re.search(r"http://127\.0\.0\.1:\d+/video\?… stopped", told)
 
 
-def test_a_film_behind_a_url_plays_at_its_own_speed_and_ends(film):
-    data = film.read_bytes()
+def test_a_video_behind_a_url_plays_at_its_own_speed_and_ends(video):
+    data = video.read_bytes()
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
@@ -414,7 +414,7 @@ def test_a_film_behind_a_url_plays_at_its_own_speed_and_ends(film):
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     started = time.monotonic()
-    with LiveSource(f"http://127.0.0.1:{server.server_port}/film.mp4") as source:
+    with LiveSource(f"http://127.0.0.1:{server.server_port}/video.mp4") as source:
         frames = list(iter(source.newest, None))
     assert time.monotonic() - started > 1.9
     assert len(frames) + source.dropped == 50

@@ -1,4 +1,4 @@
-"""Films: times, numbers, rotation, choices, damage. The pictures say their own number, so nothing can shift unseen."""
+"""Videos: times, numbers, rotation, choices, damage. The images say their own number, so nothing can shift unseen."""
 
 import itertools
 import shutil
@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
-from films import is_upright, numbered, portraits, read_number, write_audio, write_film, write_webp
 from mien.errors import InputError, SourceError
 from mien.sources.videos import Video, VideoSettings, is_video, public_name
+from videos import is_upright, numbered, portraits, read_number, write_audio, write_video, write_webp
 
 CONTAINERS = {
     "h264.mp4": {},
@@ -35,15 +35,15 @@ CONTAINERS = {
 
 
 @pytest.fixture(scope="module")
-def films(tmp_path_factory):
-    """Return a function: name → a film of 60 numbered pictures at 25 frames/s, key frames every 12."""
-    folder = tmp_path_factory.mktemp("films")
+def videos(tmp_path_factory):
+    """Return a function: name → a video of 60 numbered images at 25 frames/s, key frames every 12."""
+    folder = tmp_path_factory.mktemp("videos")
 
-    def film(name):
+    def video(name):
         path = folder / name
-        return path if path.exists() else write_film(path, numbered(60), **CONTAINERS[name])
+        return path if path.exists() else write_video(path, numbered(60), **CONTAINERS[name])
 
-    return film
+    return video
 
 
 def frames_of(path, **settings):
@@ -59,8 +59,8 @@ def numbers(frames):
 
 
 @pytest.mark.parametrize("name", CONTAINERS)
-def test_every_container_gives_all_frames_in_order_with_their_times(films, name):
-    path = films(name)
+def test_every_container_gives_all_frames_in_order_with_their_times(videos, name):
+    path = videos(name)
     with Video(path) as video:
         frames = list(video)
     assert numbers(frames) == list(range(60))
@@ -78,9 +78,9 @@ def test_every_container_gives_all_frames_in_order_with_their_times(films, name)
 
 @pytest.mark.parametrize("name", CONTAINERS)
 @pytest.mark.parametrize("start_s", [0.5, 1.0, 1.93])
-def test_a_later_start_changes_neither_numbers_nor_times(films, name, start_s):
-    whole = [frame for frame in frames_of(films(name)) if frame.time_s >= start_s - 1e-6]
-    later = frames_of(films(name), start_s=start_s)
+def test_a_later_start_changes_neither_numbers_nor_times(videos, name, start_s):
+    whole = [frame for frame in frames_of(videos(name)) if frame.time_s >= start_s - 1e-6]
+    later = frames_of(videos(name), start_s=start_s)
     assert numbers(later) == numbers(whole)
     assert [(f.index, f.time_s) for f in later] == [(f.index, f.time_s) for f in whole]
 
@@ -88,13 +88,13 @@ def test_a_later_start_changes_neither_numbers_nor_times(films, name, start_s):
 @pytest.mark.parametrize(
     "name", ["b_frames.mp4", "b_frames.mkv", "vp9.webm", "mjpeg.avi", "hevc.mp4", "b_frames.ts", "late.mkv"]
 )
-def test_starting_late_decodes_from_the_key_frame_before_and_no_earlier(films, monkeypatch, name):
+def test_starting_late_decodes_from_the_key_frame_before_and_no_earlier(videos, monkeypatch, name):
     from mien.sources import _ffmpeg as ffmpeg
 
     decoded = []
     inner = ffmpeg._Pass.decoded
     monkeypatch.setattr(ffmpeg._Pass, "decoded", lambda self: (decoded.append(f) or f for f in inner(self)))
-    with Video(films(name), VideoSettings(start_s=2.0)) as video:
+    with Video(videos(name), VideoSettings(start_s=2.0)) as video:
         decoded.clear()
         assert len(list(video)) == 10
     assert 10 < len(decoded) <= 12 + 12  # from frame 48 or 36 on
@@ -103,33 +103,33 @@ def test_starting_late_decodes_from_the_key_frame_before_and_no_earlier(films, m
 def test_a_variable_rate_keeps_the_times_of_the_container(tmp_path):
     times = [0, 0.1, 1, 1.04, 3.5, 3.52]
     for name in ("uneven.mkv", "uneven.mp4"):
-        frames = frames_of(write_film(tmp_path / name, numbered(6), times_s=times))
+        frames = frames_of(write_video(tmp_path / name, numbered(6), times_s=times))
         assert [frame.time_s for frame in frames] == pytest.approx(times, abs=1e-6), name
         assert numbers(frames) == list(range(6))
 
 
-def test_sound_that_starts_first_delays_the_picture(tmp_path):
-    path = tmp_path / "late_picture.mkv"
-    with av.open(str(path), "w") as film:
-        stream, tone = film.add_stream("mpeg4", rate=25), film.add_stream("pcm_s16le", rate=8000, layout="mono")
+def test_sound_that_starts_first_delays_the_image(tmp_path):
+    path = tmp_path / "late_image.mkv"
+    with av.open(str(path), "w") as video:
+        stream, tone = video.add_stream("mpeg4", rate=25), video.add_stream("pcm_s16le", rate=8000, layout="mono")
         stream.width, stream.height = 96, 64
         sound = av.AudioFrame.from_ndarray(np.zeros((1, 8000), np.int16), format="s16", layout="mono")
         sound.sample_rate, sound.pts, sound.time_base = 8000, 0, Fraction(1, 8000)
-        film.mux(tone.encode(sound))
+        video.mux(tone.encode(sound))
         for number, image in enumerate(numbered(10)):
             frame = av.VideoFrame.from_ndarray(image, format="rgb24")
             frame.pts, frame.time_base = number + 10, Fraction(1, 25)
-            film.mux(stream.encode(frame))
-        film.mux([*stream.encode(None), *tone.encode(None)])
+            video.mux(stream.encode(frame))
+        video.mux([*stream.encode(None), *tone.encode(None)])
     frames = frames_of(path)
     assert [frame.time_s for frame in frames] == pytest.approx([0.4 + n / 25 for n in range(10)], abs=0.001)
 
 
-def test_a_raw_stream_without_any_times_runs_at_its_usual_rate(tmp_path, films):
+def test_a_raw_stream_without_any_times_runs_at_its_usual_rate(tmp_path, videos):
     path = tmp_path / "raw.h264"
-    with av.open(str(films("h264.mp4"))) as film, av.open(str(path), "w", format="h264") as out:
-        stream = out.add_stream_from_template(film.streams.video[0])
-        for packet in film.demux(video=0):
+    with av.open(str(videos("h264.mp4"))) as video, av.open(str(path), "w", format="h264") as out:
+        stream = out.add_stream_from_template(video.streams.video[0])
+        for packet in video.demux(video=0):
             if packet.size:
                 packet.stream = stream
                 out.mux(packet)
@@ -139,17 +139,17 @@ def test_a_raw_stream_without_any_times_runs_at_its_usual_rate(tmp_path, films):
     assert [f.index for f in frames_of(path, start_s=1.0)] == [f.index for f in frames if f.time_s >= 1 - 1e-6]
 
 
-def test_recordings_joined_together_go_on_in_time(tmp_path, films):
+def test_recordings_joined_together_go_on_in_time(tmp_path, videos):
     path = tmp_path / "joined.ts"
-    path.write_bytes(films("b_frames.ts").read_bytes() * 2)
+    path.write_bytes(videos("b_frames.ts").read_bytes() * 2)
     frames = frames_of(path)
     assert len(frames) >= 110
     assert all(b.time_s >= a.time_s and b.index > a.index for a, b in itertools.pairwise(frames))
     assert frames[-1].time_s == pytest.approx(4.8, abs=0.3)
 
 
-def test_a_film_can_be_read_again_and_closed_in_between(films):
-    video = Video(films("h264.mp4"))
+def test_a_video_can_be_read_again_and_closed_in_between(videos):
+    video = Video(videos("h264.mp4"))
     assert [f.index for f in video] == [f.index for f in video]
     taken = []
     for frame in video:
@@ -163,13 +163,13 @@ def test_a_film_can_be_read_again_and_closed_in_between(films):
 # Which frames ---------------------------------------------------------------------------------------------------------
 
 
-def test_every_takes_the_same_frames_wherever_one_starts(films):
-    assert numbers(frames_of(films("h264.mp4"), every=7)) == list(range(0, 60, 7))
-    assert numbers(frames_of(films("h264.mp4"), every=7, start_s=0.6)) == list(range(21, 60, 7))
+def test_every_takes_the_same_frames_wherever_one_starts(videos):
+    assert numbers(frames_of(videos("h264.mp4"), every=7)) == list(range(0, 60, 7))
+    assert numbers(frames_of(videos("h264.mp4"), every=7, start_s=0.6)) == list(range(21, 60, 7))
 
 
-def test_fps_goes_by_time(tmp_path, films):
-    frames = frames_of(films("h264.mp4"), fps=10)
+def test_fps_goes_by_time(tmp_path, videos):
+    frames = frames_of(videos("h264.mp4"), fps=10)
     assert numbers(frames) == [
         0,
         3,
@@ -196,25 +196,25 @@ def test_fps_goes_by_time(tmp_path, films):
         55,
         58,
     ]
-    uneven = write_film(tmp_path / "u.mkv", numbered(6), times_s=[0, 0.02, 0.04, 2, 2.02, 2.6])
+    uneven = write_video(tmp_path / "u.mkv", numbered(6), times_s=[0, 0.02, 0.04, 2, 2.02, 2.6])
     assert numbers(frames_of(uneven, fps=2)) == [0, 3, 5]
-    assert len(frames_of(films("h264.mp4"), fps=1000)) == 60
-    later = frames_of(films("h264.mp4"), fps=10, start_s=1.0)
+    assert len(frames_of(videos("h264.mp4"), fps=1000)) == 60
+    later = frames_of(videos("h264.mp4"), fps=10, start_s=1.0)
     assert numbers(later) == [n for n in numbers(frames) if n >= 25]
 
 
-def test_start_end_and_number_bound_what_comes(films):
-    assert numbers(frames_of(films("h264.mp4"), start_s=0.4, end_s=0.6)) == [10, 11, 12, 13, 14]
-    assert numbers(frames_of(films("h264.mp4"), start_s=0.4, max_frames=2)) == [10, 11]
-    assert frames_of(films("h264.mp4"), start_s=60) == []
+def test_start_end_and_number_bound_what_comes(videos):
+    assert numbers(frames_of(videos("h264.mp4"), start_s=0.4, end_s=0.6)) == [10, 11, 12, 13, 14]
+    assert numbers(frames_of(videos("h264.mp4"), start_s=0.4, max_frames=2)) == [10, 11]
+    assert frames_of(videos("h264.mp4"), start_s=60) == []
 
 
 @pytest.mark.parametrize(
     ("settings", "count"),
     [({}, 60), ({"every": 7}, 9), ({"fps": 10}, 24), ({"start_s": 2}, 10), ({"max_frames": 5}, 5), ({"end_s": 1}, 25)],
 )  # fmt: skip
-def test_the_estimate_of_frames_is_what_comes(films, settings, count):
-    with Video(films("h264.mp4"), VideoSettings(**settings)) as video:
+def test_the_estimate_of_frames_is_what_comes(videos, settings, count):
+    with Video(videos("h264.mp4"), VideoSettings(**settings)) as video:
         assert len(list(video)) == count
         assert video.info.frames == pytest.approx(count, abs=1)
 
@@ -237,15 +237,15 @@ def test_settings_out_of_range_say_so(settings, words):
         VideoSettings(**settings)
 
 
-# Pictures: size, turn, colour -----------------------------------------------------------------------------------------
+# Images: size, turn, colour -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["turned.mp4", "turned.mkv", "turned.mov"])
 @pytest.mark.parametrize("turn", [0, 90, 180, 270])
 def test_rotation_metadata_is_applied(tmp_path, name, turn):
-    """The stored pictures lie as a phone held sideways stores them; turned upright they must read as drawn."""
+    """The stored images lie as a phone held sideways stores them; turned upright they must read as drawn."""
     lying = [np.rot90(image, turn // 90) for image in numbered(5)]
-    with Video(write_film(tmp_path / name, lying, rotation=turn)) as video:
+    with Video(write_video(tmp_path / name, lying, rotation=turn)) as video:
         frames = list(video)
     assert video.info.rotation_deg == turn
     assert (video.info.width, video.info.height) == (96, 64)
@@ -256,41 +256,41 @@ def test_rotation_metadata_is_applied(tmp_path, name, turn):
 
 @pytest.mark.parametrize("size", [(97, 63), (33, 64), (64, 33), (2, 2)])
 def test_odd_sizes_are_kept(tmp_path, size):
-    frames = frames_of(write_film(tmp_path / "odd.mkv", numbered(3, size=size), codec="ffv1"))
+    frames = frames_of(write_video(tmp_path / "odd.mkv", numbered(3, size=size), codec="ffv1"))
     assert [frame.image.shape for frame in frames] == [(size[1], size[0], 3)] * 3
 
 
 @pytest.mark.parametrize("codec", ["ffv1", "libx264rgb"])
-def test_lossless_films_give_the_pixels_that_went_in(tmp_path, astronaut, codec):
+def test_lossless_videos_give_the_pixels_that_went_in(tmp_path, astronaut, codec):
     small = cv2.resize(astronaut, (160, 120), interpolation=cv2.INTER_AREA)
     path = tmp_path / "lossless.mkv"
-    with av.open(str(path), "w") as film:
-        stream = film.add_stream(codec, rate=25, options={"crf": "0"} if codec == "libx264rgb" else {})
+    with av.open(str(path), "w") as video:
+        stream = video.add_stream(codec, rate=25, options={"crf": "0"} if codec == "libx264rgb" else {})
         stream.width, stream.height = 160, 120
         stream.pix_fmt = {"ffv1": "bgr0", "libx264rgb": "rgb24"}[codec]
-        film.mux([*stream.encode(av.VideoFrame.from_ndarray(small, format="rgb24")), *stream.encode(None)])
+        video.mux([*stream.encode(av.VideoFrame.from_ndarray(small, format="rgb24")), *stream.encode(None)])
     assert np.array_equal(frames_of(path)[0].image, small)
 
 
 @pytest.mark.parametrize(("space", "wide"), [("ITU601", False), ("ITU709", False), ("ITU601", True)])
-def test_colours_follow_the_matrix_and_range_of_the_film(tmp_path, astronaut, space, wide):
+def test_colours_follow_the_matrix_and_range_of_the_video(tmp_path, astronaut, space, wide):
     small = cv2.resize(astronaut, (160, 120), interpolation=cv2.INTER_AREA)
     path = tmp_path / "colours.mkv"
-    with av.open(str(path), "w") as film:
-        stream = film.add_stream("ffv1", rate=25)
+    with av.open(str(path), "w") as video:
+        stream = video.add_stream("ffv1", rate=25)
         stream.width, stream.height, stream.pix_fmt = 160, 120, "yuv444p"
         frame = av.VideoFrame.from_ndarray(small, format="rgb24").reformat(
             format="yuv444p", dst_colorspace=space, dst_color_range="JPEG" if wide else "MPEG"
         )
         stream.codec_context.colorspace = {"ITU601": 5, "ITU709": 1}[space]
         stream.codec_context.color_range = 2 if wide else 1
-        film.mux([*stream.encode(frame), *stream.encode(None)])
+        video.mux([*stream.encode(frame), *stream.encode(None)])
     difference = np.abs(frames_of(path)[0].image.astype(int) - small)
     assert difference.mean() < 1.5
 
 
 def test_frames_of_8k_come_whole(tmp_path):
-    path = write_film(tmp_path / "8k.mkv", numbered(2, size=(7680, 4320)), codec="mjpeg")
+    path = write_video(tmp_path / "8k.mkv", numbered(2, size=(7680, 4320)), codec="mjpeg")
     with Video(path) as video:
         assert (video.info.width, video.info.height) == (7680, 4320)
         for number, frame in enumerate(video):
@@ -299,7 +299,9 @@ def test_frames_of_8k_come_whole(tmp_path):
 
 
 def test_frames_that_change_their_size_are_scaled_to_the_first(tmp_path):
-    parts = [write_film(tmp_path / f"{n}.ts", numbered(10, size=size)) for n, size in enumerate([(96, 64), (192, 128)])]
+    parts = [
+        write_video(tmp_path / f"{n}.ts", numbered(10, size=size)) for n, size in enumerate([(96, 64), (192, 128)])
+    ]
     path = tmp_path / "both.ts"
     path.write_bytes(b"".join(part.read_bytes() for part in parts))
     with Video(path) as video:
@@ -309,10 +311,10 @@ def test_frames_that_change_their_size_are_scaled_to_the_first(tmp_path):
     assert any("scaled from 192x128 to 96x64" in problem for problem in video.problems)
 
 
-# GIF, WebP, pictures in a row -----------------------------------------------------------------------------------------
+# GIF, WebP, images in a row -----------------------------------------------------------------------------------------
 
 
-def test_an_animated_webp_is_a_film(tmp_path):
+def test_an_animated_webp_is_a_video(tmp_path):
     path = write_webp(tmp_path / "moving.webp", list(numbered(7)), duration_ms=80)
     with Video(path) as video:
         frames = list(video)
@@ -324,13 +326,13 @@ def test_an_animated_webp_is_a_film(tmp_path):
 
 
 def test_a_webp_with_transparency_is_drawn_as_opencv_draws_it_and_shows_white(tmp_path):
-    pictures = []
+    images = []
     for n in range(4):
-        picture = np.zeros((48, 64, 4), np.uint8)
-        cv2.circle(picture, (12 + 12 * n, 24), 10, (20, 40 * n, 200, 255 if n % 2 else 120), -1)
-        pictures.append(picture)
+        image = np.zeros((48, 64, 4), np.uint8)
+        cv2.circle(image, (12 + 12 * n, 24), 10, (20, 40 * n, 200, 255 if n % 2 else 120), -1)
+        images.append(image)
     animation = cv2.Animation()
-    animation.frames, animation.durations = pictures, np.full(4, 50, np.int32)
+    animation.frames, animation.durations = images, np.full(4, 50, np.int32)
     path = tmp_path / "glass.webp"
     assert cv2.imwriteanimation(str(path), animation, [cv2.IMWRITE_WEBP_QUALITY, 101])
     done, told = cv2.imreadanimation(str(path))
@@ -351,23 +353,23 @@ def test_a_webp_cut_short_gives_what_it_holds_then_an_error(tmp_path):
     assert "breaks off" in str(error)
 
 
-def test_pictures_in_a_row_are_a_film_in_the_order_of_their_numbers(tmp_path):
+def test_images_in_a_row_are_a_video_in_the_order_of_their_numbers(tmp_path):
     for number, image in zip((7, 8, 9, 10, 11, 100), numbered(6), strict=True):
         cv2.imwrite(str(tmp_path / f"shot_{number}.png"), image[..., ::-1])
     (tmp_path / "shot_x.png").write_bytes(b"no number")
-    with Video(tmp_path / "shot_%d.png", VideoSettings(picture_fps=10)) as video:
+    with Video(tmp_path / "shot_%d.png", VideoSettings(image_fps=10)) as video:
         frames = list(video)
     assert numbers(frames) == list(range(6)) == [frame.index for frame in frames]
     assert [frame.time_s for frame in frames] == pytest.approx([n / 10 for n in range(6)])
     assert (video.info.frames, video.info.duration_s) == (6, pytest.approx(0.6))
-    later = frames_of(tmp_path / "shot_%d.png", picture_fps=10, start_s=0.3)
+    later = frames_of(tmp_path / "shot_%d.png", image_fps=10, start_s=0.3)
     assert [(f.index, read_number(f.image)) for f in later] == [(3, 3), (4, 4), (5, 5)]
 
 
-def test_a_bad_picture_in_a_row_is_a_problem_and_the_others_come(tmp_path):
+def test_a_bad_image_in_a_row_is_a_problem_and_the_others_come(tmp_path):
     for number, image in enumerate(numbered(4)):
         cv2.imwrite(str(tmp_path / f"{number:04d}.png"), image)
-    (tmp_path / "0002.png").write_bytes(b"not a picture")
+    (tmp_path / "0002.png").write_bytes(b"not an image")
     with Video(tmp_path / "%04d.png") as video:
         assert [frame.index for frame in video] == [0, 1, 3]
     assert len(video.problems) == 1 and "0002.png" in video.problems[0]
@@ -387,10 +389,10 @@ def until_it_breaks(video):
 
 
 @pytest.mark.parametrize("name", ["h264.mp4", "b_frames.mkv", "mpeg4.avi", "b_frames.ts", "mjpeg.avi"])
-def test_damage_in_the_middle_is_a_problem_and_the_film_goes_on(tmp_path, films, name):
-    data = bytearray(films(name).read_bytes())
-    with av.open(str(films(name))) as film:
-        hit = [p for p in film.demux(video=0) if p.size][26]
+def test_damage_in_the_middle_is_a_problem_and_the_video_goes_on(tmp_path, videos, name):
+    data = bytearray(videos(name).read_bytes())
+    with av.open(str(videos(name))) as container:
+        hit = [p for p in container.demux(video=0) if p.size][26]
         start, size = hit.pos, hit.size
     data[start + 8 : start + size] = np.random.default_rng(0).bytes(size - 8)
     path = tmp_path / name
@@ -406,10 +408,10 @@ def test_damage_in_the_middle_is_a_problem_and_the_film_goes_on(tmp_path, films,
         assert all(by_index[n] == n for n in untouched)
 
 
-def test_a_packet_of_garbage_is_named_in_the_problems(tmp_path, films):
-    data = bytearray(films("mjpeg.avi").read_bytes())
-    with av.open(str(films("mjpeg.avi"))) as film:
-        packets = [p for p in film.demux(video=0) if p.size]
+def test_a_packet_of_garbage_is_named_in_the_problems(tmp_path, videos):
+    data = bytearray(videos("mjpeg.avi").read_bytes())
+    with av.open(str(videos("mjpeg.avi"))) as container:
+        packets = [p for p in container.demux(video=0) if p.size]
         for packet in packets[20:23]:
             at = data.index(bytes(packet))
             data[at : at + packet.size] = bytes(packet.size)
@@ -426,10 +428,10 @@ def test_a_packet_of_garbage_is_named_in_the_problems(tmp_path, films):
 @pytest.mark.parametrize("threads", [1, 8])
 @pytest.mark.parametrize("bad", [20, 55, 59])
 def test_a_bad_frame_costs_no_other_however_many_threads_decode(tmp_path, threads, bad):
-    path = write_film(tmp_path / "key_frames.mp4", numbered(60), codec="mpeg4", gop=1)
+    path = write_video(tmp_path / "key_frames.mp4", numbered(60), codec="mpeg4", gop=1)
     data = bytearray(path.read_bytes())
-    with av.open(str(path)) as film:
-        packet = [p for p in film.demux(video=0) if p.size][bad]
+    with av.open(str(path)) as container:
+        packet = [p for p in container.demux(video=0) if p.size][bad]
         at = data.index(bytes(packet))
         data[at : at + packet.size] = bytes(packet.size)
     path.write_bytes(data)
@@ -440,10 +442,10 @@ def test_a_bad_frame_costs_no_other_however_many_threads_decode(tmp_path, thread
 
 
 def test_the_list_of_problems_stays_short(tmp_path):
-    path = write_film(tmp_path / "long.avi", numbered(300, size=(32, 32)), codec="mjpeg")
+    path = write_video(tmp_path / "long.avi", numbered(300, size=(32, 32)), codec="mjpeg")
     data = bytearray(path.read_bytes())
-    with av.open(str(path)) as film:
-        for packet in [p for p in film.demux(video=0) if p.size][1:]:
+    with av.open(str(path)) as container:
+        for packet in [p for p in container.demux(video=0) if p.size][1:]:
             at = data.index(bytes(packet))
             data[at : at + packet.size] = bytes(packet.size)
     path.write_bytes(data)
@@ -454,13 +456,13 @@ def test_the_list_of_problems_stays_short(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["b_frames.mkv", "fast.mp4", "mjpeg.avi", "vp9.webm", "fragments.mp4"])
-def test_a_film_cut_short_gives_all_it_holds_then_an_error(tmp_path, films, name):
+def test_a_video_cut_short_gives_all_it_holds_then_an_error(tmp_path, videos, name):
     options = {"fast.mp4": "faststart", "fragments.mp4": "frag_keyframe+empty_moov"}
     whole = tmp_path / f"whole_{name}"
     if name in options:
-        remux(films("b_frames.mp4"), whole, movflags=options[name])
+        remux(videos("b_frames.mp4"), whole, movflags=options[name])
     else:
-        shutil.copy(films(name), whole)
+        shutil.copy(videos(name), whole)
     data = whole.read_bytes()
     path = tmp_path / name
     path.write_bytes(data[: len(data) // 2])
@@ -473,16 +475,16 @@ def test_a_film_cut_short_gives_all_it_holds_then_an_error(tmp_path, films, name
 
 
 def remux(source, target, **options):
-    with av.open(str(source)) as film, av.open(str(target), "w", options=options) as out:
-        streams = {stream.index: out.add_stream_from_template(stream) for stream in film.streams}
-        for packet in film.demux():
+    with av.open(str(source)) as video, av.open(str(target), "w", options=options) as out:
+        streams = {stream.index: out.add_stream_from_template(stream) for stream in video.streams}
+        for packet in video.demux():
             if packet.dts is not None:
                 packet.stream = streams[packet.stream.index]
                 out.mux(packet)
 
 
-def test_a_cut_film_with_an_early_end_asked_for_is_no_error(tmp_path, films):
-    remux(films("b_frames.mp4"), tmp_path / "w.mp4", movflags="faststart")
+def test_a_cut_video_with_an_early_end_asked_for_is_no_error(tmp_path, videos):
+    remux(videos("b_frames.mp4"), tmp_path / "w.mp4", movflags="faststart")
     data = (tmp_path / "w.mp4").read_bytes()
     path = tmp_path / "cut.mp4"
     path.write_bytes(data[: len(data) // 2])
@@ -490,29 +492,29 @@ def test_a_cut_film_with_an_early_end_asked_for_is_no_error(tmp_path, films):
     assert len(frames_of(path, end_s=0.2)) == 5
 
 
-# What is no film ------------------------------------------------------------------------------------------------------
+# What is no video -----------------------------------------------------------------------------------------------------
 
 
-def test_what_is_no_film_says_what_it_is(tmp_path, films):
+def test_what_is_no_video_says_what_it_is(tmp_path, videos):
     def path(name, content):
         (tmp_path / name).write_bytes(content)
         return tmp_path / name
 
-    film = films("h264.mp4").read_bytes()
+    video = videos("h264.mp4").read_bytes()
     photo = cv2.imencode(".jpg", next(portraits(1)))[1].tobytes()
     cases = {
         tmp_path / "absent.mp4": "does not exist; check the spelling",
-        tmp_path: "is a folder, not a film",
+        tmp_path: "is a folder, not a video",
         path("empty.mp4", b""): "is empty; copy or record it again",
-        path("text.mp4", b"This is a letter.\n" * 100): "is not a film that FFmpeg can read",
-        path("letter.txt", b"This is a letter.\n" * 100): "is not a film|is a text file, not a film",
-        path("noise.mkv", np.random.default_rng(1).bytes(5000)): "is not a film",
-        path("no_index.mp4", film[: len(film) // 2]): "cut off before its index",
-        path("photo.mp4", photo): "is a picture, not a film; analyze it as one",
-        path("photo.jpg", photo): "is a picture, not a film",
-        write_audio(tmp_path / "sound.m4a"): "holds sound but no film",
-        write_audio(tmp_path / "sound.mp4"): "holds sound but no film",
-        write_film(tmp_path / "still.gif", numbered(1), codec="gif"): "is a picture, not a film",
+        path("text.mp4", b"This is a letter.\n" * 100): "is not a video that FFmpeg can read",
+        path("letter.txt", b"This is a letter.\n" * 100): "is not a video|is a text file, not a video",
+        path("noise.mkv", np.random.default_rng(1).bytes(5000)): "is not a video",
+        path("no_index.mp4", video[: len(video) // 2]): "cut off before its index",
+        path("photo.mp4", photo): "is an image, not a video; analyze it as one",
+        path("photo.jpg", photo): "is an image, not a video",
+        write_audio(tmp_path / "sound.m4a"): "holds sound but no video",
+        write_audio(tmp_path / "sound.mp4"): "holds sound but no video",
+        write_video(tmp_path / "still.gif", numbered(1), codec="gif"): "is an image, not a video",
         tmp_path / "gone_%04d.png": "matches no file",
     }
     for source, words in cases.items():
@@ -521,15 +523,15 @@ def test_what_is_no_film_says_what_it_is(tmp_path, films):
         assert str(source) in str(said.value)
 
 
-def test_a_still_webp_is_a_picture(tmp_path):
+def test_a_still_webp_is_an_image(tmp_path):
     path = tmp_path / "still.webp"
     cv2.imwrite(str(path), next(portraits(1)))
     assert not is_video(path)
-    with pytest.raises(SourceError, match="is a picture, not a film"):
+    with pytest.raises(SourceError, match="is an image, not a video"):
         Video(path)
 
 
-def test_a_song_with_a_cover_is_no_film(tmp_path):
+def test_a_song_with_a_cover_is_no_video(tmp_path):
     song, cover = write_audio(tmp_path / "plain.m4a"), cv2.imencode(".jpg", next(portraits(1)))[1].tobytes()
     path = tmp_path / "song.m4a"
     with av.open(str(song)) as plain, av.open(str(path), "w", format="mp4") as out:
@@ -544,24 +546,24 @@ def test_a_song_with_a_cover_is_no_film(tmp_path):
             if packet.dts is not None:
                 packet.stream = tone
                 out.mux(packet)
-    with pytest.raises(SourceError, match="holds sound but no film"):
+    with pytest.raises(SourceError, match="holds sound but no video"):
         Video(path)
 
 
-def test_a_film_without_a_frame_says_so(tmp_path):
+def test_a_video_without_a_frame_says_so(tmp_path):
     path = tmp_path / "zero.mkv"
-    with av.open(str(path), "w") as film:
-        stream = film.add_stream("mpeg4", rate=25)
+    with av.open(str(path), "w") as video:
+        stream = video.add_stream("mpeg4", rate=25)
         stream.width, stream.height = 96, 64
-        film.start_encoding()
+        video.start_encoding()
     with pytest.raises(SourceError, match=r"zero\.mkv holds no frame"):
         Video(path)
 
 
-def test_content_decides_when_the_suffix_is_wrong(tmp_path, films):
-    for name in ("film.jpg", "film.txt", "film.png", "film", "film.avi", "odd name %d [1] #?.mp4", "http:x.mp4"):
+def test_content_decides_when_the_suffix_is_wrong(tmp_path, videos):
+    for name in ("video.jpg", "video.txt", "video.png", "video", "video.avi", "odd name %d [1] #?.mp4", "http:x.mp4"):
         path = tmp_path / name
-        shutil.copy(films("h264.mp4"), path)
+        shutil.copy(videos("h264.mp4"), path)
         assert len(frames_of(path)) == 60, name
 
 
@@ -572,15 +574,15 @@ def test_a_play_list_cannot_reach_the_network(tmp_path):
         Video(path)
 
 
-def test_is_video(tmp_path, films):
+def test_is_video(tmp_path, videos):
     for name in ("a.mp4", "A.MOV", "x.webm", "shots/frame%04d.png"):
         assert is_video(tmp_path / name), name
-    assert is_video(films("moving.gif"))
+    assert is_video(videos("moving.gif"))
     assert is_video(write_webp(tmp_path / "m.webp", list(numbered(3))))
-    shutil.copy(films("h264.mp4"), tmp_path / "no_suffix")
+    shutil.copy(videos("h264.mp4"), tmp_path / "no_suffix")
     assert is_video(tmp_path / "no_suffix")
     (tmp_path / "rows.csv").write_text("a,b\n1,2\n")
-    still = write_film(tmp_path / "still.gif", numbered(1), codec="gif")
+    still = write_video(tmp_path / "still.gif", numbered(1), codec="gif")
     for name in ("rows.csv", "photo.jpg", "*.png", "absent", still, tmp_path):
         assert not is_video(tmp_path / name), name
 
@@ -590,7 +592,7 @@ def test_messages_and_results_hold_no_password():
     assert public_name("http://cam:80/video") == "http://cam:80/video"
     assert public_name("a/b?c.mp4") == "a/b?c.mp4"
     with pytest.raises(SourceError, match="http://127") as said:
-        Video("http://me:secret@127.0.0.1:9/film.mp4?key=secret")
+        Video("http://me:secret@127.0.0.1:9/video.mp4?key=secret")
     assert "secret" not in str(said.value)
 
 

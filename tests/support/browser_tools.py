@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from helpers import free_port
 
-Picture = NDArray[np.uint8]
+Image = NDArray[np.uint8]
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 START_S = 60
@@ -119,12 +119,12 @@ def launch(playwright: Any, *, camera: Path | None = None, allow: bool = True, s
 
     Args:
         playwright: What `sync_playwright` gives.
-        camera: A film in Motion JPEG that its camera plays again and again.
+        camera: A video in Motion JPEG that its camera plays again and again.
         allow: Whether it grants the camera to whoever asks; else it refuses.
         share: Words in the title of the tab that is chosen where a page asks to share one; there is no camera then.
     """
     arguments = [*CALM_ARGUMENTS]
-    if share:  # with a fake device its picture would stand for every tab
+    if share:  # with a fake device its image would stand for every tab
         arguments.append(f"--auto-select-tab-capture-source-by-title={share}")
     else:
         arguments.append("--use-fake-device-for-media-stream")
@@ -135,16 +135,16 @@ def launch(playwright: Any, *, camera: Path | None = None, allow: bool = True, s
     return playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
 
 
-def portrait_frames(portraits: list[Picture], *, count: int, sway: float = 0.04) -> Iterator[NDArray[np.uint8]]:
-    """Yield pictures that show portraits side by side, moving as before a camera held in a hand.
+def portrait_frames(portraits: list[Image], *, count: int, sway: float = 0.04) -> Iterator[NDArray[np.uint8]]:
+    """Yield images that show portraits side by side, moving as before a camera held in a hand.
 
     Args:
         portraits: (H, W, 3) uint8 RGB each.
-        count: How many pictures; the movement is closed, so that the film can be repeated.
+        count: How many images; the movement is closed, so that the video can be repeated.
         sway: How far they move, as a share of the height.
 
     Returns:
-        Pictures, (360, 640, 3) uint8 RGB.
+        Images, (360, 640, 3) uint8 RGB.
     """
     width, height = CAMERA_SIZE
     part = min(width // len(portraits), height)
@@ -162,8 +162,8 @@ def portrait_frames(portraits: list[Picture], *, count: int, sway: float = 0.04)
         yield frame
 
 
-def write_camera_film(path: Path, portraits: list[Picture], *, count: int = 60) -> Path:
-    """Write a film for Chromium's fake camera: JPEG files one after another."""
+def write_camera_video(path: Path, portraits: list[Image], *, count: int = 60) -> Path:
+    """Write a video for Chromium's fake camera: JPEG files one after another."""
     with path.open("wb") as file:
         for frame in portrait_frames(portraits, count=count):
             _, jpeg = cv2.imencode(".jpg", cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 90])
@@ -171,8 +171,8 @@ def write_camera_film(path: Path, portraits: list[Picture], *, count: int = 60) 
     return path
 
 
-def write_film(path: Path, scenes: list[list[Picture]], *, count: int, fps: int = 10, codec: str = "libx264") -> Path:
-    """Write a film as people upload them; each scene shows its portraits side by side."""
+def write_video(path: Path, scenes: list[list[Image]], *, count: int, fps: int = 10, codec: str = "libx264") -> Path:
+    """Write a video as people upload them; each scene shows its portraits side by side."""
     import av
 
     with av.open(str(path), "w") as container:

@@ -108,7 +108,7 @@ class Page:
         """Give the tab another size, in CSS pixels."""
         self._firefox.call("browsingContext.setViewport", **self._here, viewport={"width": width, "height": height})
 
-    def picture(self, path: Path) -> Path:
+    def image(self, path: Path) -> Path:
         """Save what is to be seen as PNG."""
         answer = self._firefox.call("browsingContext.captureScreenshot", **self._here)
         path.write_bytes(base64.b64decode(answer["data"]))

@@ -4,7 +4,7 @@ from html.parser import HTMLParser
 
 
 class Outline(HTMLParser):
-    """Tags, headings, tables as lists of rows of texts, texts, pictures and addresses of a page."""
+    """Tags, headings, tables as lists of rows of texts, texts, images and addresses of a page."""
 
     VOID = ("meta", "img", "link", "br")
 

@@ -1,4 +1,4 @@
-"""Films in memory with known truth: people cut out of portraits move over a background, without any encoding.
+"""Videos in memory with known truth: people cut out of portraits move over a background, without any encoding.
 
     scene = crossing(people)                      # one passes in front of the other
     for frame, truth in scene:                    # truth.xyxy (N, 4), truth.person (N,), truth.hidden (N,)
@@ -7,7 +7,7 @@
 
 `people` come from `portrait_people(EXAMPLES)` (two, always there) or `photo_people(shared)` (more, from photos). All
 scenes take `fps` and `size`; `CASES` names them. What a person does is a function of time, so that the same scene at
-another frame rate is the same film.
+another frame rate is the same video.
 """
 
 import json
@@ -60,7 +60,7 @@ class Truth:
 
 @dataclass(frozen=True)
 class Pose:
-    """Where a face is: its centre in shares of the picture, and its height as a share of the picture's height."""
+    """Where a face is: its centre in shares of the image, and its height as a share of the image's height."""
 
     x: float
     y: float
@@ -68,7 +68,7 @@ class Pose:
     turn_deg: float = 0.0
 
 
-Path = Callable[[float], Pose | None]  # of the time in seconds; None while out of the film
+Path = Callable[[float], Pose | None]  # of the time in seconds; None while out of the video
 
 
 @dataclass(frozen=True)
@@ -78,9 +78,9 @@ class Shot:
     Attributes:
         start_s: When it begins.
         cast: Number of the person (within the scene) and path of each.
-        background: Seed of the background, or a picture to pan over.
+        background: Seed of the background, or an image to pan over.
         pan: Share of the width by which the camera moves, as a function of the time.
-        light: Gain of the whole picture as a function of the time, for flashes and fades.
+        light: Gain of the whole image as a function of the time, for flashes and fades.
     """
 
     start_s: float
@@ -92,7 +92,7 @@ class Shot:
 
 @dataclass(frozen=True)
 class Scene:
-    """A film: iterate it for `(Frame, Truth)`, as often as wanted.
+    """A video: iterate it for `(Frame, Truth)`, as often as wanted.
 
     Attributes:
         name: For messages.
@@ -294,7 +294,7 @@ def still(x, y, height):
 
 
 def line(start, end, start_s, end_s, y, height, *, gone=False):
-    """Return the path of somebody who walks from x `start` to x `end`; `gone` leaves the film outside that time."""
+    """Return the path of somebody who walks from x `start` to x `end`; `gone` leaves the video outside that time."""
 
     def path(t):
         if gone and not start_s <= t <= end_s:
@@ -345,7 +345,7 @@ def meeting(people, **options):
 
 
 def returning(people, **options):
-    """One person stays; another walks out of the picture, and comes back on the other side three seconds later."""
+    """One person stays; another walks out of the image, and comes back on the other side three seconds later."""
 
     def path(t):
         return line(0.6, 1.3, 0.8, 2.0, 0.5, 0.4)(t) if t < 4 else line(-0.3, 0.25, 4.5, 5.6, 0.5, 0.4)(t)

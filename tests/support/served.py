@@ -57,9 +57,9 @@ def served(data_dir: Path, **wanted: Any) -> Iterator[Served]:
         assert not thread.is_alive(), "the server did not stop"
 
 
-def send(server, *pictures, **params):
-    """Send pictures as a form."""
-    files = [("file", (name, data, "image/jpeg")) for name, data in pictures]
+def send(server, *images, **params):
+    """Send images as a form."""
+    files = [("file", (name, data, "image/jpeg")) for name, data in images]
     return server.http.post("/v1/analyze", files=files, params=params)
 
 

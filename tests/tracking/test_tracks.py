@@ -188,7 +188,7 @@ def lit(image, gain, offset=0):
 
 
 class TestCuts:
-    def test_two_pictures_make_a_cut(self, astronaut, hopper):
+    def test_two_images_make_a_cut(self, astronaut, hopper):
         assert is_cut(glance(astronaut), glance(hopper))
         assert is_cut(glance(hopper), glance(astronaut))
 

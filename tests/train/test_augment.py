@@ -101,7 +101,7 @@ def test_erasing_paints_gray_rectangles():
     assert areas.max() < 0.3
 
 
-def test_mixup_mixes_pictures_and_targets_alike():
+def test_mixup_mixes_images_and_targets_alike():
     torch.manual_seed(3)
     targets = torch.eye(64)
     mixed, (soft,) = mixup(PLAIN, (targets,), 1.0)
@@ -134,7 +134,7 @@ def test_mix_follows_the_shares():
         whole = ((views == 0) | (views == 1)).all()
         uniform = (views.flatten(1) == views.flatten(1)[:, :1]).all()
         kinds["none" if torch.equal(views, step) else "mixup" if uniform and not whole else "cutmix"] += 1
-    # half of the pairings leave both pictures with themselves
+    # half of the pairings leave both images with themselves
     assert kinds["mixup"] / 300 == pytest.approx(0.15, abs=0.06)
     assert kinds["cutmix"] / 300 == pytest.approx(0.25, abs=0.09)
     assert mix(step, (), WHOLE)[0] is step

@@ -165,7 +165,7 @@ def test_the_small_nets_have_no_attention(name, gates):
     assert sum(isinstance(block.attention, SqueezeExcite) for block in blocks) == gates
 
 
-def test_own_nets_and_mlp_see_standardised_pictures():
+def test_own_nets_and_mlp_see_standardised_images():
     views = views_of(mlp(), 2)
     for net in (mien_b(), mlp()):
         torch.testing.assert_close(net.normalise(views), standardise(views))
@@ -276,6 +276,6 @@ def test_a_download_that_fails_leaves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_standardise_of_a_flat_picture_is_zero():
+def test_standardise_of_a_flat_image_is_zero():
     flat = standardise(torch.full((1, 1, 44, 44), 90.0))
     assert np.array_equal(flat.numpy(), np.zeros((1, 1, 44, 44), np.float32))

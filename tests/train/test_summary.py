@@ -164,7 +164,7 @@ def test_cards_of_an_onnx_file(two_headed):
     assert [card.parameters for card in cards[2:]] == [28, 32]
 
 
-def test_the_picture_names_every_card():
+def test_the_image_names_every_card():
     found = summarise("mien-b")
     texts = [text.get_text() for text in draw_network(found).axes[0].texts]
     assert "mien-b" in texts

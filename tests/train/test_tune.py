@@ -120,7 +120,7 @@ def test_settings_outside_the_space_do_not_stop_the_search(faces, tmp_path):
     assert result.importance == {}
 
 
-def test_picture_with_few_and_with_many_trials():
+def test_image_with_few_and_with_many_trials():
     rows = [TrialRow(i, "complete" if i % 3 else "pruned", 0.5 + i / 100, {"lr": 0.01 * (i + 1)}) for i in range(9)]
     for importance in ({}, {"lr": 1.0}):
         assert len(tune_figure(rows, importance).axes) == 4

@@ -19,7 +19,6 @@ import pytest
 
 av = pytest.importorskip("av")
 
-from films import numbered, portraits, read_number, write_film  # noqa: E402
 from helpers import rows_in  # noqa: E402
 from mien.cli.live import command  # noqa: E402
 from mien.cli.live.command import Look, Window, first_size  # noqa: E402
@@ -27,17 +26,18 @@ from mien.errors import InputError, OutputError, SourceError  # noqa: E402
 from mien.faces import Faces, columns_of  # noqa: E402
 from mien.labels import FER7, FERPLUS8  # noqa: E402
 from mien.sources.live import LiveFrame, LiveSettings, LiveSource  # noqa: E402
-from mien.tracking.tracker import Follower  # noqa: E402
+from mien.tracking.tracker import Tracker  # noqa: E402
 from mien.video.live.session import Delays, LiveOutputs, LiveSession, Rate, unused  # noqa: E402
 from mien.video.live.view import ViewOptions  # noqa: E402
+from videos import numbered, portraits, read_number, write_video  # noqa: E402
 
 NO_KEYS = {name: "" for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER")}
 
 
 @pytest.fixture(scope="session")
-def film(tmp_path_factory):
-    """A film of 1 s at 25 frames/s with one smiling face that moves."""
-    return write_film(tmp_path_factory.mktemp("live") / "portrait.mp4", portraits(25, scale=0.45))
+def video(tmp_path_factory):
+    """A video of 1 s at 25 frames/s with one smiling face that moves."""
+    return write_video(tmp_path_factory.mktemp("live") / "portrait.mp4", portraits(25, scale=0.45))
 
 
 def frames_in(path):
@@ -46,12 +46,12 @@ def frames_in(path):
 
 
 class Watching:
-    """A follower that finds one happy face in every frame, notes what it was given and may be slow."""
+    """A tracker that finds one happy face in every frame, notes what it was given and may be slow."""
 
     def __init__(self, labels=FER7, *, takes_s=0.0):
         self.labels, self.takes_s, self.seen = labels, takes_s, []
 
-    def follow(self, frames):
+    def track(self, frames):
         self.seen += [(frame, time.monotonic()) for frame in frames]
         time.sleep(self.takes_s)
         return [self.faces().at(frame) for frame in frames]
@@ -131,8 +131,8 @@ class TestMeasuring:
 
 class TestSession:
     def test_the_newest_frame_is_analysed_and_old_ones_are_dropped(self, tmp_path):
-        """A follower of 100 ms on 25 frames/s: what it gets is never older than a frame, and the numbers jump."""
-        path = write_film(tmp_path / "numbers.mp4", numbered(50))
+        """A tracker of 100 ms on 25 frames/s: what it gets is never older than a frame, and the numbers jump."""
+        path = write_video(tmp_path / "numbers.mp4", numbered(50))
         slow = Watching(takes_s=0.1)
         with LiveSource(path) as source:
             summary = run_to_end(LiveSession(source, lambda _: slow, [FER7]))
@@ -146,9 +146,9 @@ class TestSession:
         assert summary.dropped + summary.frames <= 50
         assert 100 < summary.median_ms < 200
 
-    def test_a_real_film_is_followed(self, film, analyzer):
-        with LiveSource(film, LiveSettings(realtime=False)) as source:
-            session = LiveSession(source, lambda _: Follower(analyzer), [analyzer.labels])
+    def test_a_real_video_is_followed(self, video, analyzer):
+        with LiveSource(video, LiveSettings(realtime=False)) as source:
+            session = LiveSession(source, lambda _: Tracker(analyzer), [analyzer.labels])
             summary = run_to_end(session)
         moment = session.latest()
         assert summary.frames == 25 and summary.dropped == 0 and summary.error is None
@@ -158,42 +158,42 @@ class TestSession:
         assert [face.steady_expression for face in moment.faces] == ["happy"]
 
     def test_log_and_recording_hold_every_frame(self, tmp_path):
-        outputs = LiveOutputs(tmp_path / "log.jsonl", tmp_path / "film.mp4")
+        outputs = LiveOutputs(tmp_path / "log.jsonl", tmp_path / "video.mp4")
         summary = run_to_end(LiveSession(Feed(30, pause_s=0.01), Watching, [FER7], outputs=outputs))
-        logged, recorded = rows_in(tmp_path / "log.jsonl"), frames_in(tmp_path / "film.mp4")
+        logged, recorded = rows_in(tmp_path / "log.jsonl"), frames_in(tmp_path / "video.mp4")
         assert [row["frame"] for row in logged] == list(range(30))
         assert tuple(logged[0]) == (*columns_of(FER7, tracked=True), "error")
         assert logged[3]["steady_expression"] == "happy"
         assert [time_s for time_s, *_ in recorded] == pytest.approx([n / 25 for n in range(30)], abs=1e-3)
         assert recorded[0][1:] == (96, 64)
-        assert set(summary.written) == {tmp_path / "log.jsonl", tmp_path / "film.mp4"}
-        assert sorted(p.name for p in tmp_path.iterdir()) == ["film.mp4", "log.jsonl"]
+        assert set(summary.written) == {tmp_path / "log.jsonl", tmp_path / "video.mp4"}
+        assert sorted(p.name for p in tmp_path.iterdir()) == ["video.mp4", "log.jsonl"]
 
     def test_a_recording_that_cannot_keep_up_skips_frames_and_says_so(self, tmp_path):
         def slow_draw(image, faces):
             time.sleep(0.03)
             return image.copy()
 
-        outputs = LiveOutputs(tmp_path / "log.csv", tmp_path / "film.mp4", slow_draw)
+        outputs = LiveOutputs(tmp_path / "log.csv", tmp_path / "video.mp4", slow_draw)
         summary = run_to_end(LiveSession(Feed(200, pause_s=0.001), Watching, [FER7], outputs=outputs))
         (problem,) = summary.problems
         skipped = int(problem.split(" lacks ")[1].split()[0])
         assert skipped > 50
-        assert len(frames_in(tmp_path / "film.mp4")) == 200 - skipped
+        assert len(frames_in(tmp_path / "video.mp4")) == 200 - skipped
         assert len((tmp_path / "log.csv").read_text().splitlines()) == 201
         assert summary.median_ms < 20
 
     def test_recordings_started_by_hand_do_not_overwrite_each_other(self, tmp_path):
-        outputs = LiveOutputs(record=tmp_path / "film.mp4")
+        outputs = LiveOutputs(record=tmp_path / "video.mp4")
         session = LiveSession(Feed(pause_s=0.005), Watching, [FER7], outputs=outputs)
         with session:
             until(lambda: session.recording_s)
-            assert session.files.toggle_recording() == f"saved {tmp_path / 'film.mp4'}"
+            assert session.files.toggle_recording() == f"saved {tmp_path / 'video.mp4'}"
             assert session.recording_s is None
-            assert session.files.toggle_recording() == f"recording to {tmp_path / 'film-2.mp4'}"
+            assert session.files.toggle_recording() == f"recording to {tmp_path / 'video-2.mp4'}"
             until(lambda: session.recording_s)
-        assert session.summary().written == (tmp_path / "film.mp4", tmp_path / "film-2.mp4")
-        assert frames_in(tmp_path / "film-2.mp4")[0][0] == 0
+        assert session.summary().written == (tmp_path / "video.mp4", tmp_path / "video-2.mp4")
+        assert frames_in(tmp_path / "video-2.mp4")[0][0] == 0
 
     def test_a_recording_without_a_name_gets_one_with_the_time(self, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
@@ -240,29 +240,29 @@ class TestSession:
 
     def test_a_source_that_breaks_keeps_what_came_before(self, tmp_path):
         gone = SourceError("camera 0 is gone")
-        outputs = LiveOutputs(tmp_path / "log.jsonl", tmp_path / "film.mkv")
+        outputs = LiveOutputs(tmp_path / "log.jsonl", tmp_path / "video.mkv")
         summary = run_to_end(LiveSession(Feed(5, error=gone, pause_s=0.01), Watching, [FER7], outputs=outputs))
         assert summary.error is gone
-        assert summary.frames == len(rows_in(tmp_path / "log.jsonl")) == len(frames_in(tmp_path / "film.mkv")) == 5
+        assert summary.frames == len(rows_in(tmp_path / "log.jsonl")) == len(frames_in(tmp_path / "video.mkv")) == 5
 
     def test_a_lost_output_is_named_and_the_rest_goes_on(self, tmp_path):
         lost, kept = tmp_path / "lost", tmp_path / "kept.jsonl"
         session = LiveSession(
-            Feed(pause_s=0.005), Watching, [FER7], outputs=LiveOutputs(kept, lost / "film.mp4"), seconds=0.4
+            Feed(pause_s=0.005), Watching, [FER7], outputs=LiveOutputs(kept, lost / "video.mp4"), seconds=0.4
         )
         with session:
             until(lambda: session.latest(3) is not None)
             shutil.rmtree(lost)
-            assert "film.mp4" in session.files.toggle_recording()
+            assert "video.mp4" in session.files.toggle_recording()
             until(lambda: session.done)
         summary = session.summary()
         assert summary.written == (kept,)
-        assert isinstance(summary.error, OutputError) and "film.mp4" in str(summary.error)
+        assert isinstance(summary.error, OutputError) and "video.mp4" in str(summary.error)
         assert len(rows_in(kept)) == summary.frames
 
     def test_an_unexpected_error_is_not_hidden(self):
         def broken(labels):
-            return SimpleNamespace(follow=lambda frames: 1 / 0)
+            return SimpleNamespace(track=lambda frames: 1 / 0)
 
         with pytest.raises(ZeroDivisionError):
             run_to_end(LiveSession(Feed(3), broken, [FER7]))
@@ -282,7 +282,7 @@ class TestSession:
 
     def test_no_log_is_left_where_the_recording_cannot_start(self, tmp_path):
         (tmp_path / "file").touch()
-        outputs = LiveOutputs(tmp_path / "log.jsonl", tmp_path / "file" / "film.mp4")
+        outputs = LiveOutputs(tmp_path / "log.jsonl", tmp_path / "file" / "video.mp4")
         with pytest.raises(OutputError):
             LiveSession(Feed(3), Watching, [FER7], outputs=outputs)
         assert [p.name for p in tmp_path.iterdir()] == ["file"]
@@ -295,9 +295,9 @@ class TestSession:
 
 
 class TestCommand:
-    def test_headless_logs_records_and_sums_up(self, mien, film, tmp_path):
+    def test_headless_logs_records_and_sums_up(self, mien, video, tmp_path):
         log, record = tmp_path / "out.jsonl", tmp_path / "out.mp4"
-        code, out, err = mien("live", film, "--headless", "--log", log, "--record", record)
+        code, out, err = mien("live", video, "--headless", "--log", log, "--record", record)
         assert code == 0
         assert out == ""
         logged = rows_in(log)
@@ -310,23 +310,23 @@ class TestCommand:
         assert f"{len(logged)} frames in" in err and "delay: median" in err
         assert f"wrote {log}" in err and f"wrote {record}" in err
 
-    def test_piped_without_a_log_it_prints_json_lines(self, mien, film):
-        code, out, _ = mien("live", film, "--headless", "--labels", "ferplus", "--half-life", "0")
+    def test_piped_without_a_log_it_prints_json_lines(self, mien, video):
+        code, out, _ = mien("live", video, "--headless", "--labels", "ferplus", "--half-life", "0")
         assert code == 0
         first = json.loads(out.splitlines()[0])
         assert tuple(first) == (*columns_of(FERPLUS8, tracked=True), "error")
         assert first["smooth_happy"] == first["happy"]
 
-    def test_seconds_and_loop(self, mien, film, tmp_path):
-        code, _, _ = mien("live", film, "--headless", "--loop", "--seconds", "1.6", "--log", tmp_path / "a.csv")
+    def test_seconds_and_loop(self, mien, video, tmp_path):
+        code, _, _ = mien("live", video, "--headless", "--loop", "--seconds", "1.6", "--log", tmp_path / "a.csv")
         assert code == 0
         times = [float(line.split(",")[2]) for line in (tmp_path / "a.csv").read_text().splitlines()[1:]]
         assert times == sorted(times)
         assert times[-1] > 1.1
 
     @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
-    def test_a_signal_completes_the_files(self, film, tmp_path, stop):
-        arguments = ["live", film, "--headless", "--loop", "--log", "a.jsonl", "--record", "a.mp4"]
+    def test_a_signal_completes_the_files(self, video, tmp_path, stop):
+        arguments = ["live", video, "--headless", "--loop", "--log", "a.jsonl", "--record", "a.mp4"]
         running = subprocess.Popen(
             [sys.executable, "-m", "mien", *arguments], cwd=tmp_path, stderr=subprocess.PIPE, text=True
         )
@@ -349,9 +349,9 @@ class TestCommand:
         assert source in err or "camera 77" in err
         assert list(tmp_path.iterdir()) == []
 
-    def test_a_film_that_breaks_off(self, mien, film, tmp_path):
+    def test_a_video_that_breaks_off(self, mien, video, tmp_path):
         half = tmp_path / "half.mkv"
-        whole = write_film(tmp_path / "whole.mkv", portraits(50)).read_bytes()
+        whole = write_video(tmp_path / "whole.mkv", portraits(50)).read_bytes()
         half.write_bytes(whole[: len(whole) // 2])
         code, _, err = mien("live", half, "--headless", "--log", tmp_path / "a.jsonl")
         assert rows_in(tmp_path / "a.jsonl")
@@ -368,33 +368,33 @@ class TestCommand:
             (("--half-life", "-1"), "half_life_s"),
         ],
     )
-    def test_wrong_use(self, mien, film, arguments, message):
-        code, _, err = mien("live", film, "--headless", *arguments)
+    def test_wrong_use(self, mien, video, arguments, message):
+        code, _, err = mien("live", video, "--headless", *arguments)
         assert code == 2
         assert message in err
 
     @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere there is always a display")
-    def test_without_a_display_it_names_headless(self, mien, film, monkeypatch):
+    def test_without_a_display_it_names_headless(self, mien, video, monkeypatch):
         pytest.importorskip("pygame")
         for name in NO_KEYS:
             monkeypatch.delenv(name, raising=False)
-        code, _, err = mien("live", film)
+        code, _, err = mien("live", video)
         assert code == 2
         assert "no display" in err and "--headless" in err
 
     @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere there is always a display")
     @pytest.mark.parametrize("display", [{"DISPLAY": ":7777"}, {"WAYLAND_DISPLAY": "nothing", "XDG_RUNTIME_DIR": "/x"}])
-    def test_a_display_that_does_not_answer_names_headless(self, film, display):
+    def test_a_display_that_does_not_answer_names_headless(self, video, display):
         """SDL falls back to a driver that shows nothing; that must not pass for a window."""
         pytest.importorskip("pygame")
         environment = {name: value for name, value in os.environ.items() if name not in NO_KEYS} | display
         done = subprocess.run(
-            [sys.executable, "-m", "mien", "live", film], env=environment, capture_output=True, text=True, timeout=60
+            [sys.executable, "-m", "mien", "live", video], env=environment, capture_output=True, text=True, timeout=60
         )
         assert done.returncode == 2, done.stderr
         assert "no display" in done.stderr and "--headless" in done.stderr
 
-    def test_the_line_in_a_terminal(self, film):
+    def test_the_line_in_a_terminal(self, video):
         session = LiveSession(Feed(5, pause_s=0.01), Watching, [FER7])
         run_to_end(session)
         line = command._line(session, 67.0).plain
@@ -443,12 +443,12 @@ def open_window(screen, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with contextlib.ExitStack() as stack:
 
-        def open_(source, followers=Watching, *, sets=(FER7, FERPLUS8), options=None, **named):
-            session = LiveSession(source, followers, list(sets), window=True, **named)
+        def open_(source, trackers=Watching, *, sets=(FER7, FERPLUS8), options=None, **named):
+            session = LiveSession(source, trackers, list(sets), window=True, **named)
             look = Look(options or ViewOptions())
             stack.enter_context(session)
             size = source.info.width, source.info.height
-            return stack.enter_context(Window(session, look, source=source.name, picture=size)), session
+            return stack.enter_context(Window(session, look, source=source.name, image=size)), session
 
         yield open_
 
@@ -462,7 +462,7 @@ def press(window, *names):
 
 
 def shown(window):
-    """Return the window's own picture, (H, W, 3) uint8 RGB."""
+    """Return the window's own image, (H, W, 3) uint8 RGB."""
     surface = window._pygame.display.get_surface()
     return window._pygame.surfarray.array3d(surface).swapaxes(0, 1)
 
@@ -485,9 +485,9 @@ class TestWindow:
         assert (whole[: own.shape[0], : own.shape[1]] == own).mean() > 0.99
         assert len(np.unique(own.reshape(-1, 3), axis=0)) > 50
 
-    def test_it_shows_a_real_film_with_its_face(self, open_window, film, analyzer):
-        with LiveSource(film, LiveSettings(loop=True)) as source:
-            window, session = open_window(source, lambda _: Follower(analyzer), sets=[analyzer.labels])
+    def test_it_shows_a_real_video_with_its_face(self, open_window, video, analyzer):
+        with LiveSource(video, LiveSettings(loop=True)) as source:
+            window, session = open_window(source, lambda _: Tracker(analyzer), sets=[analyzer.labels])
             step_until(window, lambda: session.delays.count > 8)
             yellow = (np.abs(shown(window).astype(int) - (245, 184, 32)) < 12).all(axis=-1)
             assert yellow.sum() > 500
@@ -502,7 +502,7 @@ class TestWindow:
         press(window, "h", "b", "m")
         assert window.look.options == ViewOptions()
 
-    def test_space_freezes_the_picture(self, open_window):
+    def test_space_freezes_the_image(self, open_window):
         window, session = open_window(Feed(pause_s=0.01))
         step_until(window, lambda: session.delays.count > 1)
         press(window, "space")
@@ -514,7 +514,7 @@ class TestWindow:
         press(window, "space")
         step_until(window, lambda: session.delays.count > counted)
 
-    def test_a_frozen_picture_stays_when_the_source_ends(self, open_window):
+    def test_a_frozen_image_stays_when_the_source_ends(self, open_window):
         window, session = open_window(Feed(10, pause_s=0.02))
         step_until(window, lambda: session.delays.count > 1)
         press(window, "space")
@@ -522,7 +522,7 @@ class TestWindow:
         assert window.step()
         assert not press(window, "space")
 
-    def test_s_saves_a_picture_in_its_own_size(self, open_window, tmp_path):
+    def test_s_saves_an_image_in_its_own_size(self, open_window, tmp_path):
         window, session = open_window(Feed(pause_s=0.02))
         press(window, "s")
         assert list(tmp_path.iterdir()) == []
@@ -533,7 +533,7 @@ class TestWindow:
         assert cv2.imread(str(second)) is not None
         assert window._message.startswith("saved mien-")
 
-    def test_r_starts_and_completes_a_film(self, open_window, tmp_path):
+    def test_r_starts_and_completes_a_video(self, open_window, tmp_path):
         window, session = open_window(Feed(pause_s=0.01))
         press(window, "r")
         step_until(window, lambda: session.recording_s)
@@ -578,15 +578,15 @@ class TestWindow:
         assert shown(window).shape == (size[1], size[0], 3)
         assert shown(window).max() > 100
 
-    def test_the_command_from_start_to_end(self, screen, mien, film, tmp_path):
-        code, _, err = mien("live", film, "--log", tmp_path / "a.jsonl", "--record", tmp_path / "a.mp4", "--bars")
+    def test_the_command_from_start_to_end(self, screen, mien, video, tmp_path):
+        code, _, err = mien("live", video, "--log", tmp_path / "a.jsonl", "--record", tmp_path / "a.mp4", "--bars")
         assert code == 0
         assert len(rows_in(tmp_path / "a.jsonl")) > 5
         assert len(frames_in(tmp_path / "a.mp4")) > 5
         assert "delay: median" in err
 
 
-@pytest.mark.parametrize("picture", [(640, 480), (1920, 1080), (7680, 4320), (480, 640), (32, 16), (10, 4000)])
-def test_a_new_window_fits_the_desktop(picture):
-    width, height = first_size(picture, (1280, 1024))
+@pytest.mark.parametrize("image", [(640, 480), (1920, 1080), (7680, 4320), (480, 640), (32, 16), (10, 4000)])
+def test_a_new_window_fits_the_desktop(image):
+    width, height = first_size(image, (1280, 1024))
     assert 0 < width <= 1280 and 0 < height <= 1024

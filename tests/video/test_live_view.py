@@ -78,24 +78,24 @@ class TestArrange:
     def test_the_parts_fill_the_window_from_top_to_bottom(self, size):
         places = arrange(size)
         assert [part.w for part in places[:3]] == [size[0]] * 3
-        assert places.picture.y == 0
-        assert places.timeline.y == places.picture.h
+        assert places.image.y == 0
+        assert places.timeline.y == places.image.h
         assert places.status.y == places.timeline.y + places.timeline.h
         assert places.status.y + places.status.h == size[1]
-        assert places.picture.h > 0.5 * size[1]
+        assert places.image.h > 0.5 * size[1]
 
-    def test_a_small_window_is_for_the_picture(self):
+    def test_a_small_window_is_for_the_image(self):
         assert arrange((200, 150)).timeline.h == 0
         assert arrange((100, 100)).status.h == 0
 
-    @pytest.mark.parametrize("picture", [(640, 480), (480, 640), (1, 1), (4000, 10)])
-    def test_a_picture_keeps_its_proportions_and_stays_inside(self, picture):
-        area = arrange((640, 480)).picture
-        spot = fitted(picture, area)
+    @pytest.mark.parametrize("image", [(640, 480), (480, 640), (1, 1), (4000, 10)])
+    def test_an_image_keeps_its_proportions_and_stays_inside(self, image):
+        area = arrange((640, 480)).image
+        spot = fitted(image, area)
         assert spot.x >= area.x and spot.x + spot.w <= area.x + area.w
         assert spot.y >= area.y and spot.y + spot.h <= area.y + area.h
         assert spot.w == area.w or spot.h == area.h
-        assert spot.w / spot.h == pytest.approx(picture[0] / picture[1], rel=0.5 / min(spot.w, spot.h) + 0.01)
+        assert spot.w / spot.h == pytest.approx(image[0] / image[1], rel=0.5 / min(spot.w, spot.h) + 0.01)
 
 
 class TestRender:
@@ -117,22 +117,22 @@ class TestRender:
     def test_before_the_first_frame_it_says_what_it_waits_for(self):
         waiting = render((640, 480), None, None, History(), Status("camera 3"), OPTIONS)
         other = render((640, 480), None, None, History(), Status("camera 8"), OPTIONS)
-        picture = arrange((640, 480)).picture
-        assert (cut(waiting, picture) != cut(other, picture)).any()
+        image = arrange((640, 480)).image
+        assert (cut(waiting, image) != cut(other, image)).any()
 
-    def test_the_picture_is_in_its_place_and_nothing_beside_it(self, gray):
+    def test_the_image_is_in_its_place_and_nothing_beside_it(self, gray):
         canvas = render((640, 480), gray, None, History(), Status(), OPTIONS)
-        area = arrange((640, 480)).picture
+        area = arrange((640, 480)).image
         spot = fitted((160, 120), area)
         assert (cut(canvas, spot) == 128).all()
         assert (canvas[: area.h, : spot.x] == BACKGROUND).all()
 
-    def test_the_picture_given_is_not_changed(self, gray):
+    def test_the_image_given_is_not_changed(self, gray):
         before = gray.image.copy()
         render((160, 120), gray, faces_of("happy"), History(), Status(message="hello"), OPTIONS)
         assert (gray.image == before).all()
 
-    def test_a_mirror_turns_the_picture_and_the_boxes(self):
+    def test_a_mirror_turns_the_image_and_the_boxes(self):
         image = np.zeros((480, 640, 3), np.uint8)
         image[:, :320] = 200
         frame, face = Frame(image), faces_of("happy", boxes=np.array([[40, 200, 140, 300]], np.float32))
@@ -140,9 +140,9 @@ class TestRender:
 
         def middle_of_box(options):
             canvas = render((800, 800), frame, face, History(), Status(), options)
-            picture = cut(canvas, fitted((640, 480), arrange((800, 800)).picture))
-            _, columns = np.nonzero((np.abs(picture.astype(int) - yellow) < 8).all(axis=-1))
-            return columns.mean() / picture.shape[1], picture[:, :100].mean()
+            shown = cut(canvas, fitted((640, 480), arrange((800, 800)).image))
+            _, columns = np.nonzero((np.abs(shown.astype(int) - yellow) < 8).all(axis=-1))
+            return columns.mean() / shown.shape[1], shown[:, :100].mean()
 
         (plain, left), (turned, right) = (middle_of_box(replace(OPTIONS, mirror=on)) for on in (False, True))
         assert plain < 0.3 and turned > 0.7
@@ -156,9 +156,9 @@ class TestRender:
         assert reds(Status()) == 0
         assert reds(Status(recording_s=5.0)) > 20
 
-    def test_pause_message_and_help_lie_on_the_picture(self, gray):
+    def test_pause_message_and_help_lie_on_the_image(self, gray):
         plain = render((640, 480), gray, None, History(), Status(), OPTIONS)
-        area = arrange((640, 480)).picture
+        area = arrange((640, 480)).image
 
         def changed(status=None, options=OPTIONS):
             canvas = render((640, 480), gray, None, History(), status or Status(), options)
@@ -168,7 +168,7 @@ class TestRender:
 
         (x, y), _ = changed(Status(paused=True))
         assert x < 0.3 and y < 0.2
-        (x, y), _ = changed(Status(message="saved picture.png"))
+        (x, y), _ = changed(Status(message="saved image.png"))
         assert x == pytest.approx(0.5, abs=0.02) and y > 0.75
         (x, y), share = changed(options=replace(OPTIONS, help=True))
         assert (x, y) == pytest.approx((0.5, 0.5), abs=0.02)
@@ -178,7 +178,7 @@ class TestRender:
         plain = render((640, 480), gray, None, History(), Status(silent_s=0.5), OPTIONS)
         silent = render((640, 480), gray, None, History(), Status(silent_s=4.0), OPTIONS)
         paused = render((640, 480), gray, None, History(), Status(silent_s=4.0, paused=True), OPTIONS)
-        low = slice(250, arrange((640, 480)).picture.h)
+        low = slice(250, arrange((640, 480)).image.h)
         assert (plain[low] != silent[low]).any()
         assert (plain[low] == paused[low]).all()
 

@@ -1,4 +1,4 @@
-"""Films from file to outputs: rows, resuming after kill -9, Ctrl-C, damage, full disks, many at once."""
+"""Videos from file to outputs: rows, resuming after kill -9, Ctrl-C, damage, full disks, many at once."""
 
 import csv
 import json
@@ -16,8 +16,7 @@ import pytest
 
 pytest.importorskip("av")
 
-import film_memory
-from films import numbered, portraits, write_film
+import video_memory
 from helpers import names_in, rows_in
 from mien import Analyzer
 from mien.errors import InputError, OutputError, SourceError
@@ -25,10 +24,11 @@ from mien.labels import FER7
 from mien.output.draw.faces import DrawStyle
 from mien.output.sinks import INTERRUPTED, open_sink
 from mien.sources.videos import Video, VideoSettings
-from mien.tracking.tracker import FollowSettings
-from mien.video import FilmJob, FilmOutputs, Recipe, analyze_video, analyze_videos, replay
+from mien.tracking.tracker import TrackSettings
+from mien.video import Recipe, VideoJob, VideoOutputs, analyze_video, analyze_videos, replay
 from mien.video._journal import Journal, read_past, read_results
 from mien.video.truth import Truth, TruthSpan
+from videos import numbered, portraits, write_video
 
 FRAMES = 60
 
@@ -39,7 +39,7 @@ def clip(tmp_path_factory):
     size = (320, 240)
     gray = (np.full((240, 320, 3), 90, np.uint8) for _ in range(10))
     parts = chain(portraits(25, size=size, scale=0.45), portraits(25, size=size, scale=0.45, name="grace_hopper"), gray)
-    return write_film(tmp_path_factory.mktemp("clip") / "clip.mp4", parts, audio=True)
+    return write_video(tmp_path_factory.mktemp("clip") / "clip.mp4", parts, audio=True)
 
 
 @pytest.fixture(scope="module")
@@ -52,24 +52,24 @@ def whole(analyzer, clip, tmp_path_factory):
 
 
 def outputs_in(folder):
-    return FilmOutputs(
+    return VideoOutputs(
         tables=(folder / "rows.csv", folder / "rows.jsonl"),
         intervals=(folder / "intervals.csv",),
-        films=(folder / "annotated.mp4",),
+        videos=(folder / "annotated.mp4",),
         summaries=(folder / "summary.json",),
         timelines=(folder / "timeline.html",),
         moments=(folder / "moments.png",),
     )
 
 
-def pictures(path):
-    with Video(path) as film:
-        return [frame.image.copy() for frame in film]
+def images(path):
+    with Video(path) as video:
+        return [frame.image.copy() for frame in video]
 
 
 def times(path):
-    with Video(path) as film:
-        return [frame.time_s for frame in film]
+    with Video(path) as video:
+        return [frame.time_s for frame in video]
 
 
 def assert_same_outputs(folder, whole):
@@ -78,7 +78,7 @@ def assert_same_outputs(folder, whole):
     for name in ("rows.csv", "rows.jsonl", "intervals.csv", "timeline.html", "moments.png"):
         assert (folder / name).read_bytes() == (whole / name).read_bytes(), name
     assert json.loads((folder / "summary.json").read_text()) == json.loads((whole / "summary.json").read_text())
-    for one, other in zip(pictures(folder / "annotated.mp4"), pictures(whole / "annotated.mp4"), strict=True):
+    for one, other in zip(images(folder / "annotated.mp4"), images(whole / "annotated.mp4"), strict=True):
         apart = np.abs(one.astype(int) - other)  # frames are the same; the encoder's threads may not be
         assert apart.mean() < 1 and np.percentile(apart, 99.9) < 30
 
@@ -96,7 +96,7 @@ class StopAfter:
 
 
 class TestOutputs:
-    def test_rows_follow_the_film(self, whole):
+    def test_rows_follow_the_video(self, whole):
         table = rows_in(whole / "rows.jsonl")
         assert [row["frame"] for row in table] == list(range(FRAMES))
         assert [row["time_s"] for row in table] == pytest.approx([n / 25 for n in range(FRAMES)])
@@ -112,11 +112,11 @@ class TestOutputs:
         for one, other in zip(table, rows_in(whole / "rows.jsonl"), strict=True):
             assert {k: "" if v is None else str(v) for k, v in other.items()} == one
 
-    def test_annotated_film_has_every_frame_at_its_time_and_sound(self, whole, clip):
+    def test_annotated_video_has_every_frame_at_its_time_and_sound(self, whole, clip):
         assert times(whole / "annotated.mp4") == pytest.approx(times(clip), abs=1e-3)
-        with Video(whole / "annotated.mp4") as film:
-            assert film.info.has_audio
-        drawn, plain = pictures(whole / "annotated.mp4"), pictures(clip)
+        with Video(whole / "annotated.mp4") as video:
+            assert video.info.has_audio
+        drawn, plain = images(whole / "annotated.mp4"), images(clip)
         assert np.abs(drawn[10].astype(int) - plain[10]).max() > 60
         assert np.abs(drawn[55].astype(int) - plain[55]).max() < 40  # nobody there
 
@@ -143,7 +143,7 @@ class TestOutputs:
     def test_blurred_faces_cannot_be_found(self, analyzer, clip, tmp_path):
         video = VideoSettings(max_frames=5)
         analyze_video(clip, analyzer=analyzer, outputs=[tmp_path / "b.mp4"], style=DrawStyle(blur=True), video=video)
-        assert not any(len(analyzer.detector.detect(image)) for image in pictures(tmp_path / "b.mp4"))
+        assert not any(len(analyzer.detector.detect(image)) for image in images(tmp_path / "b.mp4"))
 
     def test_faces_missed_for_a_moment_stay_blurred(self, analyzer, clip, tmp_path):
         frames = iter(range(100))
@@ -158,8 +158,8 @@ class TestOutputs:
             clip, analyzer=Analyzer(detector=Blinking()), outputs=[tmp_path / "b.mp4"], style=DrawStyle(blur=True),
             video=VideoSettings(max_frames=8),
         )  # fmt: skip
-        assert result.faces == 5 * len(analyzer.detector.detect(pictures(clip)[0]))
-        assert not any(len(analyzer.detector.detect(image)) for image in pictures(tmp_path / "b.mp4"))
+        assert result.faces == 5 * len(analyzer.detector.detect(images(clip)[0]))
+        assert not any(len(analyzer.detector.detect(image)) for image in images(tmp_path / "b.mp4"))
 
     def test_truth_is_drawn_and_scored(self, analyzer, clip, tmp_path):
         truth = Truth([TruthSpan(0, 1, "happy"), TruthSpan(1, 2, "sad")], FER7)
@@ -172,15 +172,15 @@ class TestOutputs:
         assert (score["n"], score["accuracy"]) == (10, 0.5)
         plain = analyze_video(clip, analyzer=analyzer, outputs=[tmp_path / "p.mp4"], video=VideoSettings(every=5))
         assert "truth" not in plain.summary
-        gray, none = pictures(tmp_path / "t.mp4")[2], pictures(tmp_path / "p.mp4")[2]
+        gray, none = images(tmp_path / "t.mp4")[2], images(tmp_path / "p.mp4")[2]
         assert np.abs(gray.astype(int) - none).max() > 60
 
     def test_another_name_changes_the_rows_and_not_the_sound(self, analyzer, clip, tmp_path):
         video = VideoSettings(name="holiday.mp4", max_frames=5)
         analyze_video(clip, analyzer=analyzer, outputs=[tmp_path / "a.mp4", tmp_path / "r.jsonl"], video=video)
         assert {row["source"] for row in rows_in(tmp_path / "r.jsonl")} == {"holiday.mp4"}
-        with Video(tmp_path / "a.mp4") as film:
-            assert film.info.has_audio
+        with Video(tmp_path / "a.mp4") as annotated:
+            assert annotated.info.has_audio
 
     def test_progress_counts_up_to_the_estimate(self, analyzer, clip):
         seen = []
@@ -201,9 +201,9 @@ class TestOutputs:
             analyze_video(clip, analyzer=analyzer, outputs=[tmp_path / path for path in paths])
         assert names_in(tmp_path) == []
 
-    def test_the_film_itself_is_never_replaced(self, analyzer, clip):
+    def test_the_video_itself_is_never_replaced(self, analyzer, clip):
         before = clip.read_bytes()
-        with pytest.raises(InputError, match="is the film that is analysed"):
+        with pytest.raises(InputError, match="is the video that is analyzed"):
             analyze_video(clip, analyzer=analyzer, outputs=[clip])
         assert clip.read_bytes() == before
 
@@ -216,7 +216,7 @@ class TestResume:
         assert first.interrupted and first.frames == frames
         assert [row["frame"] for row in rows_in(tmp_path / "rows.jsonl")] == [*range(frames), None]
         assert rows_in(tmp_path / "rows.jsonl")[-1]["error"] == INTERRUPTED
-        assert len(pictures(tmp_path / "annotated.mp4")) == frames
+        assert len(images(tmp_path / "annotated.mp4")) == frames
         assert json.loads((tmp_path / "summary.json").read_text())["errors"] == [INTERRUPTED]
         second = analyze_video(clip, analyzer=analyzer, outputs=outputs, interval_s=0.5, resume=True)
         assert (second.resumed, second.frames, second.interrupted) == (frames, FRAMES, False)
@@ -231,11 +231,11 @@ class TestResume:
         with pytest.raises(KeyboardInterrupt):
             analyze_video(clip, **arguments, progress=interrupt)
         assert [row["frame"] for row in rows_in(tmp_path / "rows.jsonl")] == [*range(20), None]
-        assert len(pictures(tmp_path / "annotated.mp4")) == 20
+        assert len(images(tmp_path / "annotated.mp4")) == 20
         analyze_video(clip, **arguments, resume=True)
         assert_same_outputs(tmp_path, whole)
 
-    def test_without_pictures_the_film_is_entered_where_it_stopped(self, analyzer, clip, whole, tmp_path):
+    def test_without_images_the_video_is_entered_where_it_stopped(self, analyzer, clip, whole, tmp_path):
         watch = StopAfter(40)
         arguments = {"analyzer": analyzer, "outputs": [tmp_path / "rows.csv"]}
         analyze_video(clip, **arguments, progress=watch, stop=watch.stop)
@@ -278,7 +278,7 @@ class TestResume:
         ("change", "message"),
         [
             ({"video": VideoSettings(every=2)}, "every was 1 and is 2"),
-            ({"follow": FollowSettings(half_life_s=1)}, "half_life_s was 0.3 and is 1"),
+            ({"track": TrackSettings(half_life_s=1)}, "half_life_s was 0.3 and is 1"),
         ],
     )
     def test_other_settings_are_refused(self, analyzer, clip, tmp_path, change, message):
@@ -289,13 +289,13 @@ class TestResume:
             analyze_video(clip, **arguments, **change, resume=True)
         assert analyze_video(clip, **arguments, resume=True).resumed == 20  # no harm was done
 
-    def test_another_film_of_the_same_name_is_refused(self, analyzer, tmp_path):
-        clip = write_film(tmp_path / "clip.mp4", portraits(30))
+    def test_another_video_of_the_same_name_is_refused(self, analyzer, tmp_path):
+        clip = write_video(tmp_path / "clip.mp4", portraits(30))
         watch = StopAfter(10)
         arguments = {"analyzer": analyzer, "outputs": [tmp_path / "rows.csv"]}
         analyze_video(clip, **arguments, progress=watch, stop=watch.stop)
-        write_film(clip, portraits(31, amount_px=10))
-        with pytest.raises(InputError, match=r"cannot resume: film size was \d+ and is \d+"):
+        write_video(clip, portraits(31, amount_px=10))
+        with pytest.raises(InputError, match=r"cannot resume: video size was \d+ and is \d+"):
             analyze_video(clip, **arguments, resume=True)
 
     def test_two_runs_do_not_write_the_same_output(self, analyzer, clip, tmp_path):
@@ -314,7 +314,7 @@ class TestResume:
 KILLED = """
 import json, sys, time
 from mien import Analyzer
-from mien.video import FilmOutputs, analyze_video
+from mien.video import VideoOutputs, analyze_video
 from test_run import outputs_in
 from pathlib import Path
 
@@ -362,8 +362,8 @@ class TestKill:
 
 class TestJournal:
     def test_results_come_back_to_the_last_bit(self, analyzer, clip, tmp_path):
-        with Video(clip) as film:
-            frames = [frame for _, frame in zip(range(3), film, strict=False)]
+        with Video(clip) as video:
+            frames = [frame for _, frame in zip(range(3), video, strict=False)]
         found = [analyzer.analyze_frames([frame])[0] for frame in frames]
         with Journal(tmp_path / "j", {"format": 1}) as journal:
             for frame, faces in zip(frames, found, strict=True):
@@ -379,8 +379,8 @@ class TestJournal:
 
     @pytest.mark.parametrize("rest", [b'{"n":1,"t":', b"\0" * 50, b'{"n":1,"t":0.04,"faces":null}\n', b"[1]\n"])
     def test_what_a_crash_left_behind_the_last_snapshot_is_cut_off(self, clip, tmp_path, rest):
-        with Video(clip) as film:
-            frame = next(iter(film))
+        with Video(clip) as video:
+            frame = next(iter(video))
         path = tmp_path / "j"
         with Journal(path, {"format": 1}) as journal:
             journal.add(frame, Analyzer().analyze_frames([frame])[0])
@@ -392,15 +392,15 @@ class TestJournal:
         assert path.read_bytes() == whole
 
     def test_what_was_not_snapshot_is_not_there(self, clip, tmp_path):
-        with Video(clip) as film, Journal(tmp_path / "j", {"format": 1}) as journal:
-            frame = next(iter(film))
+        with Video(clip) as video, Journal(tmp_path / "j", {"format": 1}) as journal:
+            frame = next(iter(video))
             journal.add(frame, Analyzer().analyze_frames([frame])[0])
         assert read_past(tmp_path / "j")[1].frames == 0
 
 
-class TestBadFilms:
-    def test_a_truncated_film_gives_all_it_holds_and_an_error(self, analyzer, clip, tmp_path):
-        whole = write_film(tmp_path / "whole.mkv", portraits(50), codec="mpeg4")
+class TestBadVideos:
+    def test_a_truncated_video_gives_all_it_holds_and_an_error(self, analyzer, clip, tmp_path):
+        whole = write_video(tmp_path / "whole.mkv", portraits(50), codec="mpeg4")
         cut = tmp_path / "cut.mkv"
         cut.write_bytes(whole.read_bytes()[: whole.stat().st_size * 6 // 10])
         outputs = [tmp_path / "rows.jsonl", tmp_path / "a.mp4", tmp_path / "s.json"]
@@ -409,30 +409,30 @@ class TestBadFilms:
         assert 15 < len(good) < 45 and [row["frame"] for row in good] == list(range(len(good)))
         assert "breaks off" in last["error"] and last["error"] == result.error
         assert json.loads((tmp_path / "s.json").read_text())["errors"] == [result.error]
-        assert len(pictures(tmp_path / "a.mp4")) == len(good)
+        assert len(images(tmp_path / "a.mp4")) == len(good)
 
     def test_a_broken_packet_is_a_warning(self, analyzer, tmp_path):
-        film = write_film(tmp_path / "film.avi", portraits(50), codec="mpeg4", gop=5)
-        data = bytearray(film.read_bytes())
+        video = write_video(tmp_path / "video.avi", portraits(50), codec="mpeg4", gop=5)
+        data = bytearray(video.read_bytes())
         middle = len(data) // 2
         data[middle : middle + 400] = bytes(400)
-        film.write_bytes(data)
-        result = analyze_video(film, analyzer=analyzer, outputs=[tmp_path / "rows.jsonl"])
+        video.write_bytes(data)
+        result = analyze_video(video, analyzer=analyzer, outputs=[tmp_path / "rows.jsonl"])
         assert result.problems and result.frames > 40
         assert rows_in(tmp_path / "rows.jsonl")[-1]["frame"] == 49
 
-    def test_no_film_at_all(self, analyzer, tmp_path):
-        (tmp_path / "text.mp4").write_text("no film")
-        with pytest.raises(SourceError, match=r"text\.mp4 is not a film"):
+    def test_no_video_at_all(self, analyzer, tmp_path):
+        (tmp_path / "text.mp4").write_text("no video")
+        with pytest.raises(SourceError, match=r"text\.mp4 is not a video"):
             analyze_video(tmp_path / "text.mp4", analyzer=analyzer, outputs=[tmp_path / "rows.csv"])
         assert names_in(tmp_path) == ["text.mp4"]
 
     def test_odd_sizes_and_nobody(self, analyzer, tmp_path):
-        film = write_film(tmp_path / "odd.mkv", numbered(5, size=(97, 63)), codec="ffv1")
-        result = analyze_video(film, analyzer=analyzer, outputs=[tmp_path / "a.mp4", tmp_path / "rows.jsonl"])
+        video = write_video(tmp_path / "odd.mkv", numbered(5, size=(97, 63)), codec="ffv1")
+        result = analyze_video(video, analyzer=analyzer, outputs=[tmp_path / "a.mp4", tmp_path / "rows.jsonl"])
         assert (result.frames, result.faces, result.summary["people"]) == (5, 0, 0)
         assert [row["frame"] for row in rows_in(tmp_path / "rows.jsonl")] == list(range(5))
-        assert len(pictures(tmp_path / "a.mp4")) == 5
+        assert len(images(tmp_path / "a.mp4")) == 5
 
 
 class TestDisk:
@@ -462,19 +462,19 @@ class TestDisk:
 class TestMany:
     def jobs(self, folder, names_, **more):
         return [
-            FilmJob(str(name), FilmOutputs.named([folder / f"{number}.jsonl"]), folder / f"{number}.journal", **more)
+            VideoJob(str(name), VideoOutputs.named([folder / f"{number}.jsonl"]), folder / f"{number}.journal", **more)
             for number, name in enumerate(names_)
         ]
 
-    def test_one_bad_film_does_not_stop_the_others(self, clip, whole, tmp_path):
+    def test_one_bad_video_does_not_stop_the_others(self, clip, whole, tmp_path):
         bad = tmp_path / "bad.mp4"
-        bad.write_text("no film")
+        bad.write_text("no video")
         seen = []
         jobs = self.jobs(tmp_path, [clip, bad, tmp_path / "missing.mp4", clip])
         results = list(analyze_videos(jobs, Recipe(), workers=2, progress=seen.append))
         assert [result.frames for result in results] == [FRAMES, 0, 0, FRAMES]
         assert [bool(result.error) for result in results] == [False, True, True, False]
-        assert "is not a film" in results[1].error and "does not exist" in results[2].error
+        assert "is not a video" in results[1].error and "does not exist" in results[2].error
         for number in (0, 3):
             assert (tmp_path / f"{number}.jsonl").read_bytes() == (whole / "rows.jsonl").read_bytes()
         assert seen and {report.source for report in seen} <= {str(clip)}
@@ -485,14 +485,14 @@ class TestMany:
         assert merged[:FRAMES] == merged[FRAMES + 2 :] == rows_in(whole / "rows.jsonl")
         assert [bool(row["error"]) for row in merged[FRAMES : FRAMES + 2]] == [True, True]
 
-    def test_a_crash_costs_one_film(self, clip, tmp_path, monkeypatch):
+    def test_a_crash_costs_one_video(self, clip, tmp_path, monkeypatch):
         monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
         jobs = [*self.jobs(tmp_path, [clip]), CrashingJob("crash.mp4"), *self.jobs(tmp_path / "b", [clip])]
         first, crashed, last = analyze_videos(jobs, Recipe(), workers=2)
         assert (first.frames, last.frames, crashed.frames) == (FRAMES, FRAMES, 0)
         assert "crashed or was killed" in crashed.error
 
-    def test_finished_films_are_not_done_again(self, clip, tmp_path):
+    def test_finished_videos_are_not_done_again(self, clip, tmp_path):
         analyzer, stop, seen = Analyzer(), threading.Event(), []
         (job,) = self.jobs(tmp_path, [clip], resume=True)
         first = job.run(analyzer, None, stop)
@@ -517,19 +517,19 @@ class TestMany:
         assert results[-1].interrupted and results[-1].info is None
 
 
-class CrashingJob(FilmJob):
+class CrashingJob(VideoJob):
     def run(self, *_arguments, **_more):
         os.kill(os.getpid(), signal.SIGSEGV)
         time.sleep(60)
 
 
 @pytest.mark.slow
-def test_memory_does_not_grow_with_the_film(clip, tmp_path):
+def test_memory_does_not_grow_with_the_video(clip, tmp_path):
     peaks = []
     for minutes in (1, 15):
-        film = tmp_path / f"{minutes}.mp4"
-        film_memory.make_film(clip, film, minutes=minutes, fps=2, size=(160, 120))
-        result = film_memory.measure(film, tmp_path / str(minutes), film_memory.OUTPUTS + film_memory.PICTURES)
+        video = tmp_path / f"{minutes}.mp4"
+        video_memory.make_video(clip, video, minutes=minutes, fps=2, size=(160, 120))
+        result = video_memory.measure(video, tmp_path / str(minutes), video_memory.OUTPUTS + video_memory.IMAGES)
         assert result["frames"] == 120 * minutes
         peaks.append(result["peak_mb"])
     assert peaks[1] - peaks[0] < 30

@@ -1,4 +1,4 @@
-"""The timeline's sums, figures and page, and the contact sheet, on films whose values are known."""
+"""The timeline's sums, figures and page, and the contact sheet, on videos whose values are known."""
 
 import itertools
 import json
@@ -39,9 +39,9 @@ def seen(time_s, who, *, index=0, image=IMAGE, boxes=None, source="a.mp4"):
     return frame, faces.at(frame)
 
 
-def timeline_of(film, **settings):
+def timeline_of(video, **settings):
     timeline = Timeline(FER7, **settings)
-    for index, (time_s, who) in enumerate(film):
+    for index, (time_s, who) in enumerate(video):
         timeline.add(*seen(time_s, who, index=index))
     return timeline
 
@@ -75,9 +75,9 @@ def test_rows_hold_what_was_shown_when():
     assert np.concatenate(gone) == pytest.approx([1.5, 2.08, 2.4, 2.98], abs=0.045)
 
 
-def test_bins_grow_with_the_film_and_keep_the_averages():
-    film = [(k / 2, {1: (HAPPY, 0.8) if k < 5000 else (SAD, 0.6)}) for k in range(10_000)]
-    timeline = timeline_of(film)
+def test_bins_grow_with_the_video_and_keep_the_averages():
+    video = [(k / 2, {1: (HAPPY, 0.8) if k < 5000 else (SAD, 0.6)}) for k in range(10_000)]
+    timeline = timeline_of(video)
     (row,) = timeline.rows()
     assert len(row.bins) <= MOST_BINS < 2.1 * len(row.bins)
     assert row.seconds == pytest.approx(5000, rel=1e-3)
@@ -119,13 +119,13 @@ def test_rows_of_a_table_give_the_same_timeline():
 
 
 def test_the_people_seen_longest_are_shown_in_the_order_they_came():
-    film = [(float(k), {track: (HAPPY, 0.8) for track in range(1, 6) if k >= 6 - track}) for k in range(12)]
-    assert [row.track_id for row in timeline_of(film).rows(most=3)] == [5, 4, 3]
+    video = [(float(k), {track: (HAPPY, 0.8) for track in range(1, 6) if k >= 6 - track}) for k in range(12)]
+    assert [row.track_id for row in timeline_of(video).rows(most=3)] == [5, 4, 3]
 
 
-def test_wrong_films_are_refused():
+def test_wrong_videos_are_refused():
     timeline = timeline_of(smiling(1.0))
-    with pytest.raises(InputError, match="one film at a time"):
+    with pytest.raises(InputError, match="one video at a time"):
         timeline.add(*seen(9, {1: (HAPPY, 0.8)}, source="b.mp4"))
     with pytest.raises(InputError, match="'ferplus'"):
         Timeline(FERPLUS8).add(*seen(0, {1: (HAPPY, 0.8)}))
@@ -173,16 +173,16 @@ def test_the_axis_reads_as_people_tell_time(seconds, unit, tick):
 
 def test_many_people_are_cut_to_those_seen_longest_and_counted():
     pytest.importorskip("matplotlib")
-    film = [(k / 10, {track: (HAPPY, 0.8) for track in range(1, 21)}) for k in range(10)]
-    figure = timeline_of(film).figure()
+    video = [(k / 10, {track: (HAPPY, 0.8) for track in range(1, 21)}) for k in range(10)]
+    figure = timeline_of(video).figure()
     assert len(figure.axes) == 12 and "8 more seen for a shorter time" in figure.axes[-1].get_xlabel()
 
 
 @pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf", ".html"])
 def test_timelines_are_written_whole(tmp_path, suffix):
     pytest.importorskip("matplotlib")
-    for name, film in (("full", smiling(2.0)), ("empty", [(0.0, {}), (1.0, {})]), ("none", [])):
-        path = timeline_of(film, truth=TRUTH).write(tmp_path / "new" / f"{name}{suffix}", title="<a> & b")
+    for name, video in (("full", smiling(2.0)), ("empty", [(0.0, {}), (1.0, {})]), ("none", [])):
+        path = timeline_of(video, truth=TRUTH).write(tmp_path / "new" / f"{name}{suffix}", title="<a> & b")
         data = path.read_bytes()
         assert data.startswith({".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF", ".html": b"<!doctype"}[suffix])
         if suffix == ".svg":
@@ -225,7 +225,7 @@ def test_the_page_holds_the_values_and_asks_nobody():
     assert one["truth"] == [[0, 1, "neutral"], [1, 2, "happy"], [2.5, 3.0, "sad"]]
 
 
-def test_names_of_films_cannot_break_out_of_the_page():
+def test_names_of_videos_cannot_break_out_of_the_page():
     evil = "</script><script>alert(1)</script>.mp4"
     timeline = Timeline(FER7)
     for k in range(3):
@@ -234,9 +234,9 @@ def test_names_of_films_cannot_break_out_of_the_page():
     assert "<script>alert" not in page and page.count("<script") == 2
 
 
-def test_the_page_of_a_long_film_stays_small():
-    film = ((k / 2, {track: (k // 50 % 7, 0.7) for track in range(1, 5)}) for k in range(7200))
-    assert len(timeline_of(film).to_html()) < 500_000
+def test_the_page_of_a_long_video_stays_small():
+    video = ((k / 2, {track: (k // 50 % 7, 0.7) for track in range(1, 5)}) for k in range(7200))
+    assert len(timeline_of(video).to_html()) < 500_000
 
 
 # Contact sheet

@@ -58,17 +58,17 @@ def test_a_track_with_rows_of_its_own_takes_those_alone(tmp_path):
     assert truth.of(Faces.empty()) == [] and frame.time_s == 1.0
 
 
-def test_spans_may_name_their_film(tmp_path):
+def test_spans_may_name_their_video(tmp_path):
     truth = table(tmp_path, "file,start_s,end_s,expression\nx/a.mp4,0,2,happy\nb.mp4,0,2,sad\n,0,9,neutral\n")
     assert truth.at(1, source="x/a.mp4") == "happy"
     assert truth.at(1, source="/data/x/a.mp4") == "happy"
     assert truth.at(1, source="a.mp4") == "happy"  # shorter than in the table
     assert truth.at(3, source="x/a.mp4") is None
-    assert truth.at(1, source="films/b.mp4") == "sad"
+    assert truth.at(1, source="videos/b.mp4") == "sad"
     assert truth.at(1, source="c.mp4") == truth.at(1) == "neutral"
 
 
-def test_pictures_are_found_by_the_end_of_their_path(tmp_path):
+def test_images_are_found_by_the_end_of_their_path(tmp_path):
     truth = table(tmp_path, "file,expression\nhappy/1.jpg,happy\nsad/1.jpg,sad\n./two.png,neutral\nc:\\x\\3.png,fear\n")
     sources = ("happy/1.jpg", "/home/me/photos/sad/1.jpg", "1.jpg", "deep/two.png", "x/3.png", "other.jpg")
     assert [truth.at(0, source=s) for s in sources] == ["happy", "sad", None, "neutral", "fear", None]
@@ -150,7 +150,7 @@ def test_other_times_are_refused(text):
 # Scoring
 
 TRUTH = Truth([TruthSpan(0, 2, "neutral"), TruthSpan(2, 5, "happy")], FER7)
-FILM = [  # time, what is shown
+VIDEO = [  # time, what is shown
     (0.0, ["neutral"]),
     (0.5, ["neutral"]),
     (1.0, ["happy"]),  # wrong for 1 s, then right for 1 s
@@ -161,9 +161,9 @@ FILM = [  # time, what is shown
 ]
 
 
-def scored(film=FILM, truth=TRUTH, **more):
+def scored(video=VIDEO, truth=TRUTH, **more):
     score = TruthScore(truth)
-    for index, (time_s, shown) in enumerate(film):
+    for index, (time_s, shown) in enumerate(video):
         score.add(*answer(time_s, *shown, index=index, **more))
     return score.to_dict()
 
@@ -197,7 +197,7 @@ def test_every_track_is_scored_against_its_own_truth():
     assert (score.to_dict()["n"], score.to_dict()["accuracy"]) == (8, 1.0)
 
 
-def test_pictures_are_scored_by_their_best_face(tmp_path):
+def test_images_are_scored_by_their_best_face(tmp_path):
     truth = table(tmp_path, "file,expression\na.jpg,happy\nb.jpg,sad\nc.jpg,fear\nd.jpg,fear\n")
     score = TruthScore(truth)
     shown = {"a.jpg": ["happy", "sad"], "b.jpg": ["happy"], "c.jpg": [], "other.jpg": ["sad"], "d.jpg": ["fear"]}
@@ -211,7 +211,7 @@ def test_pictures_are_scored_by_their_best_face(tmp_path):
 
 def test_rows_of_a_table_give_the_same_score(tmp_path):
     with open_sink(tmp_path / "t.jsonl", labels=FER7, tracked=True) as sink:
-        for index, (time_s, shown) in enumerate(FILM):
+        for index, (time_s, shown) in enumerate(VIDEO):
             sink.write(*answer(time_s, *shown, index=index))
     score = TruthScore(TRUTH)
     for line in (tmp_path / "t.jsonl").read_text().splitlines():
@@ -223,7 +223,7 @@ def test_a_score_is_readable_and_says_when_there_is_none():
     score = TruthScore(TRUTH)
     assert score.to_dict()["accuracy"] is None
     assert score.to_markdown().startswith("Nothing to score")
-    for index, (time_s, shown) in enumerate(FILM):
+    for index, (time_s, shown) in enumerate(VIDEO):
         score.add(*answer(time_s, *shown, index=index))
     text = score.to_markdown()
     assert "Right in 60.0% of 5 frames, 66.7% of 4.5 s" in text and "| neutral | 3 | 67% | 100% | 80% |" in text

@@ -1,4 +1,4 @@
-"""Summaries and intervals of films whose every figure can be reckoned by hand."""
+"""Summaries and intervals of videos whose every figure can be reckoned by hand."""
 
 import csv
 import json
@@ -11,7 +11,7 @@ from mien.errors import InputError, OutputError
 from mien.faces import Faces, Frame
 from mien.labels import FER7, FERPLUS8
 from mien.output.sinks import open_sink
-from mien.video.summary import FilmSummary, Holder, IntervalTable, clock, pieces
+from mien.video.summary import Holder, IntervalTable, VideoSummary, clock, pieces
 
 IMAGE = np.zeros((8, 8, 3), np.uint8)
 ANGRY, HAPPY, NEUTRAL = (FER7.index(name) for name in ("angry", "happy", "neutral"))
@@ -50,9 +50,9 @@ UNEVEN = [  # time, what each track shows: the lengths differ, so that frames an
 ]  # the last is held as long as the one before it: until 4.5
 
 
-def summed(film=UNEVEN):
-    summary = FilmSummary(FER7)
-    for index, (time_s, who) in enumerate(film):
+def summed(video=UNEVEN):
+    summary = VideoSummary(FER7)
+    for index, (time_s, who) in enumerate(video):
         summary.add(*seen(time_s, who, index=index))
     return summary
 
@@ -71,7 +71,7 @@ def test_shares_are_shares_of_time_not_of_frames():
     assert sum(one["mean_probs"].values()) == pytest.approx(1, abs=1e-3)
 
 
-def test_totals_of_the_film():
+def test_totals_of_the_video():
     whole = summed().to_dict()
     expected = {
         "source": "a.mp4", "labels": "fer2013", "start_s": 0.0, "end_s": 4.5, "seconds": 4.5, "frames": 6,
@@ -89,23 +89,23 @@ def test_transitions_and_spans_are_those_of_the_tracks():
 
 
 def test_a_moment_without_the_face_does_not_end_a_span_but_a_long_one_does():
-    film = [(0.0, {1: HAPPY}), (0.5, {}), (0.9, {1: HAPPY}), (1.0, {}), (2.0, {1: HAPPY}), (2.5, {1: HAPPY})]
-    spans = summed(film).to_dict()["longest_spans"]
+    video = [(0.0, {1: HAPPY}), (0.5, {}), (0.9, {1: HAPPY}), (1.0, {}), (2.0, {1: HAPPY}), (2.5, {1: HAPPY})]
+    spans = summed(video).to_dict()["longest_spans"]
     assert [(s["start_s"], s["end_s"], s["seconds"]) for s in spans] == [(0.0, 1.0, 1.0), (2.0, 3.0, 1.0)]
-    assert summed(film).to_dict()["transitions"] == []
+    assert summed(video).to_dict()["transitions"] == []
 
 
 def test_the_five_longest_spans_are_kept():
-    film, time_s = [], 0.0
+    video, time_s = [], 0.0
     for k in range(30):
-        film.append((time_s, {1: HAPPY if k % 2 else NEUTRAL}))
+        video.append((time_s, {1: HAPPY if k % 2 else NEUTRAL}))
         time_s += 0.1 * (1 + (k * 7) % 30)
-    lengths = [s["seconds"] for s in summed(film).to_dict()["longest_spans"]]
+    lengths = [s["seconds"] for s in summed(video).to_dict()["longest_spans"]]
     assert lengths == sorted(lengths, reverse=True) and lengths == pytest.approx([3.0, 2.9, 2.8, 2.7, 2.6])
 
 
 def test_without_steady_expressions_the_most_probable_ones_count():
-    summary = FilmSummary(FER7)
+    summary = VideoSummary(FER7)
     for index, (time_s, who) in enumerate(UNEVEN):
         frame, faces = seen(time_s, who, index=index)
         summary.add(frame, Faces(faces.xyxy, faces.score, probs=faces.probs, labels=FER7, track_id=faces.track_id))
@@ -119,7 +119,7 @@ def test_rows_of_a_table_give_the_same_summary(tmp_path, suffix):
         for index, (time_s, who) in enumerate(UNEVEN):
             sink.write(*seen(time_s, who, index=index))
         sink.fail("a.mp4", "it breaks off")
-    summary = FilmSummary(FER7)
+    summary = VideoSummary(FER7)
     for row in _rows(path):
         summary.add_record(row)
     expected = summed()
@@ -136,36 +136,36 @@ def _rows(path):
     return pytest.importorskip("pyarrow.parquet").read_table(path).to_pylist()
 
 
-def test_a_summary_may_be_read_while_the_film_goes_on():
-    summary = FilmSummary(FER7)
+def test_a_summary_may_be_read_while_the_video_goes_on():
+    summary = VideoSummary(FER7)
     for index, (time_s, who) in enumerate(UNEVEN):
         summary.add(*seen(time_s, who, index=index))
         assert summary.to_dict()["frames"] == index + 1
     assert summary.to_dict() == summary.to_dict() == summed().to_dict()
 
 
-def test_no_frame_and_one_frame_are_films_too():
-    empty = FilmSummary(FER7).to_dict()
+def test_no_frame_and_one_frame_are_videos_too():
+    empty = VideoSummary(FER7).to_dict()
     assert (empty["frames"], empty["seconds"], empty["dominant"], empty["tracks"]) == (0, 0, None, [])
-    assert FilmSummary(FER7).to_markdown().startswith("# film\n")
+    assert VideoSummary(FER7).to_markdown().startswith("# video\n")
     one = summed(UNEVEN[:1]).to_dict()
     assert (one["frames"], one["seconds"], one["share"]["neutral"], one["dominant"]) == (1, 0, 1, "neutral")
 
 
-def test_wrong_films_are_refused():
+def test_wrong_videos_are_refused():
     summary = summed()
-    with pytest.raises(InputError, match=r"one film at a time: after 'a\.mp4' came 'b\.mp4'"):
+    with pytest.raises(InputError, match=r"one video at a time: after 'a\.mp4' came 'b\.mp4'"):
         summary.add(*seen(9.0, {1: HAPPY}, source="b.mp4"))
     with pytest.raises(InputError, match="time runs backwards, from 4 s to 1 s"):
         summary.add(*seen(1.0, {1: HAPPY}))
     with pytest.raises(InputError, match="the summary is for 'ferplus'"):
-        FilmSummary(FERPLUS8).add(*seen(0.0, {1: HAPPY}))
+        VideoSummary(FERPLUS8).add(*seen(0.0, {1: HAPPY}))
     with pytest.raises(InputError, match="lacks a value or holds a wrong one"):
         for number in range(2):
             summary.add_record({"source": "a.mp4", "frame": number, "time_s": "soon"})
     with pytest.raises(InputError, match="name the expression 'joyful', which 'fer2013' has not"):
         for number in range(2):
-            FilmSummary(FER7)._holder._sight_of({"expression": "joyful", "track_id": number})
+            VideoSummary(FER7)._holder._sight_of({"expression": "joyful", "track_id": number})
     assert summary.to_dict()["frames"] == 6
 
 
@@ -173,7 +173,7 @@ def test_summaries_are_written_whole(tmp_path):
     summary = summed()
     assert json.loads(summary.write(tmp_path / "deep" / "s.json").read_text(encoding="utf-8")) == summary.to_dict()
     text = summary.write(tmp_path / "s.md").read_text(encoding="utf-8")
-    assert "| film | 0.0 s – 4.5 s |" in text and "| neutral | happy | 2 |" in text and "😄 happy" in text
+    assert "| video | 0.0 s – 4.5 s |" in text and "| neutral | happy | 2 |" in text and "😄 happy" in text
     with pytest.raises(InputError, match=r"ends in \.json, \.md or \.txt"):
         summary.write(tmp_path / "s.csv")
     (tmp_path / "file").touch()
@@ -181,10 +181,10 @@ def test_summaries_are_written_whole(tmp_path):
         summary.write(tmp_path / "file" / "s.json")
 
 
-def test_an_hour_of_film_takes_no_more_memory_than_a_minute():
+def test_an_hour_of_video_takes_no_more_memory_than_a_minute():
     faces = seen(0.0, {1: HAPPY, 2: NEUTRAL})[1]
     other = seen(0.0, {1: NEUTRAL, 2: ANGRY})[1]
-    summary, intervals, rows = FilmSummary(FER7), IntervalTable(FER7, 10), 0
+    summary, intervals, rows = VideoSummary(FER7), IntervalTable(FER7, 10), 0
 
     def run(first, last):
         nonlocal rows
@@ -207,9 +207,9 @@ def test_an_hour_of_film_takes_no_more_memory_than_a_minute():
 # Intervals
 
 
-def table_of(film, interval_s):
+def table_of(video, interval_s):
     table = IntervalTable(FER7, interval_s)
-    rows = [row for index, item in enumerate(film) for row in table.add(*seen(*item, index=index))]
+    rows = [row for index, item in enumerate(video) for row in table.add(*seen(*item, index=index))]
     return rows + table.finish()
 
 
@@ -244,7 +244,7 @@ def test_intervals_from_rows_are_the_same():
     assert rows + table.finish() == table_of(UNEVEN, 0.5)
 
 
-def test_a_table_is_ready_for_the_next_film():
+def test_a_table_is_ready_for_the_next_video():
     table = IntervalTable(FER7, 1.0)
     for source in ("a.mp4", "b.mp4"):
         rows = [row for k in range(3) for row in table.add(*seen(k / 2, {1: HAPPY}, index=k, source=source))]

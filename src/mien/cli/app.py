@@ -16,7 +16,7 @@ from mien.errors import MienError
 DONE, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
 
 app = typer.Typer(
-    help="Find faces in pictures and say which expression each one shows.",
+    help="Find faces in images and say which expression each one shows.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",

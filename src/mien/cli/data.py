@@ -87,7 +87,7 @@ def info(
     skip_bad: SkipOption = False,
     cache: CacheOption = True,
     near: NearOption = True,
-    html: Annotated[Path | None, typer.Option("--html", help="Write a page with everything, pictures too.")] = None,
+    html: Annotated[Path | None, typer.Option("--html", help="Write a page with everything, images too.")] = None,
     sheets: Annotated[Path | None, typer.Option("--sheets", help="Write a PNG of samples per class here.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the samples.")] = 0,
     as_json: JsonOption = False,
@@ -195,7 +195,7 @@ def convert(
     only: Annotated[str | None, typer.Option("--only", help="Convert this split alone.")] = None,
     faces: Annotated[
         bool,
-        typer.Option("--faces", help="The pictures are photos: cut the largest face out of each, framed as mien does."),
+        typer.Option("--faces", help="The images are photos: cut the largest face out of each, framed as mien does."),
     ] = False,
     detector: DetectorOption = DEFAULT_DETECTOR,
     left_out: Annotated[
@@ -204,7 +204,7 @@ def convert(
     skip_bad: SkipOption = False,
     cache: CacheOption = True,
 ) -> None:
-    """Write a data set in another format; pictures of other sizes become 48x48 gray.
+    """Write a data set in another format; images of other sizes become 48x48 gray.
 
     With --faces their faces do, cut out as `mien analyze` does; photos that show none, or are broken, are left out.
     """
@@ -254,7 +254,7 @@ def split(
     test: Annotated[float, typer.Option(min=0.0, max=1.0, help="Share of Test (stratified); 0 makes none.")] = 0.1,
     folds: Annotated[int, typer.Option(min=2, help="Number of folds (kfold).")] = 5,
     together: Annotated[
-        bool, typer.Option("--together/--apart", help="Deal copies of one picture as one (stratified, kfold).")
+        bool, typer.Option("--together/--apart", help="Deal copies of one image as one (stratified, kfold).")
     ] = True,
     drop: Annotated[
         bool, typer.Option("--drop-leaks", help="Leave out crops of Training that have a copy in another split.")

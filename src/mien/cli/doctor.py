@@ -83,13 +83,13 @@ def _check_models() -> list[str]:
 
 
 def _self_test(runtime: RuntimeSettings) -> list[str]:
-    """Analyze the picture that ships with mien: one smiling face."""
+    """Analyze the image that ships with mien: one smiling face."""
     try:
         started = time.perf_counter()
         detector = create_detector("mtcnn", DetectorSettings(threads=runtime.threads))
         analyzer = Analyzer(detector=detector, runtime=runtime)
         out.print(f"opened in {1e3 * (time.perf_counter() - started):.0f} ms, model on {analyzer.model.device}")
-        image = _picture()
+        image = _image()
         faces = analyzer.analyze(image)
         crops = np.repeat(crop_faces(image, faces), 64, axis=0)[:64]
         _print_time(f"detection, {image.shape[1]}x{image.shape[0]}", lambda: detector.detect(image))
@@ -102,15 +102,15 @@ def _self_test(runtime: RuntimeSettings) -> list[str]:
         return [f"the self-test failed: {type(error).__name__}: {error}"]
 
 
-def _picture() -> NDArray[np.uint8]:
+def _image() -> NDArray[np.uint8]:
     return read_image((resources.files("mien.cli") / "selftest.jpg").read_bytes()).image
 
 
 def _check_answer(faces: Faces) -> list[str]:
     found = [face.expression for face in faces]
     if found != [SELF_TEST_EXPRESSION]:
-        return [f"the self-test picture shows one {SELF_TEST_EXPRESSION} face, but mien found {found}; reinstall mien"]
-    out.print(f"self-test picture: {faces.expression[0]} {faces.confidence[0]:.0%}", highlight=False)
+        return [f"the self-test image shows one {SELF_TEST_EXPRESSION} face, but mien found {found}; reinstall mien"]
+    out.print(f"self-test image: {faces.expression[0]} {faces.confidence[0]:.0%}", highlight=False)
     return []
 
 

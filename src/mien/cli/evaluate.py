@@ -81,7 +81,7 @@ def evaluate(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print every figure as JSON.")] = False,
     tta: Annotated[str | None, typer.Option(help=f"Test-time augmentation: {', '.join(TEST_TIME_VIEWS)}.")] = None,
-    with_robustness: Annotated[bool, typer.Option("--robustness", help="Measure on spoilt pictures as well.")] = False,
+    with_robustness: Annotated[bool, typer.Option("--robustness", help="Measure on spoilt images as well.")] = False,
     sample: Annotated[int | None, typer.Option(min=1, help="Images for the robustness curves.")] = None,
     slices: Annotated[Path | None, typer.Option(help="CSV with one row per image of the split: attributes.")] = None,
     uncertain_below: Annotated[

@@ -11,7 +11,7 @@ from mien.cli.console import errors, out
 from mien.errors import require_extra
 
 FAILED = 1
-LISTEN, SAFETY, MODEL, LOAD, LIMITS, FILMS = "Listening", "Who may come in", "Models", "Load", "Limits", "Films"
+LISTEN, SAFETY, MODEL, LOAD, LIMITS, VIDEOS = "Listening", "Who may come in", "Models", "Load", "Limits", "Videos"
 
 
 def _option(help: str, panel: str, name: str, *flags: str) -> Any:
@@ -24,7 +24,7 @@ def serve(
     processes: Annotated[int, _option("Worker processes that share the port.", LISTEN, "PROCESSES")] = 1,
     source: Annotated[
         str | None,
-        _option("A camera (0), film or stream (rtsp://…) that the server shows at /video_feed.", LISTEN, "SOURCE"),
+        _option("A camera (0), video or stream (rtsp://…) that the server shows at /video_feed.", LISTEN, "SOURCE"),
     ] = None,
     token: Annotated[
         str | None,
@@ -41,7 +41,7 @@ def serve(
         _option("Addresses of reverse proxies whose X-Forwarded-For is believed.", SAFETY, "TRUSTED_PROXIES"),
     ] = None,
     url_allowed: Annotated[
-        bool | None, _option("Fetch pictures from URLs that clients name.", SAFETY, "URL_ALLOWED", "--url-allowed")
+        bool | None, _option("Fetch images from URLs that clients name.", SAFETY, "URL_ALLOWED", "--url-allowed")
     ] = None,
     allow_private: Annotated[
         bool | None, _option("Fetch from private addresses, too.", SAFETY, "ALLOW_PRIVATE", "--allow-private")
@@ -53,7 +53,7 @@ def serve(
     ] = None,
     labels: Annotated[str | None, _option("Label set by default. \\[the model's first]", MODEL, "LABELS")] = None,
     device: Annotated[str | None, _option("auto, cpu, cuda, … \\[auto]", MODEL, "DEVICE")] = None,
-    workers: Annotated[int | None, _option("Pictures worked on at once. \\[cores + 1]", LOAD, "WORKERS")] = None,
+    workers: Annotated[int | None, _option("Images worked on at once. \\[cores + 1]", LOAD, "WORKERS")] = None,
     waiting: Annotated[int | None, _option("Pieces of work that may wait. \\[256]", LOAD, "WAITING")] = None,
     batch_wait_ms: Annotated[
         float | None,
@@ -69,14 +69,14 @@ def serve(
     ] = None,
     max_body_mb: Annotated[int | None, _option("Largest request, MiB. \\[64]", LIMITS, "MAX_BODY_MB")] = None,
     bodies_mb: Annotated[
-        int | None, _option("All requests with pictures at once, MiB. \\[512]", LIMITS, "BODIES_MB")
+        int | None, _option("All requests with images at once, MiB. \\[512]", LIMITS, "BODIES_MB")
     ] = None,
-    max_images: Annotated[int | None, _option("Pictures per request. \\[64]", LIMITS, "MAX_IMAGES")] = None,
+    max_images: Annotated[int | None, _option("Images per request. \\[64]", LIMITS, "MAX_IMAGES")] = None,
     max_pixels_mp: Annotated[
-        float | None, _option("Largest picture, megapixels. \\[40]", LIMITS, "MAX_PIXELS_MP")
+        float | None, _option("Largest image, megapixels. \\[40]", LIMITS, "MAX_PIXELS_MP")
     ] = None,
     max_stream_pixels_mp: Annotated[
-        float | None, _option("Largest picture of a stream, megapixels. \\[9]", LIMITS, "MAX_STREAM_PIXELS_MP")
+        float | None, _option("Largest image of a stream, megapixels. \\[9]", LIMITS, "MAX_STREAM_PIXELS_MP")
     ] = None,
     stream_idle_s: Annotated[
         float | None, _option("Silence after which a stream ends. \\[120]", LIMITS, "STREAM_IDLE_S")
@@ -88,27 +88,27 @@ def serve(
     request_timeout_s: Annotated[
         float | None, _option("Seconds one request may take. \\[120]", LIMITS, "REQUEST_TIMEOUT_S")
     ] = None,
-    data_dir: Annotated[Path | None, _option("Folder of the films' files. \\[mien-data]", FILMS, "DATA_DIR")] = None,
+    data_dir: Annotated[Path | None, _option("Folder of the videos' files. \\[mien-data]", VIDEOS, "DATA_DIR")] = None,
     database: Annotated[
-        str | None, _option("SQLAlchemy URL of the job list. \\[a file in data-dir]", FILMS, "DATABASE")
+        str | None, _option("SQLAlchemy URL of the job list. \\[a file in data-dir]", VIDEOS, "DATABASE")
     ] = None,
     job_workers: Annotated[
-        int | None, _option("Films at once, per process; 0: none here. \\[1]", FILMS, "JOB_WORKERS")
+        int | None, _option("Videos at once, per process; 0: none here. \\[1]", VIDEOS, "JOB_WORKERS")
     ] = None,
-    jobs_waiting: Annotated[int | None, _option("Films that may wait. \\[20]", FILMS, "JOBS_WAITING")] = None,
-    jobs_kept: Annotated[int | None, _option("Films kept in all. \\[200]", FILMS, "JOBS_KEPT")] = None,
+    jobs_waiting: Annotated[int | None, _option("Videos that may wait. \\[20]", VIDEOS, "JOBS_WAITING")] = None,
+    jobs_kept: Annotated[int | None, _option("Videos kept in all. \\[200]", VIDEOS, "JOBS_KEPT")] = None,
     job_timeout_s: Annotated[
-        float | None, _option("Seconds one film may take. \\[21600]", FILMS, "JOB_TIMEOUT_S")
+        float | None, _option("Seconds one video may take. \\[21600]", VIDEOS, "JOB_TIMEOUT_S")
     ] = None,
-    keep_s: Annotated[float | None, _option("Seconds results are kept. \\[86400]", FILMS, "KEEP_S")] = None,
-    max_film_mb: Annotated[int | None, _option("Largest film, MiB. \\[1024]", FILMS, "MAX_FILM_MB")] = None,
-    max_film_s: Annotated[
-        float | None, _option("Longest film, seconds; 0: any. \\[14400]", FILMS, "MAX_FILM_S")
+    keep_s: Annotated[float | None, _option("Seconds results are kept. \\[86400]", VIDEOS, "KEEP_S")] = None,
+    max_video_mb: Annotated[int | None, _option("Largest video, MiB. \\[1024]", VIDEOS, "MAX_VIDEO_MB")] = None,
+    max_video_s: Annotated[
+        float | None, _option("Longest video, seconds; 0: any. \\[14400]", VIDEOS, "MAX_VIDEO_S")
     ] = None,
-    max_frames: Annotated[int | None, _option("Most frames of a film. \\[500000]", FILMS, "MAX_FRAMES")] = None,
+    max_frames: Annotated[int | None, _option("Most frames of a video. \\[500000]", VIDEOS, "MAX_FRAMES")] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
 ) -> None:
-    """Serve the web page, the API and the jobs for films; Ctrl-C stops it politely.
+    """Serve the web page, the API and the jobs for videos; Ctrl-C stops it politely.
 
     The page is at /, the description of the API at /docs, and what a person should know at docs/server.md. Without
     further options only this machine reaches the server. Every option has an environment variable of the same name.

@@ -34,7 +34,7 @@ class Duplicates:
 
     Attributes:
         exact: (N,) int64, the number of the first crop with the same pixels; its own number where there is none before.
-        near: (N,) int64, the same for pictures that look alike; contains the exact copies.
+        near: (N,) int64, the same for images that look alike; contains the exact copies.
     """
 
     exact: NDArray[np.int64]

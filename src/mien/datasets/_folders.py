@@ -1,4 +1,4 @@
-"""Pictures in class folders, in any of the usual layouts."""
+"""Images in class folders, in any of the usual layouts."""
 
 import os
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ from mien.errors import InputError
 from mien.faces import CROP_PX
 from mien.labels import LabelSet, canonical_name
 
-PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".pgm"}
+IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".pgm"}
 SPLIT_FOLDERS = {
     "train": TRAINING,
     "training": TRAINING,
@@ -47,29 +47,29 @@ OFFICIAL_PREFIXES = {"Training_": TRAINING, "PublicTest_": PUBLIC_TEST, "Private
 
 
 class CropReader(Protocol):
-    """Turns pictures into crops; called from several threads at once."""
+    """Turns images into crops; called from several threads at once."""
 
     def __call__(self, path: Path) -> NDArray[np.uint8]:
-        """Return the crop (48, 48) uint8 of the picture at a path, or raise InputError."""
+        """Return the crop (48, 48) uint8 of the image at a path, or raise InputError."""
         ...
 
     def notes(self) -> tuple[str, ...]:
-        """Return what a person should know of the pictures read."""
+        """Return what a person should know of the images read."""
         ...
 
 
-class WholePicture:
-    """Reads pictures with `read_crop`, and remembers their sizes."""
+class WholeImage:
+    """Reads images with `read_crop`, and remembers their sizes."""
 
     def __init__(self) -> None:
         """Start without any."""
         self.sizes: set[tuple[int, int]] = set()
 
     def __call__(self, path: Path) -> NDArray[np.uint8]:
-        """Return the picture as a crop (48, 48) uint8.
+        """Return the image as a crop (48, 48) uint8.
 
         Raises:
-            InputError: The file is missing, empty or no picture.
+            InputError: The file is missing, empty or no image.
         """
         gray = _decode(path)
         self.sizes.add((gray.shape[1], gray.shape[0]))
@@ -83,25 +83,25 @@ class WholePicture:
         first, last = ("x".join(map(str, size)) for size in (others[0], others[-1]))
         sizes = first if len(others) == 1 else f"{len(others)} other sizes, {first} to {last},"
         return (
-            f"pictures of {sizes} were resized to {CROP_PX}x{CROP_PX}; if they are photos, cut the faces out first "
+            f"images of {sizes} were resized to {CROP_PX}x{CROP_PX}; if they are photos, cut the faces out first "
             "(mien data convert --faces)",
         )
 
 
 def read_crop(path: Path) -> NDArray[np.uint8]:
-    """Read a picture of any size and colour as a crop.
+    """Read an image of any size and colour as a crop.
 
     Colour becomes gray (ITU-R 601 luma); another size is resized to 48x48 without keeping the aspect ratio, by area
     when shrinking and linearly when enlarging.
 
     Args:
-        path: The picture.
+        path: The image.
 
     Returns:
         (48, 48) uint8 gray.
 
     Raises:
-        InputError: The file is missing, empty or no picture.
+        InputError: The file is missing, empty or no image.
     """
     return to_crop(_decode(path))
 
@@ -113,13 +113,13 @@ def _decode(path: Path) -> NDArray[np.uint8]:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from None
     gray = cv2.imdecode(content, cv2.IMREAD_GRAYSCALE) if content.size else None
     if gray is None:
-        what = "is empty" if not content.size else "is no picture that OpenCV can read"
+        what = "is empty" if not content.size else "is no image that OpenCV can read"
         raise InputError(f"{path} {what}; restore or remove it")
     return np.asarray(gray, np.uint8)
 
 
 def to_crop(gray: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Resize a gray picture to a crop, by area when shrinking and linearly when enlarging.
+    """Resize a gray image to a crop, by area when shrinking and linearly when enlarging.
 
     Args:
         gray: (H, W) uint8.
@@ -133,14 +133,14 @@ def to_crop(gray: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(gray, (CROP_PX, CROP_PX), interpolation=way), np.uint8)
 
 
-def list_pictures(root: Path) -> list[Path]:
-    """Return all pictures below a folder in a fixed order; hidden files and folders are passed over.
+def list_images(root: Path) -> list[Path]:
+    """Return all images below a folder in a fixed order; hidden files and folders are passed over.
 
     Args:
         root: The folder.
     """
     files = (Path(folder, name) for folder, _, names in _walk(root) for name in names)
-    return sorted(path for path in files if path.suffix.lower() in PICTURE_SUFFIXES)
+    return sorted(path for path in files if path.suffix.lower() in IMAGE_SUFFIXES)
 
 
 def list_folders(root: Path) -> list[Path]:
@@ -163,25 +163,25 @@ def read_folders(
 ) -> ReadResult:
     """Read class folders: `class/…`, `train/class/…`, `images/validation/class/…` and the like.
 
-    The folder nearest to a picture that names an expression is its class, in any case or wording. Where no folder names
-    one, the folders that hold the pictures are classes of a person's own. A file name such as `PublicTest_123.jpg`
+    The folder nearest to an image that names an expression is its class, in any case or wording. Where no folder names
+    one, the folders that hold the images are classes of a person's own. A file name such as `PublicTest_123.jpg`
     gives the official split; otherwise a folder above the class (train, validation, test …) does.
 
     Args:
         root: The folder.
         labels: The label set; None takes the five classes, FER2013's seven or FER+'s eight, whichever the folders name,
             or the folders' own names.
-        skip_bad: Leave unreadable pictures, pictures outside a class folder and empty class folders out.
-        crop_of: How a picture becomes a crop; None resizes it whole.
+        skip_bad: Leave unreadable images, images outside a class folder and empty class folders out.
+        crop_of: How an image becomes a crop; None resizes it whole.
 
     Raises:
-        InputError: Pictures or class folders are not usable; the message names them.
+        InputError: Images or class folders are not usable; the message names them.
     """
-    pictures = list_pictures(root)
-    if not pictures:
-        raise InputError(f"{root} holds no picture ({', '.join(sorted(PICTURE_SUFFIXES))}); give the data set's folder")
-    chosen = labels or _labels_of_folders(root, pictures)
-    reader = crop_of or WholePicture()
+    images = list_images(root)
+    if not images:
+        raise InputError(f"{root} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}); give the data set's folder")
+    chosen = labels or _labels_of_folders(root, images)
+    reader = crop_of or WholeImage()
 
     def read(path: Path) -> tuple[NDArray[np.uint8], int] | BadRow:
         inside = path.relative_to(root)
@@ -192,13 +192,13 @@ def read_folders(
             return BadRow(inside.as_posix(), str(error))
 
     with ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="mien") as pool:
-        found = list(zip(pictures, pool.map(read, pictures), strict=True))
+        found = list(zip(images, pool.map(read, images), strict=True))
     good = [(path.relative_to(root), *row) for path, row in found if not isinstance(row, BadRow)]
-    bad = [*_empty_classes(root, pictures, chosen), *(row for _, row in found if isinstance(row, BadRow))]
+    bad = [*_empty_classes(root, images, chosen), *(row for _, row in found if isinstance(row, BadRow))]
     if not skip_bad:
         refuse_bad_rows(root, bad)
     if not good:
-        raise InputError(f"{root} has no usable picture; {len(bad):,} were left out, the first is {bad[0]}")
+        raise InputError(f"{root} has no usable image; {len(bad):,} were left out, the first is {bad[0]}")
     kept, crops, label = zip(*good, strict=True)
     data = CropDataset(
         np.stack(crops), np.array(label, np.int8), np.array([_split_of(path) for path in kept]), chosen,
@@ -208,9 +208,9 @@ def read_folders(
     return ReadResult(data, "class folders", tuple(bad), notes)
 
 
-def _labels_of_folders(root: Path, pictures: list[Path]) -> LabelSet:
-    """Return the known set whose names the folders have, else one of the folders that hold the pictures."""
-    folders = [path.relative_to(root).parts[:-1] for path in pictures]
+def _labels_of_folders(root: Path, images: list[Path]) -> LabelSet:
+    """Return the known set whose names the folders have, else one of the folders that hold the images."""
+    folders = [path.relative_to(root).parts[:-1] for path in images]
     known = {name for parts in folders for part in parts if (name := canonical_name(part)) in KNOWN_NAMES}
     own = {canonical_name(parts[-1]) for parts in folders if parts and _key(parts[-1]) not in SPLIT_FOLDERS}
     return label_set_of_names(known or own)
@@ -241,9 +241,9 @@ def _key(folder: str) -> str:
     return folder.lower().replace("_", "").replace("-", "").replace(" ", "")
 
 
-def _empty_classes(root: Path, pictures: list[Path], labels: LabelSet) -> list[BadRow]:
-    filled = {parent for path in pictures for parent in path.parents}
+def _empty_classes(root: Path, images: list[Path], labels: LabelSet) -> list[BadRow]:
+    filled = {parent for path in images for parent in path.parents}
     known = KNOWN_NAMES.union(labels.names)
     empty = [path for path in list_folders(root) if canonical_name(path.name) in known and path not in filled]
-    reason = "a class folder must hold a picture, this one is empty; fill or remove it"
+    reason = "a class folder must hold an image, this one is empty; fill or remove it"
     return [BadRow(f"{path.relative_to(root).as_posix()}/", reason) for path in empty]

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from mien.datasets._arrays import read_npz, read_parquet
 from mien.datasets._files import cached, content_digest
-from mien.datasets._folders import CropReader, list_folders, list_pictures, read_folders
+from mien.datasets._folders import CropReader, list_folders, list_images, read_folders
 from mien.datasets._tables import (
     PATH_NAMES,
     Table,
     is_votes_header,
-    listed_pictures,
+    listed_images,
     read_list_table,
     read_pixel_table,
     with_table,
@@ -44,7 +44,7 @@ def read_dataset(
         labels: Label set of the data: one of its own, the key of a known one, or class names between commas, in the
             order of the numbers in a CSV. None decides by looking, and says so in the notes; classes that mien has no
             name for are taken as they are where none of them has one.
-        skip_bad: Leave malformed rows and pictures out, listed in the result, instead of refusing the whole.
+        skip_bad: Leave malformed rows and images out, listed in the result, instead of refusing the whole.
         cache: Whether to keep and use the parsed copy.
 
     Raises:
@@ -115,7 +115,7 @@ def _asked(labels: LabelSet | str | None) -> LabelSet | None:
 def _read_source(source: Path, labels: LabelSet | None, *, skip_bad: bool, cache: bool) -> ReadResult:
     options = f"{f'{labels.key}:' + ','.join(labels.names) if labels else 'any'}-{skip_bad}"
     if source.is_dir():
-        paths = [*list_folders(source), *list_pictures(source)]
+        paths = [*list_folders(source), *list_images(source)]
         return _parsed(source, paths, options, cache, lambda: read_folders(source, labels, skip_bad=skip_bad))
     with source.open("rb") as file:
         magic = file.read(4)
@@ -134,11 +134,11 @@ def _read_table(source: Path, labels: LabelSet | None, options: str, *, skip_bad
         return _parsed(source, [source], options, cache, lambda: read_pixel_table(source, labels, skip_bad=skip_bad))
     if is_votes_header(header):
         raise InputError(
-            f"{source} holds FER+ votes, no pictures; give fer2013.csv and this file as votes_path (--votes)"
+            f"{source} holds FER+ votes, no images; give fer2013.csv and this file as votes_path (--votes)"
         )
     if not set(PATH_NAMES) & set(header):
         raise Table(source, header, iter(())).lacks("pixels (or path and label)")
-    paths = [source, *listed_pictures(source)]
+    paths = [source, *listed_images(source)]
     return _parsed(source, paths, options, cache, lambda: read_list_table(source, labels, skip_bad=skip_bad))
 
 

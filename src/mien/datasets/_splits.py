@@ -139,7 +139,7 @@ def check_leaks(split: NDArray[np.str_], groups: NDArray[np.int64]) -> None:
     if not leaks:
         return
     listed = "; ".join(
-        f"{a} and {b} share pictures ({leaks[b, a]:,} and {n:,} crops)" for (a, b), n in leaks.items() if a < b
+        f"{a} and {b} share images ({leaks[b, a]:,} and {n:,} crops)" for (a, b), n in leaks.items() if a < b
     )
     raise InputError(
         f"the split leaks: {listed}; keep copies together, leave those of Training out (--drop-leaks), "

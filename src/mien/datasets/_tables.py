@@ -1,4 +1,4 @@
-"""Tables of crops: FER2013 in its CSV forms, the five-class file, and lists of pictures."""
+"""Tables of crops: FER2013 in its CSV forms, the five-class file, and lists of images."""
 
 import csv
 from collections.abc import Callable, Iterator
@@ -9,7 +9,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.datasets._folders import CropReader, WholePicture
+from mien.datasets._folders import CropReader, WholeImage
 from mien.datasets._values import (
     SPLIT_NAMES,
     TEST,
@@ -177,7 +177,7 @@ def _parse_pixel(word: str) -> int:
 
 def _square(count: int) -> str:
     side = round(count**0.5)
-    return f" (a {side}x{side} picture)" if count and side * side == count else ""
+    return f" (a {side}x{side} image)" if count and side * side == count else ""
 
 
 def _parse_label(text: str) -> int | str:
@@ -205,12 +205,12 @@ def read_list_table(
         path: The file.
         labels: What numbers in its label column mean; None decides as for `read_pixel_table`.
         skip_bad: Leave malformed rows out instead of refusing the file.
-        crop_of: How a picture becomes a crop; None resizes it whole.
+        crop_of: How an image becomes a crop; None resizes it whole.
 
     Raises:
         InputError: A column is missing or rows are malformed; they are named by line number.
     """
-    reader = crop_of or WholePicture()
+    reader = crop_of or WholeImage()
     result = with_table(path, lambda table: _read_list_rows(table, labels, reader, skip_bad=skip_bad))
     return replace(result, notes=(*result.notes, *reader.notes()))
 
@@ -229,25 +229,25 @@ def _read_list_rows(table: Table, labels: LabelSet | None, reader: CropReader, *
             rows.add(line, crop, _parse_label(fields[label_at]), usage, fields[path_at])
         except RowError as error:
             rows.bad.append(BadRow(f"line {line}", str(error)))
-    return _finish(table.path, rows, labels, skip_bad, "list of pictures")
+    return _finish(table.path, rows, labels, skip_bad, "list of images")
 
 
-def _read_listed(picture: Path, reader: CropReader) -> NDArray[np.uint8]:
+def _read_listed(image: Path, reader: CropReader) -> NDArray[np.uint8]:
     try:
-        return reader(picture)
+        return reader(image)
     except InputError as error:
         raise RowError(str(error)) from None
 
 
-def listed_pictures(path: Path) -> list[Path]:
-    """Return the pictures of a list CSV that exist, for a digest of its content."""
+def listed_images(path: Path) -> list[Path]:
+    """Return the images of a list CSV that exist, for a digest of its content."""
 
     def collect(table: Table) -> list[Path]:
         at = table.column(PATH_NAMES)
         if at is None:
             raise table.lacks("path, label")
         found = (path.parent / fields[at] for _, fields in table.rows if len(fields) > at)
-        return [picture for picture in found if picture.is_file()]
+        return [image for image in found if image.is_file()]
 
     return with_table(path, collect)
 
@@ -312,5 +312,5 @@ def _spelled(labels: LabelSet) -> str:
 
 
 def is_votes_header(header: tuple[str, ...]) -> bool:
-    """Return whether these are the columns of FER+'s `fer2013new.csv`, which holds no picture."""
+    """Return whether these are the columns of FER+'s `fer2013new.csv`, which holds no image."""
     return set(name.lower() for name in VOTE_COLUMNS) <= set(header)

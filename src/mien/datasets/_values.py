@@ -34,7 +34,7 @@ class CropDataset:
         labels: The label set of `label`.
         votes: (N, 10) uint8, FER+ annotators' votes in the order of `VOTE_COLUMNS`; None where there are none.
         name: (N,) str, where each crop came from: `fer0000042.png` for row 42 of a CSV (FER+'s naming), the path below
-            the folder for a picture; None where nobody asked.
+            the folder for an image; None where nobody asked.
     """
 
     crops: NDArray[np.uint8]
@@ -185,10 +185,10 @@ def is_face(votes: NDArray[np.uint8]) -> NDArray[np.bool_]:
 
 @dataclass(frozen=True)
 class BadRow:
-    """A row or picture that could not be read.
+    """A row or image that could not be read.
 
     Attributes:
-        where: `"line 17"` of a table, or the path of a picture below its folder.
+        where: `"line 17"` of a table, or the path of an image below its folder.
         reason: What must hold and what came.
     """
 
@@ -207,8 +207,8 @@ class ReadResult:
     Attributes:
         data: The crops.
         format: What the file was taken for, for people to read.
-        bad: The rows or pictures left out; empty unless the reader was told to skip them.
-        notes: What a person should know: a label set that was guessed, classes without a crop, pictures resized.
+        bad: The rows or images left out; empty unless the reader was told to skip them.
+        notes: What a person should know: a label set that was guessed, classes without a crop, images resized.
     """
 
     data: CropDataset

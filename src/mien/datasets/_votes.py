@@ -79,7 +79,7 @@ def read_ferplus_votes(path: str | Path, usage: NDArray[np.str_]) -> NDArray[np.
 def join_votes(data: CropDataset, path: str | Path) -> tuple[CropDataset, tuple[str, ...]]:
     """Join FER+ votes to crops by image name.
 
-    Rows of a CSV go by FER+'s name of their number (`fer0000042.png` is row 42), pictures by their file name. Crops
+    Rows of a CSV go by FER+'s name of their number (`fer0000042.png` is row 42), images by their file name. Crops
     that the FER+ file does not list get ten zeros: no vote.
 
     Args:
@@ -98,7 +98,7 @@ def join_votes(data: CropDataset, path: str | Path) -> tuple[CropDataset, tuple[
     rows = np.array([row_of.get(name.stem.lower(), -1) if FERPLUS_NAME.fullmatch(name.name) else -1 for name in names])
     if not len(rows) or (rows < 0).all():
         raise InputError(
-            f"{path} names none of the {len(data):,} crops; votes join rows of fer2013.csv, or pictures named "
+            f"{path} names none of the {len(data):,} crops; votes join rows of fer2013.csv, or images named "
             f"as in FER+ ({row_name(0)}); the first crop is {names[0].name if names else 'without a name'!r}"
         )
     for name, usage, row in zip(names, data.usage.tolist(), rows.tolist(), strict=True):

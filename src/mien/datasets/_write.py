@@ -112,7 +112,7 @@ def _write_csv(data: CropDataset, path: Path) -> None:
 def _write_folders(data: CropDataset, root: Path) -> None:
     if not data.is_labelled.all():
         raise InputError("class folders need a label for every crop; write unlabelled data as .csv, .npz or .parquet")
-    names = picture_names(data)
+    names = image_names(data)
     for name, crop, label, usage in zip(names, data.crops, data.label, data.usage.tolist(), strict=True):
         path = root / FOLDER_OF_SPLIT.get(usage, usage) / data.labels.names[label] / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -121,10 +121,10 @@ def _write_folders(data: CropDataset, root: Path) -> None:
         _write_votes(data, names, root / "fer2013new.csv")
 
 
-def picture_names(data: CropDataset) -> list[str]:
+def image_names(data: CropDataset) -> list[str]:
     """Return one file name per crop, unique in its folder.
 
-    That is FER+'s name where every crop has one; the picture's own name where crops came from files; else one made from
+    That is FER+'s name where every crop has one; the image's own name where crops came from files; else one made from
     its number, also where votes are joined by name or a name would tell the split when read again.
 
     Args:

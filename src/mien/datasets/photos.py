@@ -46,7 +46,7 @@ class LargestFace:
             (48, 48) uint8 gray.
 
         Raises:
-            InputError: It is no picture, or no face was found on it.
+            InputError: It is no image, or no face was found on it.
         """
         try:
             return self._crop(read_image(path).image)

@@ -332,7 +332,7 @@ def write_sheets(data: CropDataset, summary: DatasetSummary, folder: str | Path,
 
 
 def png_bytes(image: NDArray[np.uint8]) -> bytes:
-    """Return a picture, (H, W) gray or (H, W, 3) RGB uint8, as PNG."""
+    """Return an image, (H, W) gray or (H, W, 3) RGB uint8, as PNG."""
     bgr = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     return bytes(cv2.imencode(".png", bgr)[1].tobytes())
 

@@ -1,6 +1,6 @@
 """Face detectors behind one protocol. `DETECTORS` maps a name to a factory; heavy imports happen inside the factory.
 
-Coordinates of every detector count from the outer edge of the picture: its first pixel spans 0 to 1.
+Coordinates of every detector count from the outer edge of the image: its first pixel spans 0 to 1.
 """
 
 from collections.abc import Callable
@@ -17,10 +17,10 @@ from mien.faces import Faces
 
 @runtime_checkable
 class Detector(Protocol):
-    """Finds faces in pictures. Implementations are safe to call from several threads at once."""
+    """Finds faces in images. Implementations are safe to call from several threads at once."""
 
     def detect(self, image: NDArray[np.uint8]) -> Faces:
-        """Return the faces of one picture, best first; an empty `Faces` where there is none.
+        """Return the faces of one image, best first; an empty `Faces` where there is none.
 
         Args:
             image: (H, W, 3) uint8 RGB.
@@ -33,7 +33,7 @@ class DetectorSettings:
     """What a user may set, for every detector; one that has no use for a setting ignores it.
 
     Attributes:
-        min_face_px: Side of the smallest face looked for, pixels of the picture (`mtcnn`, `haar`, `haar-alt2`).
+        min_face_px: Side of the smallest face looked for, pixels of the image (`mtcnn`, `haar`, `haar-alt2`).
         threshold: Score below which a face is dropped; None takes the detector's own default.
         model_path: Model file, for detectors that read one (`yunet`, `ssd`).
         config_path: Network description, for `ssd` (the Caffe prototxt).
@@ -42,7 +42,7 @@ class DetectorSettings:
         proposal_thresholds: Scores below which the first two stages of `mtcnn` drop a candidate.
         pyramid_factor: Ratio of one level of `mtcnn`'s image pyramid to the next larger one. Larger is slower and finds
             a few more faces.
-        upsample: How many times `dlib-hog` and `dlib-mmod` double the picture first, to find smaller faces: each
+        upsample: How many times `dlib-hog` and `dlib-mmod` double the image first, to find smaller faces: each
             doubling takes four times as long. None takes the detector's own default.
     """
 
@@ -58,7 +58,7 @@ class DetectorSettings:
     def __post_init__(self) -> None:
         """Check ranges."""
         if self.min_face_px < 12:
-            raise InputError(f"min_face_px must be at least 12, got {self.min_face_px}; enlarge the picture instead")
+            raise InputError(f"min_face_px must be at least 12, got {self.min_face_px}; enlarge the image instead")
         if self.threshold is not None and not 0 <= self.threshold <= 1:
             raise InputError(f"threshold must be 0 to 1, got {self.threshold}")
         if self.threads < 0:

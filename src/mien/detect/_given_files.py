@@ -28,7 +28,7 @@ class NetworkDetector(ABC, Generic[Network]):
         self._network.get()
 
     def detect(self, image: NDArray[np.uint8]) -> Faces:
-        """Return the faces of one picture, best first; an empty `Faces` where there is none.
+        """Return the faces of one image, best first; an empty `Faces` where there is none.
 
         Args:
             image: (H, W, 3) uint8 RGB.

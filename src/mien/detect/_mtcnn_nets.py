@@ -6,7 +6,7 @@ out), then bias and PReLU slopes; the last layers are box, (landmarks,) and a tw
 
 Three exact rewritings make the networks fast; each was measured, and tests compare them with plain arithmetic:
 
-- The normalisation (x - 127.5) / 128 is folded into the first convolution, so pictures enter as uint8.
+- The normalisation (x - 127.5) / 128 is folded into the first convolution, so images enter as uint8.
 - PReLU with slope a is written as a·y + (1 - a)·max(y, 0): ONNX Runtime's PRelu is slow, it takes more time than all
   convolutions together, while these operators are merged into its blocked convolutions.
 - The channels of the first convolution are padded with zeros to full blocks, so that no layout change is needed.

@@ -1,4 +1,4 @@
-"""One picture in halving sizes, and bilinear samples of boxes from the size that fits: fast and free of aliasing."""
+"""One image in halving sizes, and bilinear samples of boxes from the size that fits: fast and free of aliasing."""
 
 import cv2
 import numpy as np
@@ -12,7 +12,7 @@ Image = NDArray[np.uint8]
 
 
 class Octaves:
-    """A picture at full, half, quarter… size, each made when first needed. Belongs to one thread."""
+    """An image at full, half, quarter… size, each made when first needed. Belongs to one thread."""
 
     def __init__(self, image: Image) -> None:
         """Start with the full size.
@@ -24,7 +24,7 @@ class Octaves:
         self.height, self.width = image.shape[:2]
 
     def at(self, octave: int) -> Image:
-        """Return the picture halved `octave` times, or as often as leaves a pixel in both directions."""
+        """Return the image halved `octave` times, or as often as leaves a pixel in both directions."""
         while len(self._images) <= octave:
             last = self._images[-1]
             height, width = last.shape[:2]
@@ -34,11 +34,11 @@ class Octaves:
         return self._images[octave]
 
     def scaled(self, width: int, height: int) -> Image:
-        """Return the picture at a smaller size, resampled from the smallest octave that is not smaller.
+        """Return the image at a smaller size, resampled from the smallest octave that is not smaller.
 
         Args:
-            width: Wanted width, pixels, at most that of the picture.
-            height: Wanted height, pixels, at most that of the picture.
+            width: Wanted width, pixels, at most that of the image.
+            height: Wanted height, pixels, at most that of the image.
         """
         octave = int(np.log2(max(1.0, min(self.width / width, self.height / height))))
         while octave and (self.at(octave).shape[0] < height or self.at(octave).shape[1] < width):
@@ -49,7 +49,7 @@ class Octaves:
         """Return the content of square boxes at one size, by bilinear interpolation; gray beyond the border.
 
         Args:
-            squares: (N, 4) float32 boxes, pixels of the full picture.
+            squares: (N, 4) float32 boxes, pixels of the full image.
             size: Side of the result, pixels.
 
         Returns:
@@ -72,13 +72,13 @@ class Octaves:
 
 
 def sample_near(image: Image, squares: Floats, size: int) -> Image:
-    """Do what `Octaves(image).sample` does while reducing only what lies around each box, never the whole picture.
+    """Do what `Octaves(image).sample` does while reducing only what lies around each box, never the whole image.
 
-    For a few boxes in a large picture this is many times faster; the results differ by rounding.
+    For a few boxes in a large image this is many times faster; the results differ by rounding.
 
     Args:
         image: (H, W, 3) uint8.
-        squares: (N, 4) float32 boxes, pixels of the picture.
+        squares: (N, 4) float32 boxes, pixels of the image.
         size: Side of the result, pixels.
 
     Returns:
@@ -93,7 +93,7 @@ def sample_near(image: Image, squares: Floats, size: int) -> Image:
 
 
 def _surroundings(image: Image, square: Floats, size: int) -> tuple[int, int, Image]:
-    """Return left, top and the part of the picture that samples of a square may touch, on the grid of its octave."""
+    """Return left, top and the part of the image that samples of a square may touch, on the grid of its octave."""
     height, width = image.shape[:2]
     grid = 2 ** int(np.log2(max(1.0, float(square[2] - square[0]) / size)))
     low, high = square[:2] // grid * grid - 2 * grid, square[2:] // grid * grid + 3 * grid

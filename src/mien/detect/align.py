@@ -1,4 +1,4 @@
-"""From a face in a picture to a crop with the framing of FER2013. Pure functions."""
+"""From a face in an image to a crop with the framing of FER2013. Pure functions."""
 
 import cv2
 import numpy as np
@@ -24,11 +24,11 @@ def crop_faces(
 
     Args:
         image: (H, W, 3) uint8 RGB.
-        faces: Faces of that picture.
+        faces: Faces of that image.
         template_px: (5, 2) float32, where the landmarks shall come to lie in the crop.
 
     Returns:
-        (N, 48, 48) uint8 gray; what lies beyond the picture repeats its border.
+        (N, 48, 48) uint8 gray; what lies beyond the image repeats its border.
     """
     check_image(image)
     matrices = crop_matrices(faces, template_px=template_px)
@@ -37,12 +37,12 @@ def crop_faces(
 
 
 def crops_of(detector: object, image: NDArray[np.uint8], faces: Faces) -> NDArray[np.uint8]:
-    """Return what a model sees of each face: aligned, or the whole picture where the detector says it is a crop.
+    """Return what a model sees of each face: aligned, or the whole image where the detector says it is a crop.
 
     Args:
-        detector: The one that found the faces; `framed` if its pictures are crops already.
+        detector: The one that found the faces; `framed` if its images are crops already.
         image: (H, W, 3) uint8 RGB.
-        faces: N faces of this picture.
+        faces: N faces of this image.
 
     Returns:
         (N, 48, 48) uint8 gray.
@@ -51,13 +51,13 @@ def crops_of(detector: object, image: NDArray[np.uint8], faces: Faces) -> NDArra
 
 
 def crop_whole(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Take the whole picture for a crop that already has the framing of FER2013.
+    """Take the whole image for a crop that already has the framing of FER2013.
 
     Args:
         image: (H, W, 3) uint8 RGB.
 
     Returns:
-        (1, 48, 48) uint8 gray; a picture that is not square is squeezed.
+        (1, 48, 48) uint8 gray; an image that is not square is squeezed.
     """
     gray = cv2.cvtColor(check_image(image), cv2.COLOR_RGB2GRAY)
     shrinks = min(gray.shape) > CROP_PX
@@ -66,14 +66,14 @@ def crop_whole(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def crop_matrices(faces: Faces, *, template_px: NDArray[np.float32] = TEMPLATE_PX) -> NDArray[np.float32]:
-    """Return the maps from picture to crop.
+    """Return the maps from image to crop.
 
     Args:
         faces: Faces with or without landmarks.
         template_px: As for `crop_faces`.
 
     Returns:
-        (N, 2, 3) float32 affine maps from pixel centres of the picture to pixel centres of the crop.
+        (N, 2, 3) float32 affine maps from pixel centres of the image to pixel centres of the crop.
     """
     from_box = box_matrices(faces.xyxy)
     if faces.landmarks is None or not len(faces):

@@ -17,7 +17,7 @@ from mien.errors import MissingExtraError, ModelError, require_extra
 from mien.faces import Faces, check_image
 
 HOG_UPSAMPLE, MMOD_UPSAMPLE = 1, 0
-MMOD_MIN_PX = 32  # the network fails on pictures smaller than its filters
+MMOD_MIN_PX = 32  # the network fails on images smaller than its filters
 MMOD_FILE = "mmod_human_face_detector.dat"
 
 
@@ -63,7 +63,7 @@ class HogDetector:
         self._detector.get()
 
     def detect(self, image: NDArray[np.uint8]) -> Faces:
-        """Return the faces of one picture, best first; an empty `Faces` where there is none.
+        """Return the faces of one image, best first; an empty `Faces` where there is none.
 
         Args:
             image: (H, W, 3) uint8 RGB.
@@ -74,8 +74,8 @@ class HogDetector:
         Raises:
             InputError: `image` is something else.
         """
-        picture = np.ascontiguousarray(check_image(image))
-        boxes, margins, _ = self._detector.get().run(picture, self._upsample, logit(self._threshold))
+        rgb = np.ascontiguousarray(check_image(image))
+        boxes, margins, _ = self._detector.get().run(rgb, self._upsample, logit(self._threshold))
         return _to_faces(list(boxes), list(margins), self._threshold)
 
 
@@ -97,7 +97,7 @@ class MmodDetector:
         self._detector = _Mmod()
 
     def detect(self, image: NDArray[np.uint8]) -> Faces:
-        """Return the faces of one picture, best first; an empty `Faces` where there is none.
+        """Return the faces of one image, best first; an empty `Faces` where there is none.
 
         Args:
             image: (H, W, 3) uint8 RGB.
@@ -140,7 +140,7 @@ def _pickled_hog() -> bytes:
 
 
 def _at_least(side: int, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return the picture, extended to the right and below with black to at least `side` pixels each way."""
+    """Return the image, extended to the right and below with black to at least `side` pixels each way."""
     height, width = image.shape[:2]
     missing = ((0, max(side - height, 0)), (0, max(side - width, 0)), (0, 0))
     return np.ascontiguousarray(np.pad(image, missing))

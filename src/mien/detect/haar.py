@@ -58,7 +58,7 @@ class HaarDetector:
         self._classifier.get()
 
     def detect(self, image: NDArray[np.uint8]) -> Faces:
-        """Return the faces of one picture, best first; an empty `Faces` where there is none.
+        """Return the faces of one image, best first; an empty `Faces` where there is none.
 
         Args:
             image: (H, W, 3) uint8 RGB.
@@ -94,7 +94,7 @@ def _load(file: str) -> cv2.CascadeClassifier:
 
 
 def _within_reach(gray: NDArray[Any]) -> tuple[NDArray[Any], float]:
-    """Return a picture that OpenCV's cascades survive, and by how much it was reduced.
+    """Return an image that OpenCV's cascades survive, and by how much it was reduced.
 
     A side of some ten thousand pixels makes them ask for gigabytes, or write where they must not.
     """

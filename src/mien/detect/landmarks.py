@@ -28,7 +28,7 @@ def find_landmarks(image: NDArray[np.uint8], faces: Faces) -> Floats:
     left to right as the viewer sees them. Not for commercial use: see the module's description.
 
     Args:
-        image: (H, W, 3) uint8 RGB, the picture in which the faces were found.
+        image: (H, W, 3) uint8 RGB, the image in which the faces were found.
         faces: The faces; boxes of any detector serve.
 
     Returns:
@@ -38,12 +38,12 @@ def find_landmarks(image: NDArray[np.uint8], faces: Faces) -> Floats:
         InputError: `image` is something else.
         MissingExtraError: dlib or its model package is not installed.
     """
-    picture = np.ascontiguousarray(check_image(image))
+    rgb = np.ascontiguousarray(check_image(image))
     dlib = require_extra("dlib", "dlib")
     predictor = _load_predictor()
     landmarks = np.zeros((len(faces), COUNT, 2), np.float32)
     for number, (x1, y1, x2, y2) in enumerate(_predictor_boxes(faces.xyxy).tolist()):
-        found = predictor(picture, dlib.rectangle(x1, y1, x2 - 1, y2 - 1))
+        found = predictor(rgb, dlib.rectangle(x1, y1, x2 - 1, y2 - 1))
         landmarks[number] = [(part.x, part.y) for part in found.parts()]
     return landmarks + np.float32(0.5)  # dlib names pixels; their centres are half a pixel further
 

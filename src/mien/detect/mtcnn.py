@@ -1,8 +1,8 @@
 """MTCNN, the default detector: a cascade of three small networks (Zhang et al. 2016, arXiv 1604.02878).
 
-P-Net slides over a pyramid of the picture and proposes boxes, R-Net rejects most of them, O-Net decides, refines the
+P-Net slides over a pyramid of the image and proposes boxes, R-Net rejects most of them, O-Net decides, refines the
 box and finds five landmarks. Stages, thresholds and overlap limits are those of the `mtcnn` wheel, as are the weights.
-Boxes are floating-point edges throughout, without rounding to pixels, and pictures are reduced by area averaging.
+Boxes are floating-point edges throughout, without rounding to pixels, and images are reduced by area averaging.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,8 +21,8 @@ from mien.faces import Faces, check_image
 DEFAULT_THRESHOLD = 0.8
 LEVEL_OVERLAP, PROPOSAL_OVERLAP, REFINED_OVERLAP, FINAL_OVERLAP = 0.5, 0.7, 0.7, 0.7
 PNET_STRIDE_PX = 2
-STRIPE_PX = 65536  # pixels that P-Net sees in one run: bounds its memory on large pictures
-RNET_BATCH, ONET_BATCH = 64, 16  # likewise for pictures of crowds
+STRIPE_PX = 65536  # pixels that P-Net sees in one run: bounds its memory on large images
+RNET_BATCH, ONET_BATCH = 64, 16  # likewise for images of crowds
 
 Floats = NDArray[np.float32]
 Sample = Callable[[Floats, int], NDArray[np.uint8]]
@@ -44,7 +44,7 @@ class MtcnnDetector:
         load_networks(self._settings.threads)
 
     def detect(self, image: NDArray[np.uint8]) -> Faces:
-        """Return the faces of one picture, best first, with landmarks; an empty `Faces` where there is none.
+        """Return the faces of one image, best first, with landmarks; an empty `Faces` where there is none.
 
         Args:
             image: (H, W, 3) uint8 RGB.
@@ -66,8 +66,8 @@ class MtcnnDetector:
     def refine(self, image: NDArray[np.uint8], xyxy: Floats) -> Faces:
         """Look again at faces whose place is roughly known, with the cascade's last stage only.
 
-        Much cheaper than `detect`, and its time does not grow with the picture: for following faces from one frame of a
-        film to the next.
+        Much cheaper than `detect`, and its time does not grow with the image: for following faces from one frame of a
+        video to the next.
 
         Args:
             image: (H, W, 3) uint8 RGB.

@@ -1,4 +1,4 @@
-"""The detector for pictures that already are face crops."""
+"""The detector for images that already are face crops."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,16 +7,16 @@ from mien.faces import Faces, check_image
 
 
 class WholeImage:
-    """Takes every picture for one face that fills it.
+    """Takes every image for one face that fills it.
 
     Attributes:
-        framed: The pictures have the framing of the training crops already, so alignment leaves them as they are.
+        framed: The images have the framing of the training crops already, so alignment leaves them as they are.
     """
 
     framed = True
 
     def detect(self, image: NDArray[np.uint8]) -> Faces:
-        """Return one face with the box of the whole picture, score 1 and no landmarks.
+        """Return one face with the box of the whole image, score 1 and no landmarks.
 
         Args:
             image: (H, W, 3) uint8 RGB.

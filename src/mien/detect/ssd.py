@@ -25,7 +25,7 @@ DEFAULT_THRESHOLD = 0.5
 
 
 class SsdDetector(NetworkDetector[cv2.dnn.Net]):
-    """Finds faces that are not small within the picture; no landmarks. Each thread gets its own network."""
+    """Finds faces that are not small within the image; no landmarks. Each thread gets its own network."""
 
     def __init__(self, settings: DetectorSettings | None = None) -> None:
         """Load the network.
@@ -51,7 +51,7 @@ class SsdDetector(NetworkDetector[cv2.dnn.Net]):
 
 
 def to_blob(image: NDArray[np.uint8]) -> Floats:
-    """Return the network's input: the picture squeezed to a square, BGR, less the mean of its training data.
+    """Return the network's input: the image squeezed to a square, BGR, less the mean of its training data.
 
     Args:
         image: (H, W, 3) uint8 RGB.
@@ -67,8 +67,8 @@ def decode_rows(rows: Floats, size: tuple[int, int], threshold: float) -> Faces:
     """Return `Faces` from the rows of a DetectionOutput layer.
 
     Args:
-        rows: (N, 7) float32: picture, class, score, and left, top, right, bottom as shares of width and height.
-        size: (width, height) of the picture, pixels.
+        rows: (N, 7) float32: image, class, score, and left, top, right, bottom as shares of width and height.
+        size: (width, height) of the image, pixels.
         threshold: Score below which a row is dropped.
     """
     rows = rows[(rows[:, 2] >= threshold) & (rows[:, 2] > 0)]

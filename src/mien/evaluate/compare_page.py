@@ -36,7 +36,7 @@ def comparison_to_html(
     facts: Mapping[str, str] | None = None,
     crops: NDArray[np.uint8] | None = None,
 ) -> str:
-    """Return one page with everything inside: styles, pictures, no script and no request; light and dark.
+    """Return one page with everything inside: styles, images, no script and no request; light and dark.
 
     Args:
         reports: Model → report, all on the same images and in the same label set.

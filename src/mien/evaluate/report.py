@@ -40,7 +40,7 @@ class ReportDocument:
         report: The figures.
         facts: What was measured and how, in order: model, SHA-256, data, split, date, command, seed…
         crops: (N, 48, 48) uint8, the images of the data set, for the gallery of mistakes; None leaves it out.
-        robustness: Curves of accuracy on spoilt pictures, or None.
+        robustness: Curves of accuracy on spoilt images, or None.
         latency: Timings, or none.
     """
 
@@ -217,7 +217,7 @@ def scoring_rule(report: Report) -> str:
 
 
 def to_html(document: ReportDocument) -> str:
-    """Return one page with everything inside: styles, pictures, no script and no request; light and dark.
+    """Return one page with everything inside: styles, images, no script and no request; light and dark.
 
     Args:
         document: What to render.
@@ -289,7 +289,7 @@ def html_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return f'<div class="scroll"><table>\n<thead><tr>{header}</tr></thead>\n<tbody>\n{lines}</tbody>\n</table></div>'
 
 
-def _picture(figure: Any, label: str) -> str:
+def _image(figure: Any, label: str) -> str:
     return f'<figure class="plot">{plots.inline_svg(figure, label=label)}</figure>'
 
 
@@ -360,27 +360,27 @@ def _votes(document: ReportDocument) -> str:
 def _classes(document: ReportDocument) -> str:
     report = document.report
     rows = report.classes
-    picture = plots.class_scores(
+    image = plots.class_scores(
         [c.name for c in rows], [c.f1 for c in rows], [c.precision for c in rows], [c.recall for c in rows],
         [c.support for c in rows],
     )  # fmt: skip
     return section(
         "Expressions",
-        _columns(html_table(CLASS_COLUMNS, _class_rows(report)), _picture(picture, "F1, precision and recall")),
+        _columns(html_table(CLASS_COLUMNS, _class_rows(report)), _image(image, "F1, precision and recall")),
         note="Precision: how often an answer is right. Recall: how much of an expression is found. F1 joins the two.",
     )
 
 
 def _confusion(document: ReportDocument) -> str:
     report = document.report
-    picture = plots.confusion_matrix(report.confusion, report.labels.names)
+    image = plots.confusion_matrix(report.confusion, report.labels.names)
     note = "Rows are labels, columns answers: how the images of one label were answered, in percent and in numbers."
-    return section("Confusion", _picture(picture, "Confusion matrix"), note=note)
+    return section("Confusion", _image(image, "Confusion matrix"), note=note)
 
 
 def _calibration(document: ReportDocument) -> str:
     found = document.report.calibration
-    picture = plots.reliability(
+    image = plots.reliability(
         [*(b.low for b in found.bins), found.bins[-1].high], [b.count for b in found.bins],
         [b.confidence for b in found.bins], [b.accuracy for b in found.bins], ece=found.ece,
     )  # fmt: skip
@@ -394,7 +394,7 @@ def _calibration(document: ReportDocument) -> str:
         f"modest; below: too sure. Expected calibration error {found.ece:.1%} over {len(found.bins)} bins of equal "
         f"width, {found.adaptive_ece:.1%} over bins of equal count."
     )
-    return section("Calibration", _columns(_picture(picture, "Reliability diagram"), table), note=note)
+    return section("Calibration", _columns(_image(image, "Reliability diagram"), table), note=note)
 
 
 def _percent_or_dash(value: float) -> str:
@@ -403,7 +403,7 @@ def _percent_or_dash(value: float) -> str:
 
 def _selective(document: ReportDocument) -> str:
     found = document.report.selective
-    picture = plots.risk_coverage({"": (found.coverage, found.risk)})
+    image = plots.risk_coverage({"": (found.coverage, found.risk)})
     rows = [(f"{p.threshold:.0%}", f"{p.coverage:.1%}", _percent_or_dash(p.accuracy)) for p in found.points]
     table = html_table(("answer from confidence", "images answered", "accuracy"), rows)
     note = (
@@ -411,7 +411,7 @@ def _selective(document: ReportDocument) -> str:
         f"the answers are wrong. Area under the curve {found.aurc:.4f}; smaller is better."
     )
     return section(
-        "When the model may say «uncertain»", _columns(_picture(picture, "Risk against coverage"), table), note=note
+        "When the model may say «uncertain»", _columns(_image(image, "Risk against coverage"), table), note=note
     )
 
 
@@ -458,8 +458,8 @@ def _robustness(document: ReportDocument) -> str:
         f"over all curves: {found.mean_accuracy:.1%}. In 95 of 100 samples chance moves a "
         f"point by less than {100 * half_width:.1f} points."
     )
-    picture = _picture(plots.robustness_curves(panels), "Accuracy against strength of corruption")
-    return section("Robustness", picture, _details("All values", table), note=note)
+    image = _image(plots.robustness_curves(panels), "Accuracy against strength of corruption")
+    return section("Robustness", image, _details("All values", table), note=note)
 
 
 def _latency(document: ReportDocument) -> str:
@@ -496,7 +496,7 @@ def face_card(index: int, crop: NDArray[np.uint8], *, alt: str, caption: str) ->
     Args:
         index: Number of the image.
         crop: (48, 48) uint8 gray.
-        alt: What the picture shows, plain text.
+        alt: What the image shows, plain text.
         caption: HTML.
     """
     return (

@@ -1,4 +1,4 @@
-"""Accuracy against the strength of what spoils a picture: blur, noise, compression, light, pose, occlusion.
+"""Accuracy against the strength of what spoils an image: blur, noise, compression, light, pose, occlusion.
 
 Each corruption takes crops, (N, 48, 48) uint8, and gives as many of the same kind; a strength of 0 changes nothing.
 """
@@ -27,7 +27,7 @@ BAND_PX = 16  # height of the whole eye or mouth band, a third of the crop
 
 @dataclass(frozen=True)
 class Corruption:
-    """One way to spoil a picture.
+    """One way to spoil an image.
 
     Attributes:
         title: What people read.
@@ -230,7 +230,7 @@ def robustness(
     batch_size: int = 256,
     progress: Progress | None = None,
 ) -> RobustnessReport:
-    """Measure accuracy on spoilt pictures.
+    """Measure accuracy on spoilt images.
 
     Args:
         predict_proba: (n, 48, 48) uint8 → (n, len(labels)) float32 probabilities.
@@ -256,7 +256,7 @@ def robustness(
     check_labelled(len(drawn))
     plan = {kind: (strengths or {}).get(kind) or _known(kind).strengths for kind in kinds}
     if any(chosen[0] != 0 for chosen in plan.values()):
-        raise InputError("strengths must start at 0, the untouched picture; put 0 first")
+        raise InputError("strengths must start at 0, the untouched image; put 0 first")
     crops, total = data.crops[drawn], 1 + sum(len(chosen) - 1 for chosen in plan.values())
 
     def measure(spoilt: NDArray[np.uint8], done: int) -> float:

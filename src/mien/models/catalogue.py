@@ -53,7 +53,7 @@ CATALOGUE = {
             "mien-s",
             "mien-s.onnx",
             "89f5d46b25f0bb767f2234fa1048a2c65f4141790e5219c017eb37eea2d5ffbc",
-            "for films, live video and small machines: about 0.2 ms a face, a point less accurate",
+            "for videos, live video and small machines: about 0.2 ms a face, a point less accurate",
             net="mien-s2",
         ),
     )

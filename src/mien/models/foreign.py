@@ -20,7 +20,7 @@ from mien.models.expression import MAX_BATCH, RuntimeSettings, check_crops, firs
 
 MAX_SIDE_PX = 1024
 MAX_ADAPTER_BYTES = 2**20
-STANDARDISE_FLOOR = 1e-6  # what Keras's ImageDataGenerator adds to the deviation of a picture
+STANDARDISE_FLOOR = 1e-6  # what Keras's ImageDataGenerator adds to the deviation of an image
 LAYOUTS = ("NHWC", "NCHW", "NHW", "flat")
 OUTPUTS = ("auto", "softmax", "sum")
 SUM_TOLERANCE = 5e-3  # a softmax in half precision is this far off
@@ -36,7 +36,7 @@ class Scaling:
     Attributes:
         scale: One factor, or one per channel.
         offset: One number, or one per channel.
-        standardise: Whether every picture is then given mean 0 and standard deviation 1.
+        standardise: Whether every image is then given mean 0 and standard deviation 1.
     """
 
     scale: tuple[float, ...] = (1.0,)
@@ -49,18 +49,18 @@ class Scaling:
             if len(values) not in (1, 3) or not all(math.isfinite(value) for value in values):
                 raise InputError(f"{name} must be one finite number, or three for three channels, got {values!r}")
         if 0.0 in self.scale:
-            raise InputError(f"scale must not be 0, got {self.scale!r}; it would blacken every picture")
+            raise InputError(f"scale must not be 0, got {self.scale!r}; it would blacken every image")
 
-    def apply(self, pictures: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return scaled pictures.
+    def apply(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return scaled images.
 
         Args:
-            pictures: (N, H, W, C) float32, 0-255.
+            images: (N, H, W, C) float32, 0-255.
 
         Returns:
             (N, H, W, C) float32.
         """
-        scaled = pictures * np.array(self.scale, np.float32) + np.array(self.offset, np.float32)
+        scaled = images * np.array(self.scale, np.float32) + np.array(self.offset, np.float32)
         if self.standardise:
             scaled = scaled - scaled.mean(axis=(1, 2, 3), keepdims=True)
             scaled = scaled / (scaled.std(axis=(1, 2, 3), keepdims=True) + np.float32(STANDARDISE_FLOOR))
@@ -75,7 +75,7 @@ SCALINGS = {
     "standardise": Scaling(standardise=True),
     "caffe": Scaling(offset=(-103.939, -116.779, -123.68)),  # VGG16 of Keras: blue, green, red means of ImageNet
 }
-"""0-255 as it is; 0 to 1; -1 to 1; mean 0 and deviation 1 for each picture; ImageNet's means taken off."""
+"""0-255 as it is; 0 to 1; -1 to 1; mean 0 and deviation 1 for each image; ImageNet's means taken off."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Adapter:
         labels: Its expressions, in the order of its columns.
         input_name: Name of its input; None if it has only one.
         size_px: (width, height) of its input, pixels; None for 48x48, or for what a Keras file says.
-        layout: How it wants pictures: one of `LAYOUTS`, N pictures, H rows, W columns, C channels.
+        layout: How it wants images: one of `LAYOUTS`, N images, H rows, W columns, C channels.
         channels: 1 gray, or 3 equal ones.
         scaling: What it wants done to gray levels.
         output_name: Name of its output; None if it has only one.
@@ -117,14 +117,14 @@ class Adapter:
             raise InputError("layout NHW has no channels; set channels = 1 or another layout")
         if self.output not in OUTPUTS:
             raise InputError(f"the output's activation must be one of {', '.join(OUTPUTS)}, got {self.output!r}")
-        if not all(1 <= side <= MAX_SIDE_PX for side in self.picture_px):
+        if not all(1 <= side <= MAX_SIDE_PX for side in self.image_px):
             raise InputError(f"width and height must be 1 to {MAX_SIDE_PX} pixels, got {self.size_px!r}")
         if self.channels == 1 and (len(self.scaling.scale) > 1 or len(self.scaling.offset) > 1):
             raise InputError("scale and offset of three numbers need channels = 3")
 
     @property
-    def picture_px(self) -> tuple[int, int]:
-        """(width, height) of the pictures that an ONNX model is given, pixels."""
+    def image_px(self) -> tuple[int, int]:
+        """(width, height) of the images that an ONNX model is given, pixels."""
         return self.size_px or (CROP_PX, CROP_PX)
 
     def prepare(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -136,10 +136,10 @@ class Adapter:
         Returns:
             float32 in the adapter's layout and size; resized bilinearly with OpenCV where the size differs.
         """
-        pictures = crops.astype(np.float32)
-        if self.picture_px != (CROP_PX, CROP_PX):
-            pictures = np.stack([cv2.resize(p, self.picture_px, interpolation=cv2.INTER_LINEAR) for p in pictures])
-        scaled = self.scaling.apply(np.repeat(pictures[..., None], self.channels, axis=3))
+        images = crops.astype(np.float32)
+        if self.image_px != (CROP_PX, CROP_PX):
+            images = np.stack([cv2.resize(p, self.image_px, interpolation=cv2.INTER_LINEAR) for p in images])
+        scaled = self.scaling.apply(np.repeat(images[..., None], self.channels, axis=3))
         if self.layout == "NCHW":
             return np.ascontiguousarray(scaled.transpose(0, 3, 1, 2))
         if self.layout == "NHW":
@@ -327,7 +327,7 @@ def _chosen(values: list[Any], name: str | None, what: str, path: Path) -> Any:
 
 
 def _check_shape(value: Any, adapter: Adapter) -> None:
-    (width, height), channels = adapter.picture_px, adapter.channels
+    (width, height), channels = adapter.image_px, adapter.channels
     wanted = {
         "NHWC": (height, width, channels),
         "NCHW": (channels, height, width),

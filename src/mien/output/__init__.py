@@ -1,4 +1,4 @@
-"""Results become files and pictures: rows, tables, annotated images and videos, plots, pages."""
+"""Results become files and images: rows, tables, annotated images and videos, plots, pages."""
 
 import lazy_loader
 

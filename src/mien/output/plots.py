@@ -1,6 +1,6 @@
 """Figures for reports: plain arrays in, a matplotlib `Figure` out; pyplot's global state is never touched.
 
-Colours stay apart for red-green blindness and in gray print. `inline_svg` gives pictures that follow a page's light or
+Colours stay apart for red-green blindness and in gray print. `inline_svg` gives images that follow a page's light or
 dark theme.
 """
 
@@ -67,7 +67,7 @@ _STYLE_LOCK = threading.RLock()  # rc_context swaps settings of the whole proces
 
 @dataclass(frozen=True)
 class CurvePanel:
-    """One small picture of `robustness_curves`.
+    """One small image of `robustness_curves`.
 
     Attributes:
         title: What is varied.
@@ -236,11 +236,11 @@ def class_scores(
 
 @in_style
 def robustness_curves(panels: Sequence[CurvePanel], *, columns: int = 5, title: str = "") -> "Figure":
-    """Draw accuracy against strength, one small picture per corruption, all on one scale.
+    """Draw accuracy against strength, one small image per corruption, all on one scale.
 
     Args:
-        panels: What to draw; the first setting of each is the untouched picture.
-        columns: Pictures side by side.
+        panels: What to draw; the first setting of each is the untouched image.
+        columns: Images side by side.
         title: Heading.
     """
     columns = min(columns, max(1, len(panels)))
@@ -469,7 +469,7 @@ def inline_svg(figure: "Figure", *, label: str) -> str:
     """Return a figure as an SVG element for a web page.
 
     Ink, grid and the main colours become the CSS variables `--ink`, `--muted`, `--grid`, `--accent` and `--warm`, the
-    background is transparent and text stays text, so the picture follows the page's theme and font.
+    background is transparent and text stays text, so the image follows the page's theme and font.
 
     Args:
         figure: What to show.

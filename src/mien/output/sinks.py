@@ -1,12 +1,12 @@
-"""Writers of results, chosen by extension: tables (`.jsonl`, `.csv`, `.parquet`), pictures, annotated films.
+"""Writers of results, chosen by extension: tables (`.jsonl`, `.csv`, `.parquet`), images, annotated videos.
 
 Every writer is a context manager, and a file appears complete or not at all: it grows under a hidden name in the same
 folder and takes its own name when the `with` block ends. An error in the block removes it. Ctrl-C does not: what was
 done by then is kept, as a valid file; a table then ends with a row whose `error` says that the run was interrupted.
 
 A table has one row per face with the columns of `columns_of`. The last one, `error`, is empty but for sources that gave
-no result, which get a row of their own with nothing else in it but the `source`. A picture without a face is a result:
-it gets a row with `source`, `frame` and `time_s`, and nothing else, unless `keep_empty` is off. Tables of films
+no result, which get a row of their own with nothing else in it but the `source`. An image without a face is a result:
+it gets a row with `source`, `frame` and `time_s`, and nothing else, unless `keep_empty` is off. Tables of videos
 (`tracked`) have further columns: the steady expression of the track and its smoothed probabilities.
 """
 
@@ -34,7 +34,7 @@ from mien.errors import InputError, OutputError, require_extra
 from mien.faces import STEADY, Faces, Frame, Record
 from mien.files import PartFile, check_not_source, explained
 from mien.labels import LabelSet
-from mien.output.film_sink import FILM_EXTENSIONS, FilmWriter, time_base_of
+from mien.output.video_sink import VIDEO_EXTENSIONS, VideoWriter, time_base_of
 from mien.video.summary import IntervalTable
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 Draw = Callable[[NDArray[np.uint8], Faces], NDArray[np.uint8]]
 
 ERROR = "error"
-INTERRUPTED = "interrupted: what comes after this was not analysed"
+INTERRUPTED = "interrupted: what comes after this was not analyzed"
 ROWS_PER_GROUP = 8192
 JPEG_QUALITY, WEBP_QUALITY, PNG_COMPRESSION = 92, 90, 4
 MARK = b"Annotated by mien"
@@ -56,10 +56,10 @@ class SinkSettings:
 
     Attributes:
         labels: The label set of the results, for the columns of a table.
-        draw: Draws faces on a copy of a picture; `mien.draw_faces` does. Needed for pictures and films only.
+        draw: Draws faces on a copy of an image; `mien.draw_faces` does. Needed for images and videos only.
         keep_empty: Whether a frame without a face gets a row in tables.
-        tracked: Whether tables have the columns of films.
-        film: The film that is annotated, where the result is one.
+        tracked: Whether tables have the columns of videos.
+        video: The video that is annotated, where the result is one.
         interval_s: Length of the intervals of a table that has a row for each, seconds; None where rows are faces.
     """
 
@@ -67,7 +67,7 @@ class SinkSettings:
     draw: Draw | None = None
     keep_empty: bool = True
     tracked: bool = False
-    film: "VideoInfo | None" = None
+    video: "VideoInfo | None" = None
     interval_s: float | None = None
 
 
@@ -108,7 +108,7 @@ class Sink(ABC):
         self._write(frame, faces)
 
     def fail(self, source: str, message: str) -> None:
-        """Note that a source gave no result; writers of pictures have no place for it and do nothing.
+        """Note that a source gave no result; writers of images have no place for it and do nothing.
 
         Args:
             source: The path, URL or name.
@@ -171,9 +171,9 @@ def open_sink(
     draw: Draw | None = None,
     keep_empty: bool = True,
     tracked: bool = False,
-    film: "VideoInfo | None" = None,
+    video: "VideoInfo | None" = None,
 ) -> Sink:
-    """Open the writer that fits a path: a known extension, or else a folder for annotated pictures.
+    """Open the writer that fits a path: a known extension, or else a folder for annotated images.
 
     A path is taken for a folder when it ends with a slash, has no extension, or is one and has no extension of a file
     that mien writes. Missing folders are made.
@@ -181,21 +181,21 @@ def open_sink(
     Args:
         path: Where the result goes.
         labels: The label set of the results.
-        draw: Draws faces on a copy of a picture, `mien.draw_faces` say; needed for pictures and films only.
+        draw: Draws faces on a copy of an image, `mien.draw_faces` say; needed for images and videos only.
         keep_empty: Whether a frame without a face gets a row in tables.
-        tracked: Whether tables have the columns of films: steady expression and smoothed probabilities.
-        film: The film that is analysed; needed for annotated films, which take times and sound from it.
+        tracked: Whether tables have the columns of videos: steady expression and smoothed probabilities.
+        video: The video that is analyzed; needed for annotated videos, which take times and sound from it.
 
     Returns:
         An open writer, for use in a `with` statement.
 
     Raises:
-        InputError: Unknown extension (the message lists the known ones), a picture is asked for without `draw`, or a
-            film without `film`.
+        InputError: Unknown extension (the message lists the known ones), an image is asked for without `draw`, or a
+            video without `video`.
         OutputError: Nothing can be written there.
         MissingExtraError: The format needs an extra.
     """
-    settings = SinkSettings(labels, draw, keep_empty, tracked, film)
+    settings = SinkSettings(labels, draw, keep_empty, tracked, video)
     target = Path(path)
     extension = target.suffix.lower()
     if str(path).endswith(("/", os.sep)) or not extension or (extension not in SINKS and target.is_dir()):
@@ -233,7 +233,7 @@ def columns_of(labels: LabelSet, *, tracked: bool = False) -> list[str]:
 
     Args:
         labels: The label set of the results.
-        tracked: Whether it is the table of a film.
+        tracked: Whether it is the table of a video.
 
     Raises:
         InputError: An expression has the name of another column.
@@ -256,7 +256,7 @@ def rows_of(
         faces: Its faces.
         labels: The label set of the table.
         keep_empty: Whether a frame without a face gets a row with its source, number and time alone.
-        tracked: Whether it is the table of a film.
+        tracked: Whether it is the table of a video.
 
     Raises:
         InputError: The faces carry another label set.
@@ -360,7 +360,7 @@ class JsonLinesStream(TableSink):
             stream: The stream; one that is not UTF-8 gets other letters than ASCII as JSON escapes.
             labels: The label set of the results.
             keep_empty: Whether a frame without a face gets a row.
-            tracked: Whether there are the columns of films.
+            tracked: Whether there are the columns of videos.
         """
         super().__init__(SinkSettings(labels, keep_empty=keep_empty, tracked=tracked))
         self._stream = stream
@@ -541,7 +541,7 @@ class IntervalSink(Sink):
         self._table = TABLES[path.suffix.lower()](path, settings)
 
     def _write(self, frame: Frame, faces: Faces) -> None:
-        if frame.source != self._source:  # the next film
+        if frame.source != self._source:  # the next video
             self._table.add_rows(self._intervals.finish())
             self._source = frame.source
         self._table.add_rows(self._intervals.add(frame, faces))
@@ -586,47 +586,47 @@ class DrawingSink(Sink):
         """
         super().__init__()
         if settings.draw is None:
-            raise InputError("an annotated picture needs a function that draws; pass draw=mien.draw_faces")
+            raise InputError("an annotated image needs a function that draws; pass draw=mien.draw_faces")
         self._draw = settings.draw
 
     def _fail(self, source: str, message: str) -> None:
-        """A picture or film has no place for it."""
+        """An image or video has no place for it."""
 
 
-# Films ----------------------------------------------------------------------------------------------------------------
+# Videos ---------------------------------------------------------------------------------------------------------------
 
 
-class FilmSink(DrawingSink):
-    """An annotated film: the pictures with faces drawn on them, at their own times, and the sound of the source.
+class VideoSink(DrawingSink):
+    """An annotated video: the images with faces drawn on them, at their own times, and the sound of the source.
 
-    After Ctrl-C the film holds what was done by then.
+    After Ctrl-C the video holds what was done by then.
     """
 
     def __init__(self, path: Path, settings: SinkSettings) -> None:
         """Start the file.
 
         Args:
-            path: Ends in one of `mien.output.film_sink.FILM_EXTENSIONS`.
-            settings: Its `draw` draws the faces, its `film` is the source.
+            path: Ends in one of `mien.output.video_sink.VIDEO_EXTENSIONS`.
+            settings: Its `draw` draws the faces, its `video` is the source.
 
         Raises:
-            InputError: One of those is missing, or the film would replace its source.
+            InputError: One of those is missing, or the video would replace its source.
             OutputError: Nothing can be written there.
             MissingExtraError: PyAV is not installed.
         """
         super().__init__(settings)
-        film = settings.film
-        if film is None:
-            raise InputError(f"{path} is a film, but what is analysed is not; give a folder for annotated pictures")
-        source = Path(str(film.source)).expanduser()
+        video = settings.video
+        if video is None:
+            raise InputError(f"{path} is a video, but what is analyzed is not; give a folder for annotated images")
+        source = Path(str(video.source)).expanduser()
         check_not_source(path, source)
         known = source.is_file()  # a camera or a stream is none
-        sound = source if known and film.has_audio else None
-        self._writer = FilmWriter(path, sound=sound, time_base=time_base_of(source) if known else None)
+        sound = source if known and video.has_audio else None
+        self._writer = VideoWriter(path, sound=sound, time_base=time_base_of(source) if known else None)
 
     @property
     def problems(self) -> list[str]:
-        """What could not be kept without harm to the picture."""
+        """What could not be kept without harm to the image."""
         return self._writer.problems
 
     def _write(self, frame: Frame, faces: Faces) -> None:
@@ -644,18 +644,18 @@ class FilmSink(DrawingSink):
         self._writer.discard()
 
 
-# Pictures -------------------------------------------------------------------------------------------------------------
+# Images -------------------------------------------------------------------------------------------------------------
 
 
-def encode_picture(image: NDArray[np.uint8], extension: str) -> bytes:
-    """Return a picture as the bytes of a file that says in its metadata that mien annotated it.
+def encode_image(image: NDArray[np.uint8], extension: str) -> bytes:
+    """Return an image as the bytes of a file that says in its metadata that mien annotated it.
 
     Args:
         image: (H, W, 3) uint8 RGB.
         extension: `.jpg`, `.jpeg`, `.png` or `.webp`.
 
     Raises:
-        OutputError: The format cannot hold a picture of that size.
+        OutputError: The format cannot hold an image of that size.
     """
     options = {
         ".png": [cv2.IMWRITE_PNG_COMPRESSION, PNG_COMPRESSION],
@@ -667,7 +667,7 @@ def encode_picture(image: NDArray[np.uint8], extension: str) -> bytes:
         done, data = False, np.zeros(0, np.uint8)
     if not done:
         height, width = image.shape[:2]
-        raise OutputError(f"a picture of {width} x {height} cannot be written as {extension}; use .png")
+        raise OutputError(f"an image of {width} x {height} cannot be written as {extension}; use .png")
     return _marked(data.tobytes(), extension)
 
 
@@ -686,7 +686,7 @@ def _marked(data: bytes, extension: str) -> bytes:
 
 
 def _is_annotated(path: Path) -> bool:
-    """Whether a file is a picture that `encode_picture` made."""
+    """Whether a file is an image that `encode_image` made."""
     with path.open("rb") as file:
         head = file.read(256)
         file.seek(max(0, path.stat().st_size - 64))
@@ -694,12 +694,12 @@ def _is_annotated(path: Path) -> bool:
 
 
 class EncodedSink(DrawingSink):
-    """Writes annotated pictures, one file each."""
+    """Writes annotated images, one file each."""
 
     _part: PartFile
 
     def _encoded(self, frame: Frame, faces: Faces, extension: str) -> bytes:
-        return encode_picture(self._draw(frame.image, faces), extension.lower())
+        return encode_image(self._draw(frame.image, faces), extension.lower())
 
     def _fill(self, data: bytes) -> None:
         with self._part.guarded() as file:
@@ -709,8 +709,8 @@ class EncodedSink(DrawingSink):
         self._part.discard()
 
 
-class PictureSink(EncodedSink):
-    """One annotated picture."""
+class ImageSink(EncodedSink):
+    """One annotated image."""
 
     def __init__(self, path: Path, settings: SinkSettings) -> None:
         """Start the file.
@@ -732,8 +732,8 @@ class PictureSink(EncodedSink):
     def _write(self, frame: Frame, faces: Faces) -> None:
         if self._written:
             folder = f"{self._path.with_suffix('')}/"
-            raise InputError(f"{self._path} holds one picture, but there are more; give a folder: {folder}")
-        check_not_source(self._path, frame.source, kind="picture", instead="another file or a folder")
+            raise InputError(f"{self._path} holds one image, but there are more; give a folder: {folder}")
+        check_not_source(self._path, frame.source, kind="image", instead="another file or a folder")
         self._fill(self._encoded(frame, faces, self._path.suffix))
         self._written = True
 
@@ -745,10 +745,10 @@ class PictureSink(EncodedSink):
 
 
 class FolderSink(EncodedSink):
-    """Annotated pictures in a folder, each named after its source and complete or absent.
+    """Annotated images in a folder, each named after its source and complete or absent.
 
-    Two sources of one name get `x.jpg` and `x-2.jpg`. Pictures that mien wrote there in an earlier run are replaced;
-    any other file is left alone, so originals are safe even in their own folder. After an error or Ctrl-C the pictures
+    Two sources of one name get `x.jpg` and `x-2.jpg`. Images that mien wrote there in an earlier run are replaced;
+    any other file is left alone, so originals are safe even in their own folder. After an error or Ctrl-C the images
     finished by then stay.
     """
 
@@ -768,13 +768,13 @@ class FolderSink(EncodedSink):
         self._next_number: dict[str, int] = {}
         self._names: set[str] = set()
         if path.exists() and not path.is_dir():
-            raise OutputError(f"cannot write pictures into {path}: it is a file; give a folder")
-        self._part = PartFile(path / "picture")
+            raise OutputError(f"cannot write images into {path}: it is a file; give a folder")
+        self._part = PartFile(path / "image")
         self._part.start()
         self._part.discard()
 
     def _write(self, frame: Frame, faces: Faces) -> None:
-        stem, extension = picture_name(frame.source)
+        stem, extension = image_name(frame.source)
         if frame.index:
             stem = f"{stem}-{frame.index:06d}"
         data = self._encoded(frame, faces, extension)
@@ -783,7 +783,7 @@ class FolderSink(EncodedSink):
         self._part.commit()
 
     def _free(self, stem: str, extension: str) -> Path:
-        """Return the first path in the folder that may be written: new, or a picture of an earlier run."""
+        """Return the first path in the folder that may be written: new, or an image of an earlier run."""
         wanted = f"{stem}{extension}".casefold()
         number = self._next_number.get(wanted, 1)
         while not self._is_free(name := f"{stem}{extension}" if number == 1 else f"{stem}-{number}{extension}"):
@@ -803,8 +803,8 @@ class FolderSink(EncodedSink):
         self._part.discard()  # the others are complete; this one is where Ctrl-C came while it was written
 
 
-def picture_name(source: str) -> tuple[str, str]:
-    """Return a file name for the annotated picture of a source, safe on every file system.
+def image_name(source: str) -> tuple[str, str]:
+    """Return a file name for the annotated image of a source, safe on every file system.
 
     Args:
         source: A path, a URL, `-` for standard input, or any name.
@@ -814,12 +814,12 @@ def picture_name(source: str) -> tuple[str, str]:
     """
     name = _last_part(source)
     stem, dot, extension = name.rpartition(".")
-    known = bool(dot) and f".{extension.lower()}" in PICTURE_EXTENSIONS
+    known = bool(dot) and f".{extension.lower()}" in IMAGE_EXTENSIONS
     if not dot or not re.fullmatch(r"[A-Za-z0-9]{1,5}", extension):
         stem = name
     safe = re.sub(r'[\x00-\x1f\x7f<>:"/\\|?*\ud800-\udfff]+', "_", stem).strip(" .")
     short = safe.encode()[:LONGEST_NAME].decode("utf-8", "ignore").strip(" .")
-    return short or "picture", f".{extension}" if known else ".jpg"
+    return short or "image", f".{extension}" if known else ".jpg"
 
 
 def _last_part(source: str) -> str:
@@ -832,7 +832,7 @@ def _last_part(source: str) -> str:
     return re.split(r"[/\\]" if os.sep == "\\" else "/", source.rstrip("/"))[-1]
 
 
-PICTURE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp")
+IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp")
 
 TABLES: dict[str, Callable[[Path, SinkSettings], FileTableSink]] = {
     ".jsonl": JsonLinesSink,
@@ -842,6 +842,6 @@ TABLES: dict[str, Callable[[Path, SinkSettings], FileTableSink]] = {
 
 SINKS: dict[str, Factory] = {
     **TABLES,
-    **dict.fromkeys(PICTURE_EXTENSIONS, PictureSink),
-    **dict.fromkeys(FILM_EXTENSIONS, FilmSink),
+    **dict.fromkeys(IMAGE_EXTENSIONS, ImageSink),
+    **dict.fromkeys(VIDEO_EXTENSIONS, VideoSink),
 }

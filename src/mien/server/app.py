@@ -21,7 +21,7 @@ from mien.server.web.security import Door, RateLimit, SecurityHeaders, SlowBodie
 from mien.server.work.engine import Engine
 from mien.server.work.jobs import Jobs
 
-ABOUT = """Finds faces in pictures, films and live streams, and says which expression each one shows.
+ABOUT = """Finds faces in images, videos and live streams, and says which expression each one shows.
 
 Errors are problem documents (RFC 9457). The live stream is a web socket at `/v1/stream`: see the page docs/server.md.
 """

@@ -159,7 +159,7 @@ def configured(
         ws=PoliteWebSocket,
         ws_max_size=STREAM_MESSAGE_BYTES,
         ws_max_queue=QUEUED_MESSAGES,
-        ws_per_message_deflate=False,  # pictures are compressed already, and bombs need not be
+        ws_per_message_deflate=False,  # images are compressed already, and bombs need not be
         access_log=False,
         log_config=None if log_level is None else log_config(log_level),
         server_header=False,

@@ -18,12 +18,12 @@ MEGA = 1_000_000
 LEAST_TOKEN = 16  # characters; shorter ones can be guessed
 LOCAL_NAMES = ("localhost",)
 AT_LEAST_ONE = (
-    "workers", "waiting", "streams", "streams_per_client", "max_body_mb", "bodies_mb", "max_film_mb", "max_pixels_mp",
+    "workers", "waiting", "streams", "streams_per_client", "max_body_mb", "bodies_mb", "max_video_mb", "max_pixels_mp",
     "max_stream_pixels_mp", "max_images", "max_frames", "jobs_waiting", "jobs_kept", "body_timeout_s",
     "job_timeout_s", "stream_idle_s", "stream_max_s", "keep_s", "request_timeout_s",
 )  # fmt: skip
 SWITCHES = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
-ZERO_OR_MORE = ("batch_wait_ms", "rate", "job_workers", "max_film_s", "grace_s")
+ZERO_OR_MORE = ("batch_wait_ms", "rate", "job_workers", "max_video_s", "grace_s")
 
 
 @dataclass(frozen=True)
@@ -43,21 +43,21 @@ class ServerSettings:
         labels: Label set that requests get which name none; "" for the model's first.
         detectors: Detectors that requests may name; comma-separated.
         device: Where the expression model runs: auto, cpu, cuda…
-        workers: Pictures worked on at once; 0: one more than there are cores.
+        workers: Images worked on at once; 0: one more than there are cores.
         waiting: Pieces of work that may wait for a worker, of all clients together.
         batch_wait_ms: Longest wait of a face for others to share its run of the network, milliseconds. With 0 those
             share it that came while the last run went on, which suits CPUs; 2 to 5 suit a GPU.
         source: A camera index, file or stream that the server itself watches, for `/video_feed`; "" for none.
-        url_allowed: Whether clients may name URLs of pictures that the server fetches.
+        url_allowed: Whether clients may name URLs of images that the server fetches.
         allow_private: Whether such URLs may lead to private addresses, too.
         max_body_mb: Largest request to `/v1/analyze`, MiB.
         bodies_mb: Largest sum of all requests to `/v1/analyze` at once, MiB.
-        max_film_mb: Largest film, MiB.
-        max_film_s: Longest film, seconds; 0 for any.
+        max_video_mb: Largest video, MiB.
+        max_video_s: Longest video, seconds; 0 for any.
         max_frames: Most frames a job analyzes.
-        max_images: Most pictures of one request.
-        max_pixels_mp: Largest picture, millions of pixels.
-        max_stream_pixels_mp: Largest picture of a live stream, millions of pixels.
+        max_images: Most images of one request.
+        max_pixels_mp: Largest image, millions of pixels.
+        max_stream_pixels_mp: Largest image of a live stream, millions of pixels.
         rate: Requests per second and client, with bursts of twice as many; 0 for any.
         streams: Live streams at once; viewers of the server's own camera count.
         streams_per_client: Live streams at once of one client.
@@ -67,10 +67,10 @@ class ServerSettings:
         request_timeout_s: Seconds one request may wait and work before it is answered with 503.
         data_dir: Folder of the jobs' files and of the SQLite file.
         database: SQLAlchemy URL of the job list; "" takes a SQLite file in `data_dir`.
-        job_workers: Films worked on at once by this process; 0: none, it only takes them in.
-        jobs_waiting: Films that may wait.
-        jobs_kept: Films kept in all, done ones included.
-        job_timeout_s: Seconds one film may take.
+        job_workers: Videos worked on at once by this process; 0: none, it only takes them in.
+        jobs_waiting: Videos that may wait.
+        jobs_kept: Videos kept in all, done ones included.
+        job_timeout_s: Seconds one video may take.
         keep_s: Seconds after which a done job and its files are removed.
         grace_s: Seconds that running requests get to finish when the server is stopped.
     """
@@ -94,8 +94,8 @@ class ServerSettings:
     allow_private: bool = False
     max_body_mb: int = 64
     bodies_mb: int = 512
-    max_film_mb: int = 1024
-    max_film_s: float = 4 * 3600.0
+    max_video_mb: int = 1024
+    max_video_s: float = 4 * 3600.0
     max_frames: int = 500_000
     max_images: int = 64
     max_pixels_mp: float = 40.0
@@ -166,12 +166,12 @@ class ServerSettings:
 
     @property
     def max_pixels(self) -> int:
-        """Largest picture, pixels."""
+        """Largest image, pixels."""
         return int(self.max_pixels_mp * MEGA)
 
     @property
     def max_stream_pixels(self) -> int:
-        """Largest picture of a stream, pixels."""
+        """Largest image of a stream, pixels."""
         return int(self.max_stream_pixels_mp * MEGA)
 
     def to_environment(self) -> dict[str, str]:

@@ -1,9 +1,9 @@
 from ._shots import VideoInfo as VideoInfo
 from .images import (
-    PICTURE_SUFFIXES as PICTURE_SUFFIXES,
+    IMAGE_SUFFIXES as IMAGE_SUFFIXES,
 )
 from .images import (
-    PICTURES as PICTURES,
+    IMAGES as IMAGES,
 )
 from .images import (
     Failed as Failed,

@@ -1,6 +1,6 @@
-"""Bytes of a picture file to (H, W, 3) uint8 RGB: header first, then integrity, then OpenCV, then alpha and rotation.
+"""Bytes of an image file to (H, W, 3) uint8 RGB: header first, then integrity, then OpenCV, then alpha and rotation.
 
-Each format has two small readers. The first takes the size from the header alone, so that an oversized picture is
+Each format has two small readers. The first takes the size from the header alone, so that an oversized image is
 refused before anything is decoded. The second walks the file's structure: it finds truncation that decoders paper over
 with gray, the EXIF orientation, and what the decoder must be told or spared.
 """
@@ -25,11 +25,11 @@ HEAD_BYTES = 64  # enough to tell the format
 BAND_ROWS = 256  # wide integers exist for this many rows at a time
 
 EXIF_ORIENTATION = 0x0112
-_FILM = "a film"
+_VIDEO = "a video"
 
 
 class _DamageError(Exception):
-    """What is wrong with the bytes, as the rest of a sentence that begins with the picture's name."""
+    """What is wrong with the bytes, as the rest of a sentence that begins with the image's name."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class _Format:
 
 
 def decode_image(data: bytes, *, name: str, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
-    """Decode a picture; of several in one file, the first.
+    """Decode an image; of several in one file, the first.
 
     Alpha is laid over white, 16-bit samples are scaled to 8 with rounding, gray is repeated, and the EXIF orientation
     of JPEG, PNG, WebP and TIFF is applied. The alpha of gray TIFFs is left out, and no colour profile is applied.
@@ -76,7 +76,7 @@ def decode_image(data: bytes, *, name: str, max_pixels: int = MAX_PIXELS) -> NDA
         (H, W, 3) uint8 RGB.
 
     Raises:
-        SourceError: It is no such picture, too large, truncated or damaged; the message starts with `name`.
+        SourceError: It is no such image, too large, truncated or damaged; the message starts with `name`.
     """
     data = bytes(data)
     kind = _format_of(data[:HEAD_BYTES], name)
@@ -97,8 +97,8 @@ def _inspect(kind: _Format, data: bytes, max_pixels: int) -> _Encoded:
         raise _DamageError(f"is truncated: the {kind.name} data end too early; fetch or copy it again") from error
 
 
-def is_picture(head: bytes) -> bool:
-    """Return whether a file starts like a picture that `decode_image` knows.
+def is_image(head: bytes) -> bool:
+    """Return whether a file starts like an image that `decode_image` knows.
 
     Args:
         head: Its first `HEAD_BYTES` bytes.
@@ -107,7 +107,7 @@ def is_picture(head: bytes) -> bool:
 
 
 def check_head(head: bytes, *, name: str) -> None:
-    """Refuse what is no picture by its first bytes.
+    """Refuse what is no image by its first bytes.
 
     Args:
         head: The first `HEAD_BYTES` bytes of the file.
@@ -128,11 +128,11 @@ def _format_of(head: bytes, name: str) -> _Format:
     known = ", ".join(kind.name for kind in _FORMATS)
     foreign = _foreign_kind(head)
     if foreign:
-        fix = "export frames of it" if foreign == _FILM else "save it"
-        raise SourceError(f"{name} is {foreign}, not a picture mien can read ({known}); {fix} as JPEG or PNG")
+        fix = "export frames of it" if foreign == _VIDEO else "save it"
+        raise SourceError(f"{name} is {foreign}, not an image mien can read ({known}); {fix} as JPEG or PNG")
     start = head[:16]
     shown = f"the text {start.decode()!r}" if start.isascii() and not min(start) < 9 else f"the bytes {start!r}"
-    raise SourceError(f"{name} is not a picture mien can read ({known}); it starts with {shown}")
+    raise SourceError(f"{name} is not an image mien can read ({known}); it starts with {shown}")
 
 
 def _foreign_kind(head: bytes) -> str | None:
@@ -140,10 +140,10 @@ def _foreign_kind(head: bytes) -> str | None:
     if head[4:8] == b"ftyp":
         brand = head[8:12]
         if brand in (b"heic", b"heix", b"hevc", b"mif1", b"msf1"):
-            return "a HEIC picture"
-        return "an AVIF picture" if brand in (b"avif", b"avis") else _FILM
+            return "a HEIC image"
+        return "an AVIF image" if brand in (b"avif", b"avis") else _VIDEO
     if head.startswith((b"\x1aE\xdf\xa3", b"FLV\x01")) or (head[:4] == b"RIFF" and head[8:12] == b"AVI "):
-        return _FILM
+        return _VIDEO
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if text.startswith((b"<!doctype html", b"<html")):
         return "a web page"
@@ -272,7 +272,7 @@ def _to_eight_bits(pixels: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def _upright(image: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
-    """Turn and mirror a picture as its EXIF orientation (1 to 8) says."""
+    """Turn and mirror an image as its EXIF orientation (1 to 8) says."""
     if orientation >= 5:
         image = image.transpose(1, 0, 2)
     if orientation in (2, 3, 6, 7):
@@ -295,7 +295,7 @@ _INSPECTED = (
 )  # fmt: skip
 _ASSOCIATED, _UNASSOCIATED = 1, 2
 _GRAY_OR_RGB = (0, 1, 2)
-# None, CCITT (3), LZW, old and new JPEG, deflate, PackBits, deflate: of any other, OpenCV makes a black picture.
+# None, CCITT (3), LZW, old and new JPEG, deflate, PackBits, deflate: of any other, OpenCV makes a black image.
 _COMPRESSIONS = (1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946)
 
 
@@ -338,7 +338,7 @@ def _tiff_size(data: bytes) -> tuple[int, int]:
     tags = _tiff_tags(data, (_WIDTH, _HEIGHT, _TILE_WIDTH, _TILE_HEIGHT))
     image = tags.get(_WIDTH, (0,))[0], tags.get(_HEIGHT, (0,))[0]
     tile = tags.get(_TILE_WIDTH, (0,))[0], tags.get(_TILE_HEIGHT, (0,))[0]
-    # A decoder needs room for a whole tile, however small the picture.
+    # A decoder needs room for a whole tile, however small the image.
     return max(image, tile, key=lambda size: size[0] * size[1]) if all(image) else image
 
 
@@ -395,7 +395,7 @@ def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
             raise IndexError("no further marker")
         marker, at = found[0][1], found.end()
         if marker == _END_OF_IMAGE:
-            raise _DamageError("is damaged: a JPEG without a picture in it; fetch or copy it again")
+            raise _DamageError("is damaged: a JPEG without an image in it; fetch or copy it again")
         length = data[at] << 8 | data[at + 1]
         yield marker, at + 2, at + length
         if marker == _START_OF_SCAN:
@@ -500,7 +500,7 @@ def _webp_size(data: bytes) -> tuple[int, int]:
     if kind == b"VP8 ":
         width, height = struct.unpack_from("<HH", data, start + 6)
         return width & 0x3FFF, height & 0x3FFF
-    raise _DamageError("is damaged: a WebP file without a picture in it; fetch or copy it again")
+    raise _DamageError("is damaged: a WebP file without an image in it; fetch or copy it again")
 
 
 def _inspect_webp(data: bytes) -> _Encoded:
@@ -558,12 +558,12 @@ def _skip_blocks(data: bytes, at: int) -> int:
 
 
 def _inspect_gif(data: bytes) -> _Encoded:
-    """Keep the first picture only, so that a long animation costs no memory."""
+    """Keep the first image only, so that a long animation costs no memory."""
     at = 13 + _gif_table_bytes(data[10])
     while data[at] == _EXTENSION:
         at = _skip_blocks(data, at + 2)
     if data[at] != _IMAGE:
-        raise _DamageError("is damaged: a GIF without a picture in it; fetch or copy it again")
+        raise _DamageError("is damaged: a GIF without an image in it; fetch or copy it again")
     at = _skip_blocks(data, at + 11 + _gif_table_bytes(data[at + 9]))
     return _Encoded(data[:at] + bytes((_TRAILER,)))
 

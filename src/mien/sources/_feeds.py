@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from mien.errors import SourceError, require_extra
 from mien.sources._ffmpeg import Address, RgbConverter, describe, opened, reason
-from mien.sources._shots import FilmReader, Problems, VideoInfo
+from mien.sources._shots import Problems, VideoInfo, VideoReader
 
 if TYPE_CHECKING:
     from av import Packet, VideoFrame, VideoStream
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 5.0  # between two attempts to connect again
 PROBE_BYTES, PROBE_US = "1000000", "2000000"  # what FFmpeg may read before the first frame
-SILENT = "no picture came in time"
+SILENT = "no image came in time"
 
 
 Opened = Callable[[VideoInfo], None]
@@ -36,9 +36,9 @@ class LiveShot:
     """A frame that has just come in.
 
     Attributes:
-        time_s: Time since the first frame, seconds: by the film's timestamps for a file, else by the clock here.
+        time_s: Time since the first frame, seconds: by the video's timestamps for a file, else by the clock here.
         captured_s: `time.monotonic()` when it came in.
-        rgb: Gives the upright picture, (H, W, 3) uint8 RGB.
+        rgb: Gives the upright image, (H, W, 3) uint8 RGB.
     """
 
     time_s: float
@@ -65,13 +65,13 @@ class Feed(Protocol):
 
 
 class FileFeed:
-    """A film that plays as fast as its timestamps say."""
+    """A video that plays as fast as its timestamps say."""
 
-    def __init__(self, reader: FilmReader, stop: threading.Event, *, realtime: bool, loop: bool) -> None:
-        """Play a film.
+    def __init__(self, reader: VideoReader, stop: threading.Event, *, realtime: bool, loop: bool) -> None:
+        """Play a video.
 
         Args:
-            reader: The film.
+            reader: The video.
             stop: Ends the waiting for the next frame.
             realtime: False gives frames without waiting.
             loop: Whether to start again at the end.
@@ -107,8 +107,8 @@ class Patience:
     """How long to wait for what comes in, seconds.
 
     Attributes:
-        stall_s: For the next picture, before the connection counts as lost.
-        reconnect_s: For a lost stream to come back, from its last picture on; 0 gives up at once.
+        stall_s: For the next image, before the connection counts as lost.
+        reconnect_s: For a lost stream to come back, from its last image on; 0 gives up at once.
     """
 
     stall_s: float
@@ -125,7 +125,7 @@ class StreamFeed:
         problems: Problems,
         patience: Patience,
         *,
-        film: Callable[[], Feed] | None = None,
+        video: Callable[[], Feed] | None = None,
     ) -> None:
         """Read a stream.
 
@@ -134,9 +134,10 @@ class StreamFeed:
             stop: Ends the reading, and the waiting between two attempts.
             problems: Takes a warning for each interruption.
             patience: How long to wait.
-            film: Opens the feed for the case that the address leads to a film with an end; None reads that as a stream.
+            video: Opens the feed for the case that the address leads to a video with an end; None reads that as a
+            stream.
         """
-        self._film = film
+        self._video = video
         self._address = replace(address, timeout_s=patience.stall_s, low_delay=True)
         self._stop, self._problems, self._patience = stop, problems, patience
         self._to_rgb = RgbConverter()
@@ -158,7 +159,7 @@ class StreamFeed:
             try:
                 yield from self._connection(opened)
             except _HasEndError:
-                yield from self._film().run(opened)  # type: ignore[misc]
+                yield from self._video().run(opened)  # type: ignore[misc]
                 return
             except _LostError as error:
                 lost = str(error)
@@ -175,7 +176,7 @@ class StreamFeed:
         name, patience_s = self._address.name, self._patience.reconnect_s
         away_s = time.monotonic() - self._heard
         if self._started is None:
-            raise SourceError(f"{name} gives no picture ({lost}); check the camera and the network")
+            raise SourceError(f"{name} gives no image ({lost}); check the camera and the network")
         if away_s >= patience_s:
             again = f" and did not come back in {patience_s:g} s" if patience_s else ""
             raise SourceError(f"{name} stopped{again} ({lost}); check the camera and the network")
@@ -185,7 +186,7 @@ class StreamFeed:
 
     def _connection(self, opened_: Opened) -> Iterator[LiveShot]:
         with opened(self._address) as (container, stream):
-            if self._film and container.duration and container.duration > 0:
+            if self._video and container.duration and container.duration > 0:
                 raise _HasEndError
             for frame in self._frames(container, stream):
                 now = time.monotonic()
@@ -228,7 +229,7 @@ class _LostError(Exception):
 
 
 class _HasEndError(Exception):
-    """This is a film with an end, which plays at its own speed, not a live stream."""
+    """This is a video with an end, which plays at its own speed, not a live stream."""
 
 
 # Cameras --------------------------------------------------------------------------------------------------------------
@@ -261,7 +262,7 @@ def camera_feed(
         stop: Ends the reading.
         problems: Takes the warnings.
         asked: Wanted `video_size` and `framerate`, as FFmpeg writes them; the camera takes what comes nearest.
-        stall_s: How long it may give no picture.
+        stall_s: How long it may give no image.
 
     Raises:
         SourceError: There is no such camera.
@@ -307,7 +308,7 @@ class OpenCvFeed:
                 yield LiveShot(now - started, now, partial(_bgr_to_rgb, image))
                 done, image = capture.read()
                 now = time.monotonic()
-            raise SourceError(f"{self._name} stopped (no picture came); check that it is still connected")
+            raise SourceError(f"{self._name} stopped (no image came); check that it is still connected")
         finally:
             capture.release()
 

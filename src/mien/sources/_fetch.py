@@ -1,4 +1,4 @@
-"""Fetch a picture over http(s) within limits, and never from an address inside the reader's own network.
+"""Fetch an image over http(s) within limits, and never from an address inside the reader's own network.
 
 A URL may come from a stranger. So the host name is resolved once, every address it leads to is checked, and the
 connection goes to the checked address itself: a name that changes its mind between check and connection gains nothing.
@@ -20,7 +20,7 @@ from typing import cast
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
 from mien.errors import SourceError
-from mien.sources._decode import HEAD_BYTES, is_picture
+from mien.sources._decode import HEAD_BYTES, is_image
 
 Resolve = Callable[[str, int], list[str]]
 Permit = Callable[[str], bool]
@@ -104,7 +104,7 @@ def resolve_host(host: str, port: int) -> list[str]:
 
 
 def fetch(url: str, limits: Limits, *, name: str, resolve: Resolve = resolve_host, permit: Permit = is_public) -> bytes:
-    """Fetch a picture.
+    """Fetch an image.
 
     Args:
         url: An http or https URL without user name and password.
@@ -114,10 +114,10 @@ def fetch(url: str, limits: Limits, *, name: str, resolve: Resolve = resolve_hos
         permit: Says of each address whether to connect to it; not asked under `limits.allow_private`.
 
     Returns:
-        The body; its first bytes are a picture's.
+        The body; its first bytes are an image's.
 
     Raises:
-        SourceError: There is no such picture within the limits; the message starts with `name`.
+        SourceError: There is no such image within the limits; the message starts with `name`.
     """
     deadline = _Deadline(limits.timeout_s)
     try:
@@ -127,19 +127,19 @@ def fetch(url: str, limits: Limits, *, name: str, resolve: Resolve = resolve_hos
             try:
                 response = _request(target, sock, deadline)
                 if response.status not in REDIRECTS:
-                    return _read_picture(response, limits.max_bytes)
+                    return _read_image(response, limits.max_bytes)
                 url = _redirected(url, response)
             finally:
                 sock.close()
         raise _RefusedError(f"redirects more than {limits.max_redirects} times; give the address it ends at")
     except TimeoutError as error:
-        raise SourceError(f"{name} is slow: no picture within {limits.timeout_s:g} s; raise url_timeout_s") from error
+        raise SourceError(f"{name} is slow: no image within {limits.timeout_s:g} s; raise url_timeout_s") from error
     except (_RefusedError, OSError, http.client.HTTPException) as error:
         raise SourceError(f"{name} {_reason(error)}") from error
 
 
 class _RefusedError(Exception):
-    """Why there is no picture, as the rest of a sentence that begins with the name."""
+    """Why there is no image, as the rest of a sentence that begins with the name."""
 
 
 class _Deadline:
@@ -183,7 +183,7 @@ def _split(url: str) -> SplitResult:
     if target.username is not None:
         raise _RefusedError("holds a user name or password; mien does not log in, give an address that needs none")
     if not _HOST.fullmatch(host):
-        raise _RefusedError("names no usable host; write it as https://host/picture.jpg")
+        raise _RefusedError("names no usable host; write it as https://host/image.jpg")
     return target
 
 
@@ -302,8 +302,8 @@ def _redirected(url: str, response: http.client.HTTPResponse) -> str:
         raise _RefusedError(f"redirects to something that is not a URL ({error}); check the address") from error
 
 
-def _read_picture(response: http.client.HTTPResponse, max_bytes: int) -> bytes:
-    """Read the body piece by piece; stop as soon as it is no picture or too large."""
+def _read_image(response: http.client.HTTPResponse, max_bytes: int) -> bytes:
+    """Read the body piece by piece; stop as soon as it is no image or too large."""
     if response.status != 200:
         raise _RefusedError(f"answers {response.status} {response.reason}; check the address".replace("  ", " "))
     announced = response.length  # None for chunked bodies, and where the server does not say
@@ -315,12 +315,12 @@ def _read_picture(response: http.client.HTTPResponse, max_bytes: int) -> bytes:
         if len(body) > max_bytes:
             raise _too_large("it goes on", max_bytes)
         if not checked and len(body) >= HEAD_BYTES:
-            _check_picture(bytes(body[:HEAD_BYTES]), response)
+            _check_image(bytes(body[:HEAD_BYTES]), response)
             checked = True
     if announced is not None and len(body) < announced:
         raise _RefusedError(f"was cut off after {len(body):,} of {announced:,} bytes; try again")
     if not checked:
-        _check_picture(bytes(body), response)
+        _check_image(bytes(body), response)
     return bytes(body)
 
 
@@ -328,14 +328,14 @@ def _too_large(came: str, max_bytes: int) -> _RefusedError:
     return _RefusedError(f"is larger than the limit of {max_bytes:,} bytes ({came}); raise url_max_bytes")
 
 
-def _check_picture(head: bytes, response: http.client.HTTPResponse) -> None:
-    if is_picture(head):
+def _check_image(head: bytes, response: http.client.HTTPResponse) -> None:
+    if is_image(head):
         return
     if not head:
         raise _RefusedError("is empty: the server sent no bytes; check the address")
     kind = response.getheader("Content-Type", "not stated").partition(";")[0].strip()
     coding = response.getheader("Content-Encoding")
     raise _RefusedError(
-        f"is not a picture mien can read: its type is {kind}{f', packed with {coding}' if coding else ''}, "
-        f"it starts with {head[:16]!r}; give the picture's own address"
+        f"is not an image mien can read: its type is {kind}{f', packed with {coding}' if coding else ''}, "
+        f"it starts with {head[:16]!r}; give the image's own address"
     )

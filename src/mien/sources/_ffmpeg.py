@@ -1,4 +1,4 @@
-"""Films through FFmpeg (PyAV): time, order and number of frames, rotation, damage."""
+"""Videos through FFmpeg (PyAV): time, order and number of frames, rotation, damage."""
 
 import heapq
 import os
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import SourceError, require_extra
-from mien.sources._shots import Problems, Shot, VideoInfo, broken_off, is_a_picture
+from mien.sources._shots import Problems, Shot, VideoInfo, broken_off, is_an_image
 
 if TYPE_CHECKING:
     from av import Packet, VideoFrame, VideoStream
@@ -23,13 +23,13 @@ MAX_THREADS = 8  # of a decoder; each holds a frame
 MAX_DEMUX_ERRORS = 100  # in a row
 DAMAGE_TOLERANCE_S, DAMAGE_TOLERANCE = 0.5, 0.01  # how much of the promised length may be missing
 SEEK_EARLY_S = (0, 2, 10)  # a container without an index leads only near the place asked for
-NO_FILMS = ("tty", "bin", "xbin", "adf", "idf")  # FFmpeg paints text files as pictures of a terminal
+NO_VIDEOS = ("tty", "bin", "xbin", "adf", "idf")  # FFmpeg paints text files as images of a terminal
 TURNS = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
 
 
 @dataclass(frozen=True)
 class Address:
-    """Where FFmpeg finds a film.
+    """Where FFmpeg finds a video.
 
     Attributes:
         url: What FFmpeg opens.
@@ -55,7 +55,7 @@ class Address:
 
 @contextmanager
 def opened(address: Address) -> Iterator[tuple["InputContainer", "VideoStream"]]:
-    """Open a film and its video stream.
+    """Open a video and its video stream.
 
     Args:
         address: Where it is.
@@ -74,7 +74,7 @@ def opened(address: Address) -> Iterator[tuple["InputContainer", "VideoStream"]]
             metadata_errors="replace",
         )
     except (av.FFmpegError, OSError, ValueError) as error:
-        raise _no_film(address.name, error) from None  # FFmpeg's own message holds the URL with its password
+        raise _no_video(address.name, error) from None  # FFmpeg's own message holds the URL with its password
     with container:
         stream = _video_stream(container, address.name)
         stream.codec_context.thread_type = "SLICE" if address.low_delay else "AUTO"
@@ -82,12 +82,14 @@ def opened(address: Address) -> Iterator[tuple["InputContainer", "VideoStream"]]
         yield container, stream
 
 
-def _no_film(name: str, error: Exception) -> SourceError:
+def _no_video(name: str, error: Exception) -> SourceError:
     av = require_extra("video", "av")
     if isinstance(error, av.error.EOFError):
         return SourceError(f"{name} holds no frame; copy or record it again")
     if isinstance(error, av.error.InvalidDataError):
-        return SourceError(f"{name} is not a film that FFmpeg can read, or is cut off before its index; check the file")
+        return SourceError(
+            f"{name} is not a video that FFmpeg can read, or is cut off before its index; check the file"
+        )
     if isinstance(error, av.error.ExitError):
         return SourceError(f"{name} does not answer in time; check the address and that it is switched on")
     return SourceError(f"{name} cannot be opened: {reason(error)}; check the name and its permissions")
@@ -106,14 +108,14 @@ def reason(error: Exception) -> str:
 def _video_stream(container: "InputContainer", name: str) -> "VideoStream":
     kind = container.format.name
     if kind.endswith("_pipe") or kind == "image2":
-        raise is_a_picture(name)
-    if kind in NO_FILMS:
-        raise SourceError(f"{name} is a text file, not a film; name another")
+        raise is_an_image(name)
+    if kind in NO_VIDEOS:
+        raise SourceError(f"{name} is a text file, not a video; name another")
     cover = require_extra("video", "av.stream").Disposition.attached_pic
-    films = [stream for stream in container.streams.video if not stream.disposition & cover]
-    if not films:
-        raise SourceError(f"{name} holds {_contents(container)} but no film; name a file with pictures")
-    playable = [stream for stream in films if stream.codec_context is not None]
+    videos = [stream for stream in container.streams.video if not stream.disposition & cover]
+    if not videos:
+        raise SourceError(f"{name} holds {_contents(container)} but no video; name a file with images")
+    playable = [stream for stream in videos if stream.codec_context is not None]
     if not playable:
         raise SourceError(f"{name} has a video codec that this FFmpeg cannot decode; convert it to H.264")
     best = container.streams.best("video")
@@ -131,7 +133,7 @@ class FFmpegReader:
     """Any container and codec that FFmpeg knows."""
 
     def __init__(self, address: Address, problems: Problems) -> None:
-        """Open the film, decode its first frame and close it again.
+        """Open the video, decode its first frame and close it again.
 
         Args:
             address: Where it is.
@@ -158,31 +160,31 @@ class FFmpegReader:
             start_s: Frames before this time are of no interest, but for the last one of them.
 
         Raises:
-            SourceError: The film breaks off; all that it holds came before.
+            SourceError: The video breaks off; all that it holds came before.
         """
-        with self._pass_from(start_s, self._address) as film:
-            yield from film.shots()
-            missing, last = film.missing(), film.last_before_gap()
+        with self._pass_from(start_s, self._address) as video:
+            yield from video.shots()
+            missing, last = video.missing(), video.last_before_gap()
         if last is not None:
-            with self._pass_from(last.since_start_s, replace(self._address, threads=1)) as film:
-                yield from film.shots(after=last.pts)
+            with self._pass_from(last.since_start_s, replace(self._address, threads=1)) as video:
+                yield from video.shots(after=last.pts)
         if missing:
-            raise broken_off(self._address.name, film.last_s, missing)
+            raise broken_off(self._address.name, video.last_s, missing)
 
     @contextmanager
     def _pass_from(self, start_s: float, address: Address) -> Iterator["_Pass"]:
         key = self._key_frame_before(start_s) if start_s > 0 else None
         if key is not None:
             with opened(address) as (container, stream):
-                film = _Pass(container, stream, address.name, self._problems)
-                if film.jump(key):
-                    yield film
+                video = _Pass(container, stream, address.name, self._problems)
+                if video.jump(key):
+                    yield video
                     return
         with opened(address) as (container, stream):
             yield _Pass(container, stream, address.name, self._problems)
 
     def _key_frame_before(self, start_s: float) -> "_KeyFrame | None":
-        """Read, but do not decode, the film up to a time; return None where its packets carry no times."""
+        """Read, but do not decode, the video up to a time; return None where its packets carry no times."""
         with opened(self._address) as (container, stream):
             key, number, skipped, origin = None, 0, 0, _origin(container, stream)
             for packet in _Pass(container, stream, self._address.name, Problems()).packets():
@@ -204,10 +206,10 @@ class FFmpegReader:
 
 
 def describe(container: "InputContainer", stream: "VideoStream", frame: "VideoFrame", name: str) -> VideoInfo:
-    """Return what is known of an open film.
+    """Return what is known of an open video.
 
     Args:
-        container: The open film.
+        container: The open video.
         stream: Its video stream.
         frame: Its first frame.
         name: Its name for people.
@@ -217,7 +219,7 @@ def describe(container: "InputContainer", stream: "VideoStream", frame: "VideoFr
     duration_s, fps = _duration_s(container, stream), _fps(stream)
     frames = _shown(stream) or (round(duration_s * fps) if duration_s and fps else None)
     if container.format.name == "gif" and frames == 1:
-        raise is_a_picture(name)
+        raise is_an_image(name)
     codec = stream.codec_context.name
     return VideoInfo(name, width, height, duration_s, frames, fps, codec, turn, bool(container.streams.audio))
 
@@ -244,7 +246,7 @@ def _duration_s(container: "InputContainer", stream: "VideoStream") -> float | N
 
 
 def _origin(container: "InputContainer", stream: "VideoStream") -> int | None:
-    """Return the start of the film in the stream's units; None where only the first frame tells."""
+    """Return the start of the video in the stream's units; None where only the first frame tells."""
     if container.start_time is None or not stream.time_base:
         return None
     return round(Fraction(container.start_time, 1_000_000) / stream.time_base)
@@ -269,7 +271,7 @@ class _Last:
 
 
 class _Pass:
-    """One reading of an open film."""
+    """One reading of an open video."""
 
     def __init__(self, container: "InputContainer", stream: "VideoStream", name: str, problems: Problems) -> None:
         self._container, self._stream, self._name, self._problems = container, stream, name, problems
@@ -322,7 +324,7 @@ class _Pass:
     def last_before_gap(self) -> _Last | None:
         """Return the last frame, if the packets after it gave none.
 
-        Decoder threads give up at the end of a film when the last frames they work on hold a damaged one.
+        Decoder threads give up at the end of a video when the last frames they work on hold a damaged one.
         """
         if self._stream.codec_context.thread_count == 1 or self._clock.shifted or self._last_pts is None:
             return None
@@ -348,7 +350,7 @@ class _Pass:
                 continue
             for frame in frames:
                 if frame.is_corrupt:
-                    self._problems.note(f"{self._name}: the picture is damaged at {self._seconds(frame.pts):.2f} s")
+                    self._problems.note(f"{self._name}: the image is damaged at {self._seconds(frame.pts):.2f} s")
                 yield frame
 
     def packets(self) -> Iterator["Packet[Any]"]:
@@ -367,7 +369,7 @@ class _Pass:
         self._cut = True
 
     def _watch(self, packet: "Packet[Any]") -> None:
-        """Keep count of what came, to know at the end whether the film is whole."""
+        """Keep count of what came, to know at the end whether the video is whole."""
         if not packet.size:
             return
         if packet.pts is not None and packet.time_base:
@@ -379,7 +381,7 @@ class _Pass:
                 self._count.expect(packet.pts)
 
     def missing(self) -> str | None:
-        """Return what is missing at the end of a film that is cut off, or None."""
+        """Return what is missing at the end of a video that is cut off, or None."""
         if self._promised > self._seen:
             return f"{self._promised - self._seen} of {self._promised} frames are missing"
         promised_s = (self._container.duration or 0) / 1e6
@@ -436,7 +438,7 @@ class _Count:
 
 
 class _Clock:
-    """Seconds since the start of the film; never runs backwards."""
+    """Seconds since the start of the video; never runs backwards."""
 
     def __init__(self, stream: "VideoStream", origin: int | None) -> None:
         self.origin = origin
@@ -466,18 +468,18 @@ class _Clock:
         return time_s
 
 
-# Pictures -------------------------------------------------------------------------------------------------------------
+# Images -------------------------------------------------------------------------------------------------------------
 
 
 class RgbConverter:
-    """Turns decoded frames into upright RGB pictures. For one thread at a time."""
+    """Turns decoded frames into upright RGB images. For one thread at a time."""
 
     def __init__(self) -> None:
-        """Keep one converter for the whole film: making one, with its threads, takes longer than using it."""
+        """Keep one converter for the whole video: making one, with its threads, takes longer than using it."""
         self._convert: Any = require_extra("video", "av.video.reformatter").VideoReformatter()
 
     def later(self, frame: "VideoFrame") -> Callable[[], NDArray[np.uint8]]:
-        """Return a function that gives the picture of a frame.
+        """Return a function that gives the image of a frame.
 
         Args:
             frame: From the decoder.
@@ -485,7 +487,7 @@ class RgbConverter:
         return lambda: self.rgb(frame)
 
     def rgb(self, frame: "VideoFrame") -> NDArray[np.uint8]:
-        """Return the upright picture, (H, W, 3) uint8 RGB; what is transparent shows white.
+        """Return the upright image, (H, W, 3) uint8 RGB; what is transparent shows white.
 
         Args:
             frame: From the decoder.
@@ -504,7 +506,7 @@ def _has_alpha(frame: "VideoFrame") -> bool:
 
 
 def over_white(rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Lay a picture with transparency on white.
+    """Lay an image with transparency on white.
 
     Args:
         rgba: (H, W, 4) uint8.

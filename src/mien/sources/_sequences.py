@@ -1,4 +1,4 @@
-"""Films made of pictures: files in a row, animated WebP."""
+"""Videos made of images: files in a row, animated WebP."""
 
 import re
 import struct
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from mien.errors import InputError, SourceError
 from mien.sources._decode import decode_image
 from mien.sources._ffmpeg import over_white
-from mien.sources._shots import Problems, Shot, VideoInfo, broken_off, is_a_picture
+from mien.sources._shots import Problems, Shot, VideoInfo, broken_off, is_an_image
 
 UNSAID_DURATION_S = 0.1  # of a WebP frame that gives none; browsers take the same
 NUMBER = re.compile(r"%0?(\d*)d")
@@ -45,53 +45,53 @@ def numbered_files(pattern: Path) -> list[Path]:
     return [path for _, path in files]
 
 
-class PicturesReader:
-    """Picture files as the frames of a film with a constant rate."""
+class ImagesReader:
+    """Image files as the frames of a video with a constant rate."""
 
     def __init__(self, files: list[Path], name: str, fps: float, problems: Problems) -> None:
-        """Read the first picture.
+        """Read the first image.
 
         Args:
             files: In their order; at least one.
-            name: Of the film, for people.
+            name: Of the video, for people.
             fps: Frames per second.
-            problems: Takes a warning for each picture that cannot be read.
+            problems: Takes a warning for each image that cannot be read.
 
         Raises:
-            SourceError: None of the pictures can be read.
+            SourceError: None of the images can be read.
         """
         self._files, self._fps, self._problems = files, fps, problems
         image = next(self._readable(files), None)
         if image is None:
-            raise SourceError(f"{name}: none of its {len(files)} pictures can be read; check the files")
-        codec = files[0].suffix.lower().lstrip(".") or "pictures"
+            raise SourceError(f"{name}: none of its {len(files)} images can be read; check the files")
+        codec = files[0].suffix.lower().lstrip(".") or "images"
         self.info = VideoInfo(name, image.shape[1], image.shape[0], len(files) / fps, len(files), fps, codec)
 
     @staticmethod
     def _readable(files: list[Path]) -> Iterator[NDArray[np.uint8]]:
         for path in files:
             try:
-                yield _read_picture(path)
+                yield _read_image(path)
             except InputError:
                 continue
 
     def shots(self, start_s: float) -> Iterator[Shot]:
-        """Yield the pictures.
+        """Yield the images.
 
         Args:
-            start_s: Pictures before this time are not read, but for the last one of them.
+            start_s: Images before this time are not read, but for the last one of them.
         """
         first = max(0, int(start_s * self._fps) - 1)
         for index, path in enumerate(self._files[first:], first):
             try:
-                image = _read_picture(path)
+                image = _read_image(path)
             except InputError as error:
                 self._problems.note(str(error))
                 continue
             yield Shot(index, index / self._fps, partial(_same, image))
 
 
-def _read_picture(path: Path) -> NDArray[np.uint8]:
+def _read_image(path: Path) -> NDArray[np.uint8]:
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -108,7 +108,7 @@ def _same(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 @dataclass(frozen=True)
 class _Part:
-    """One frame of an animated WebP: a picture that covers part of the canvas."""
+    """One frame of an animated WebP: an image that covers part of the canvas."""
 
     x: int
     y: int
@@ -121,21 +121,21 @@ class _Part:
 
 
 class WebPReader:
-    """Animated WebP, which FFmpeg does not decode: each frame is unpacked into a WebP picture of its own."""
+    """Animated WebP, which FFmpeg does not decode: each frame is unpacked into a WebP image of its own."""
 
     def __init__(self, data: bytes, name: str, problems: Problems) -> None:
         """Read the table of contents.
 
         Args:
             data: The file.
-            name: Of the film, for people.
+            name: Of the video, for people.
             problems: Takes a warning for each frame that cannot be decoded.
 
         Raises:
-            SourceError: It is damaged or a still picture.
+            SourceError: It is damaged or a still image.
         """
         if not is_animated_webp(data):
-            raise is_a_picture(name)
+            raise is_an_image(name)
         self._name, self._problems = name, problems
         self._width, self._height = (int.from_bytes(data[at : at + 3], "little") + 1 for at in (24, 27))
         self._parts = list(_parts(data))
@@ -209,7 +209,7 @@ def _chunks(data: bytes, at: int) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _as_still(part: _Part) -> bytes:
-    """Return a frame as a WebP file; one with an alpha channel beside its picture needs the extended header."""
+    """Return a frame as a WebP file; one with an alpha channel beside its image needs the extended header."""
     kinds = [kind for kind, _ in _chunks(part.chunks, 0)]
     size = chain.from_iterable((v - 1).to_bytes(3, "little") for v in (part.width, part.height))
     head = b"VP8X" + struct.pack("<IB3x", 10, 0x10) + bytes(size) if b"ALPH" in kinds else b""
@@ -218,7 +218,7 @@ def _as_still(part: _Part) -> bytes:
 
 
 def _over(rgba: NDArray[np.uint8], below: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return (H, W, 3) uint8: a picture with transparency on another."""
+    """Return (H, W, 3) uint8: an image with transparency on another."""
     alpha = rgba[..., 3:].astype(np.uint16)
     mixed = (rgba[..., :3] * alpha + below * (255 - alpha) + 127) // 255
     return mixed.astype(np.uint8)

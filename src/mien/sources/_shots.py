@@ -1,4 +1,4 @@
-"""What every reader of films gives: `VideoInfo` at once, then one `Shot` after another."""
+"""What every reader of videos gives: `VideoInfo` at once, then one `Shot` after another."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -16,7 +16,7 @@ MAX_PROBLEMS = 100
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What is known of a film before its frames are read.
+    """What is known of a video before its frames are read.
 
     Attributes:
         source: Its name for people, as in `Frame.source`.
@@ -46,9 +46,9 @@ class Shot:
     """A frame that has not been turned into RGB yet, so that skipping it costs little.
 
     Attributes:
-        index: Number of the frame within its film, from 0.
-        time_s: Time since the start of the film, seconds.
-        rgb: Gives the upright picture, (H, W, 3) uint8 RGB.
+        index: Number of the frame within its video, from 0.
+        time_s: Time since the start of the video, seconds.
+        rgb: Gives the upright image, (H, W, 3) uint8 RGB.
     """
 
     index: int
@@ -56,8 +56,8 @@ class Shot:
     rgb: Callable[[], NDArray[np.uint8]]
 
 
-class FilmReader(Protocol):
-    """Reads one film, any number of times."""
+class VideoReader(Protocol):
+    """Reads one video, any number of times."""
 
     info: VideoInfo
 
@@ -68,13 +68,13 @@ class FilmReader(Protocol):
             start_s: Frames before this time are of no interest, but for the last one of them.
 
         Raises:
-            SourceError: The film breaks off; all that it holds came before.
+            SourceError: The video breaks off; all that it holds came before.
         """
         ...
 
 
 class Problems:
-    """Warnings about a film, in a list that stays short however broken the film is."""
+    """Warnings about a video, in a list that stays short however broken the video is."""
 
     def __init__(self) -> None:
         """Start with none."""
@@ -95,7 +95,7 @@ class Problems:
 
 
 class OpenedSource(ABC):
-    """A film or live source that is open, and the warnings about it."""
+    """A video or live source that is open, and the warnings about it."""
 
     def __init__(self) -> None:
         """Start without warnings."""
@@ -122,10 +122,10 @@ class OpenedSource(ABC):
 
 
 def broken_off(name: str, time_s: float | None, why: str) -> SourceError:
-    """Return the error for a film that ends before its end.
+    """Return the error for a video that ends before its end.
 
     Args:
-        name: The film.
+        name: The video.
         time_s: Time of the last frame, or None where there was none.
         why: What is missing.
     """
@@ -135,12 +135,12 @@ def broken_off(name: str, time_s: float | None, why: str) -> SourceError:
     )
 
 
-def is_a_picture(name: str) -> SourceError:
-    """Return the error for a still picture where a film should be.
+def is_an_image(name: str) -> SourceError:
+    """Return the error for a still image where a video should be.
 
     Args:
-        name: The picture.
+        name: The image.
     """
     return SourceError(
-        f"{name} is a picture, not a film; analyze it as one: read_image() in Python, POST /v1/analyze on a server"
+        f"{name} is an image, not a video; analyze it as one: read_image() in Python, POST /v1/analyze on a server"
     )

@@ -1,4 +1,4 @@
-"""A path, folder, glob, URL, `-` or array → `Frame`s, one bad picture never costing the others.
+"""A path, folder, glob, URL, `-` or array → `Frame`s, one bad image never costing the others.
 
 `expand` turns what a user names into a list of `Item`s, so that their number is known before the first is opened.
 `load` gives the `Frame` of one item or raises. `read_frames` and `read_items` do the same for many, and yield a
@@ -23,8 +23,8 @@ from mien.faces import Frame, check_image
 from mien.sources._decode import HEAD_BYTES, MAX_PIXELS, check_head, decode_image
 
 __all__ = [
-    "PICTURES",
-    "PICTURE_SUFFIXES",
+    "IMAGES",
+    "IMAGE_SUFFIXES",
     "Failed",
     "Item",
     "Kind",
@@ -40,7 +40,7 @@ __all__ = [
 
 Source = str | Path | bytes | NDArray[np.uint8]
 
-PICTURE_SUFFIXES = (
+IMAGE_SUFFIXES = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".gif",
 )  # fmt: skip
 
@@ -64,11 +64,11 @@ class Kind:
         return path.suffix.lower() in self.suffixes and path.is_file()
 
 
-PICTURES = Kind("a picture", "pictures", PICTURE_SUFFIXES)
+IMAGES = Kind("an image", "images", IMAGE_SUFFIXES)
 STDIN = "-"
 READ_BYTES = 1 << 20
 BYTES_PER_PIXEL = 8  # of the largest kind, 16-bit with alpha
-OVERHEAD_BYTES = 64 << 20  # what a file may hold beside its pixels: profiles, thumbnails, further pictures
+OVERHEAD_BYTES = 64 << 20  # what a file may hold beside its pixels: profiles, thumbnails, further images
 
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
@@ -78,7 +78,7 @@ class SourceSettings:
     """Limits on what is read.
 
     Attributes:
-        max_pixels: Largest width x height of a picture, checked before it is decoded.
+        max_pixels: Largest width x height of an image, checked before it is decoded.
         url_max_bytes: Largest file fetched from a URL.
         url_timeout_s: Seconds one URL may take in all, redirects included.
         url_connect_timeout_s: Seconds a look-up or a connection may take.
@@ -107,12 +107,12 @@ DEFAULTS = SourceSettings()
 
 @dataclass(frozen=True)
 class Item:
-    """One picture still to be loaded.
+    """One image still to be loaded.
 
     Attributes:
         name: What results and messages call it.
         origin: A `Path`; a URL or `"-"` (standard input) as `str`; encoded bytes; an array; or the error that stands in
-            the place of a picture, which `load` raises.
+            the place of an image, which `load` raises.
     """
 
     name: str
@@ -121,7 +121,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Failed:
-    """A source that gave no picture.
+    """A source that gave no image.
 
     Attributes:
         source: Its name, as `Frame.source` would have been.
@@ -133,39 +133,39 @@ class Failed:
 
 
 def read_image(source: Source, *, settings: SourceSettings = DEFAULTS) -> Frame:
-    """Read one picture.
+    """Read one image.
 
     Args:
-        source: A path, an http(s) URL, `"-"` for standard input, an encoded picture as bytes, or an array (H, W, 3)
-            uint8 RGB. A folder or glob will do if it holds exactly one picture.
+        source: A path, an http(s) URL, `"-"` for standard input, an encoded image as bytes, or an array (H, W, 3)
+            uint8 RGB. A folder or glob will do if it holds exactly one image.
         settings: Limits.
 
     Raises:
-        SourceError: It gives no picture, or several.
+        SourceError: It gives no image, or several.
         InputError: An array is not (H, W, 3) uint8 RGB.
     """
     items = expand(source)
     if len(items) != 1:
         name = str(source) if isinstance(source, str | Path) else "the source"
-        raise SourceError(f"{name} holds {len(items)} pictures, and one is wanted; use read_frames() for all of them")
+        raise SourceError(f"{name} holds {len(items)} images, and one is wanted; use read_frames() for all of them")
     return load(items[0], settings=settings)
 
 
 def read_frames(sources: Source | Iterable[Source], *, settings: SourceSettings = DEFAULTS) -> Iterator[Frame | Failed]:
-    """Yield the picture of each source in order, or a `Failed` in its place.
+    """Yield the image of each source in order, or a `Failed` in its place.
 
-    `sources` is consumed as the pictures are asked for, so it may be an endless generator.
+    `sources` is consumed as the images are asked for, so it may be an endless generator.
 
     Args:
         sources: One or several of what `expand` takes.
         settings: Limits.
     """
     for number, source in enumerate(_each(sources)):
-        yield from read_items(_items(source, number, PICTURES), settings=settings)
+        yield from read_items(_items(source, number, IMAGES), settings=settings)
 
 
 def read_items(items: Iterable[Item], *, settings: SourceSettings = DEFAULTS) -> Iterator[Frame | Failed]:
-    """Yield the picture of each item in order, or a `Failed` in its place.
+    """Yield the image of each item in order, or a `Failed` in its place.
 
     Args:
         items: From `expand`.
@@ -179,21 +179,21 @@ def read_items(items: Iterable[Item], *, settings: SourceSettings = DEFAULTS) ->
         yield result
 
 
-def expand(sources: Source | Iterable[Source], *, kind: Kind = PICTURES) -> list[Item]:
-    """List the pictures that sources name, without opening any.
+def expand(sources: Source | Iterable[Source], *, kind: Kind = IMAGES) -> list[Item]:
+    """List the images that sources name, without opening any.
 
-    A folder gives the pictures in it and in its subfolders, a glob those that it matches and those in the folders it
+    A folder gives the images in it and in its subfolders, a glob those that it matches and those in the folders it
     matches (`**` crosses folders). Both go by extension (`kind.suffixes`, any case), leave hidden files out and sort
-    numbers by value: `frame2` before `frame10`. A source that is missing or holds no picture is an item whose loading
+    numbers by value: `frame2` before `frame10`. A source that is missing or holds no image is an item whose loading
     fails; so nothing raises here.
 
     Args:
         sources: One or several: a path, folder or glob; as `str` also an http(s) URL or `"-"` (standard input); an
-            encoded picture as bytes; an array (H, W, 3) uint8 RGB.
-        kind: What folders and globs are searched for; films can be listed here, but not loaded.
+            encoded image as bytes; an array (H, W, 3) uint8 RGB.
+        kind: What folders and globs are searched for; videos can be listed here, but not loaded.
 
     Returns:
-        One item per picture, in the order of the sources.
+        One item per image, in the order of the sources.
     """
     return [item for number, source in enumerate(_each(sources)) for item in _items(source, number, kind)]
 
@@ -206,10 +206,10 @@ def load(item: Item, *, settings: SourceSettings = DEFAULTS) -> Frame:
         settings: Limits.
 
     Returns:
-        Its picture, with `source` set to the item's name.
+        Its image, with `source` set to the item's name.
 
     Raises:
-        SourceError: It gives no picture; the message names it and the fix.
+        SourceError: It gives no image; the message names it and the fix.
         InputError: An array is not (H, W, 3) uint8 RGB.
     """
     origin = item.origin
@@ -362,12 +362,12 @@ def _read_path(name: str, path: Path, settings: SourceSettings) -> bytes:
 def _read_stdin(settings: SourceSettings) -> bytes:
     stream = getattr(sys.stdin, "buffer", None)
     if stream is None or sys.stdin.isatty():
-        raise SourceError("standard input (-) is not a file; pipe a picture into it: mien analyze - < photo.jpg")
+        raise SourceError("standard input (-) is not a file; pipe an image into it: mien analyze - < photo.jpg")
     return _read_stream(stream, "standard input (-)", settings)
 
 
 def _read_stream(stream: BinaryIO, name: str, settings: SourceSettings) -> bytes:
-    """Read a picture file to its end; stop at once where it is none, or larger than any picture may be."""
+    """Read an image file to its end; stop at once where it is none, or larger than any image may be."""
     limit = settings.max_pixels * BYTES_PER_PIXEL + OVERHEAD_BYTES
     data = bytearray(stream.read(HEAD_BYTES))
     check_head(bytes(data), name=name)

@@ -43,12 +43,12 @@ class LiveSettings:
     """How a live source is read.
 
     Attributes:
-        width: Wanted width of a camera's pictures, pixels; with `height`. The camera takes what comes nearest.
-        height: Wanted height of a camera's pictures, pixels.
+        width: Wanted width of a camera's images, pixels; with `height`. The camera takes what comes nearest.
+        height: Wanted height of a camera's images, pixels.
         fps: Wanted frames per second of a camera.
         open_s: How long opening may take.
-        stall_s: How long a camera or stream may give no picture before it counts as stopped.
-        reconnect_s: How long to try to get a stopped stream back, from its last picture on; 0 gives up at once.
+        stall_s: How long a camera or stream may give no image before it counts as stopped.
+        reconnect_s: How long to try to get a stopped stream back, from its last image on; 0 gives up at once.
         realtime: Whether a file plays at its own speed. If not, each frame waits until it is taken, and none is left
             out.
         loop: Whether a file starts again at its end.
@@ -99,11 +99,11 @@ class LiveSource(OpenedSource):
         """Open the source and start its thread.
 
         Args:
-            source: The number of a camera, `/dev/video0`; an rtsp, http or other URL that FFmpeg knows; or a film.
+            source: The number of a camera, `/dev/video0`; an rtsp, http or other URL that FFmpeg knows; or a video.
             settings: How to read it.
 
         Raises:
-            SourceError: There is no such camera, stream or file, or it gives no picture in time.
+            SourceError: There is no such camera, stream or file, or it gives no image in time.
             MissingExtraError: PyAV is not installed.
         """
         super().__init__()
@@ -177,9 +177,7 @@ class LiveSource(OpenedSource):
         if not ready and time.monotonic() > self._heard + self._silence_s:
             self._stop.set()
             self._done = True
-            self._error = SourceError(
-                f"{self.name} stopped (no picture came in time); check that it is still connected"
-            )
+            self._error = SourceError(f"{self.name} stopped (no image came in time); check that it is still connected")
 
     def close(self) -> None:
         """Stop the thread. One that waits for a silent network is left to end by itself, after `stall_s` at most."""
@@ -242,7 +240,7 @@ class LiveSource(OpenedSource):
             error = self._error
             if self._info is None and error is None:
                 error = SourceError(
-                    f"{self.name} gave no picture in {self.settings.open_s:g} s; check the address and the network"
+                    f"{self.name} gave no image in {self.settings.open_s:g} s; check the address and the network"
                 )
         if self._info is None and error is not None:
             self.close()
@@ -257,16 +255,16 @@ class LiveSource(OpenedSource):
             return partial(
                 camera_feed, number, self._stop, self._problems, asked=_asked(settings), stall_s=settings.stall_s
             )
-        return partial(self._stream_feed, text) if URL.match(text) else partial(self._film_feed, source)
+        return partial(self._stream_feed, text) if URL.match(text) else partial(self._video_feed, source)
 
-    def _film_feed(self, source: str | Path) -> Feed:
+    def _video_feed(self, source: str | Path) -> Feed:
         reader = open_reader(source, self._problems)
         return FileFeed(reader, self._stop, realtime=self.settings.realtime, loop=self.settings.loop)
 
     def _stream_feed(self, url: str) -> Feed:
         address = Address(url, self.name, options=_stream_options(url))
         patience = Patience(self.settings.stall_s, self.settings.reconnect_s)
-        return StreamFeed(address, self._stop, self._problems, patience, film=partial(self._film_feed, url))
+        return StreamFeed(address, self._stop, self._problems, patience, video=partial(self._video_feed, url))
 
 
 def _name_of(source: str | int | Path) -> str:

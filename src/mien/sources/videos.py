@@ -1,11 +1,11 @@
-"""A film → its frames in time order, upright, each with the time that the container gives it.
+"""A video → its frames in time order, upright, each with the time that the container gives it.
 
     with Video("clip.mp4", VideoSettings(fps=10, start_s=60)) as video:
         for frame in video:
             ...
     video.problems  # what was damaged
 
-Any container and codec of FFmpeg (PyAV) is read, and so are animated GIF and WebP and pictures in a row.
+Any container and codec of FFmpeg (PyAV) is read, and so are animated GIF and WebP and images in a row.
 """
 
 import math
@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from mien.errors import InputError, SourceError
 from mien.faces import Frame
 from mien.sources._ffmpeg import Address, FFmpegReader
-from mien.sources._sequences import NUMBER, PicturesReader, WebPReader, is_animated_webp, numbered_files
-from mien.sources._shots import FilmReader, OpenedSource, Problems, Shot, VideoInfo
-from mien.sources.images import PICTURE_SUFFIXES, URL
+from mien.sources._sequences import NUMBER, ImagesReader, WebPReader, is_animated_webp, numbered_files
+from mien.sources._shots import OpenedSource, Problems, Shot, VideoInfo, VideoReader
+from mien.sources.images import IMAGE_SUFFIXES, URL
 
 __all__ = [
     "URL",
@@ -42,7 +42,7 @@ VIDEO_SUFFIXES = (
     ".flv", ".f4v", ".3gp", ".3g2", ".ogv", ".mxf", ".vob", ".mjpg", ".mjpeg", ".y4m", ".apng", ".nut", ".dv", ".h264",
     ".hevc", ".ivf", ".rm", ".rmvb", ".divx",
 )  # fmt: skip
-ANIMATED_SUFFIXES = (".gif", ".webp")  # of pictures that may move
+ANIMATED_SUFFIXES = (".gif", ".webp")  # of images that may move
 URL_TIMEOUT_S = 20.0
 SAME_TIME_S = 1e-6
 HEAD_BYTES = 64
@@ -50,17 +50,17 @@ HEAD_BYTES = 64
 
 @dataclass(frozen=True)
 class VideoSettings:
-    """Which frames of a film are wanted.
+    """Which frames of a video are wanted.
 
     Attributes:
-        every: Take each n-th frame of the film: numbers 0, n, 2n…
-        fps: Take at most this many frames per second of film, chosen by their time; None for all.
+        every: Take each n-th frame of the video: numbers 0, n, 2n…
+        fps: Take at most this many frames per second of video, chosen by their time; None for all.
         start_s: Leave out what comes before this time, seconds.
         end_s: Leave out what comes at this time or later; None for the end.
         max_frames: Stop after so many frames; None for no limit.
         threads: Decoder threads, each of which holds a frame; None takes one more than there are cores, at most 8.
-        picture_fps: Frames per second of pictures in a row, which carry no times.
-        name: What results call the film; None takes its path or address.
+        image_fps: Frames per second of images in a row, which carry no times.
+        name: What results call the video; None takes its path or address.
     """
 
     every: int = 1
@@ -69,7 +69,7 @@ class VideoSettings:
     end_s: float | None = None
     max_frames: int | None = None
     threads: int | None = None
-    picture_fps: float = 25.0
+    image_fps: float = 25.0
     name: str | None = None
 
     def __post_init__(self) -> None:
@@ -78,11 +78,11 @@ class VideoSettings:
             value = getattr(self, name)
             if value is not None and (not isinstance(value, int) or value < 1):
                 raise InputError(f"{name} must be a whole number of at least 1, got {value!r}")
-        for name in ("fps", "picture_fps", "start_s", "end_s"):
+        for name in ("fps", "image_fps", "start_s", "end_s"):
             value = getattr(self, name)
             if value is not None and not math.isfinite(value):
                 raise InputError(f"{name} must be a finite number, got {value}")
-        for name in ("fps", "picture_fps"):
+        for name in ("fps", "image_fps"):
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise InputError(f"{name} must be more than 0, got {value}")
@@ -98,12 +98,12 @@ DEFAULTS = VideoSettings()
 
 
 def is_video(path: str | Path) -> bool:
-    """Whether a path names a film: by its suffix, and by its content where the suffix does not say.
+    """Whether a path names a video: by its suffix, and by its content where the suffix does not say.
 
-    An animated GIF or WebP is a film, a still one is not. A pattern like `frame%04d.png` is a film; `*.png` is not.
+    An animated GIF or WebP is a video, a still one is not. A pattern like `frame%04d.png` is a video; `*.png` is not.
 
     Args:
-        path: A path; one with a film's suffix counts whether it exists or not.
+        path: A path; one with a video's suffix counts whether it exists or not.
     """
     path = Path(path)
     suffix = path.suffix.lower()
@@ -111,7 +111,7 @@ def is_video(path: str | Path) -> bool:
         return not path.is_dir()
     if _is_pattern(path):
         return True
-    if not path.is_file() or (suffix in PICTURE_SUFFIXES and suffix not in ANIMATED_SUFFIXES):
+    if not path.is_file() or (suffix in IMAGE_SUFFIXES and suffix not in ANIMATED_SUFFIXES):
         return False
     try:
         _open_file(path, DEFAULTS, Problems())
@@ -121,18 +121,18 @@ def is_video(path: str | Path) -> bool:
 
 
 class Video(OpenedSource):
-    """The frames of a film. Iterating again starts again, until it is closed; memory stays flat for any length."""
+    """The frames of a video. Iterating again starts again, until it is closed; memory stays flat for any length."""
 
     def __init__(self, source: str | Path, settings: VideoSettings | None = None) -> None:
-        """Open a film and decode its first frame.
+        """Open a video and decode its first frame.
 
         Args:
-            source: The path of a film; a pattern like `frame%04d.png` for pictures in a row; or a URL. Whoever takes
+            source: The path of a video; a pattern like `frame%04d.png` for images in a row; or a URL. Whoever takes
                 URLs from strangers must check them first: FFmpeg connects to any host.
             settings: Which frames are wanted.
 
         Raises:
-            SourceError: It is no film; the message names the file and what to do.
+            SourceError: It is no video; the message names the file and what to do.
             MissingExtraError: PyAV is not installed.
         """
         super().__init__()
@@ -150,11 +150,12 @@ class Video(OpenedSource):
     def __iter__(self) -> Iterator[Frame]:
         """Yield the wanted frames in the order of their time.
 
-        `Frame.index` is the number of the frame in the whole film, `Frame.time_s` the time since the film's start, both
-        the same whatever the settings leave out. Frames that change their size are scaled to the size of the first.
+        `Frame.index` is the number of the frame in the whole video, `Frame.time_s` the time since the video's start,
+        both the same whatever the settings leave out. Frames that change their size are scaled to the size of the
+        first.
 
         Raises:
-            SourceError: The film breaks off; all frames that it holds came before.
+            SourceError: The video breaks off; all frames that it holds came before.
         """
         for shot in _wanted(self._reader.shots(self.settings.start_s), self.settings):
             if self._closed:
@@ -172,7 +173,7 @@ class Video(OpenedSource):
 
 
 def scaled(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Return a picture in another size, or itself if that is its size.
+    """Return an image in another size, or itself if that is its size.
 
     Args:
         image: (H, W, 3) uint8.
@@ -242,23 +243,23 @@ def public_name(source: str | Path) -> str:
     return f"{scheme}://{authority.rpartition('@')[2]}{place[len(authority) :]}{mark and mark + '…'}"
 
 
-def open_reader(source: str | Path, problems: Problems, settings: VideoSettings = DEFAULTS) -> FilmReader:
+def open_reader(source: str | Path, problems: Problems, settings: VideoSettings = DEFAULTS) -> VideoReader:
     """Return what reads a source, all of it.
 
     Args:
         source: As for `Video`.
         problems: Takes the warnings.
-        settings: For threads and the rate of pictures in a row.
+        settings: For threads and the rate of images in a row.
 
     Raises:
-        SourceError: It is no film.
+        SourceError: It is no video.
     """
     if isinstance(source, str) and URL.match(source):
         address = Address(source, public_name(source), timeout_s=URL_TIMEOUT_S, threads=settings.threads)
         return FFmpegReader(address, problems)
     path = Path(source).expanduser()
     if _is_pattern(path):
-        return PicturesReader(numbered_files(path), str(source), settings.picture_fps, problems)
+        return ImagesReader(numbered_files(path), str(source), settings.image_fps, problems)
     return _open_file(path, settings, problems)
 
 
@@ -266,7 +267,7 @@ def _is_pattern(path: Path) -> bool:
     return len(NUMBER.findall(path.name)) == 1 and not path.exists()
 
 
-def _open_file(path: Path, settings: VideoSettings, problems: Problems) -> FilmReader:
+def _open_file(path: Path, settings: VideoSettings, problems: Problems) -> VideoReader:
     head = _head(path)
     if is_animated_webp(head):
         return WebPReader(path.read_bytes(), str(path), problems)
@@ -278,7 +279,7 @@ def _open_file(path: Path, settings: VideoSettings, problems: Problems) -> FilmR
 def _head(path: Path) -> bytes:
     """Return the first bytes of a file, or say why there are none."""
     if path.is_dir():
-        raise SourceError(f"{path} is a folder, not a film; name a file, or pictures in a row as {path}/%d.png")
+        raise SourceError(f"{path} is a folder, not a video; name a file, or images in a row as {path}/%d.png")
     try:
         if path.exists() and not path.is_file():
             raise SourceError(f"{path} is not a file; use LiveSource for cameras and streams")

@@ -1,4 +1,4 @@
 from .smooth import SmoothSettings as SmoothSettings
-from .tracker import Follower as Follower
-from .tracker import FollowSettings as FollowSettings
-from .tracker import follow_film as follow_film
+from .tracker import Tracker as Tracker
+from .tracker import TrackSettings as TrackSettings
+from .tracker import track_video as track_video

@@ -1,8 +1,8 @@
 """Does this face belong to somebody seen before? A compact description of looks, and a judge who must be sure.
 
 A face is described by histograms of gradient directions over its aligned crop (Dalal & Triggs 2005) and by the colours
-of the picture around the head and below it, hair and clothes. Neither is a biometric identity: the description tells
-the few people of one film apart, and says so only where both parts agree.
+of the image around the head and below it, hair and clothes. Neither is a biometric identity: the description tells
+the few people of one video apart, and says so only where both parts agree.
 """
 
 from collections.abc import Sequence

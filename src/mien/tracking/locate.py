@@ -1,4 +1,4 @@
-"""Where the faces of a film are, frame by frame, and who is who: searched now and then, followed in between.
+"""Where the faces of a video are, frame by frame, and who is who: searched now and then, followed in between.
 
 A search looks at the whole frame with the detector. It runs on the first frame, on a schedule, after a cut, when a face
 gets lost and when something changes outside the known faces. In between each known face is looked at where it should be
@@ -22,7 +22,7 @@ from mien.tracking.appearance import describe, likeness, recognise
 from mien.tracking.scene import Glance, News, Part, SceneMemory, glance, news
 from mien.tracking.tracks import SAME_SHARE, Track, assign, distances
 
-SURE_SCORE = 0.8  # what MTCNN takes for a face in a still picture
+SURE_SCORE = 0.8  # what MTCNN takes for a face in a still image
 NEAR_SCORE = 0.02  # below it there is nothing like a face, and a second look is wasted
 LOST_AGAIN_S, MOST_LOST_AGAIN_S = 0.08, 0.25  # pause before a lost face is searched again: grows with the time lost
 CLOCK_S = 1e-6  # times are sums of fractions
@@ -44,7 +44,7 @@ class Refiner(Protocol):
     """A detector that can look again at faces whose place is roughly known."""
 
     def detect(self, image: NDArray[np.uint8]) -> Faces:
-        """Return the faces of one picture."""
+        """Return the faces of one image."""
         ...
 
     def refine(self, image: NDArray[np.uint8], xyxy: Floats) -> Faces:
@@ -58,7 +58,7 @@ class LocateSettings:
 
     Attributes:
         detect_every_s: Time between two searches by the clock, seconds; others come in between.
-        change_every_s: Shortest time between a search and the next one that is due to changes all over the picture,
+        change_every_s: Shortest time between a search and the next one that is due to changes all over the image,
             seconds; changes in a part of it are searched sooner in proportion.
         max_age_s: How long a track lives on unseen, seconds.
         keep_score: Detector score from which a known face is still one; new faces need the detector's own threshold.
@@ -77,12 +77,12 @@ class LocateSettings:
 
 @dataclass(frozen=True)
 class Memory:
-    """All that is known of a film up to a frame; a new one is made for every frame.
+    """All that is known of a video up to a frame; a new one is made for every frame.
 
     Attributes:
         tracks: Who is in view, or was a moment ago.
         gone: Who was in view before, for recognition; empty unless that is asked for.
-        scene: What the picture looked like.
+        scene: What the image looked like.
         next_id: The next new track's number.
         time_s: Time of the last frame, seconds; None before the first.
         glimpsed_s: Time of the last search of the frame or a part of it, seconds.
@@ -128,7 +128,7 @@ class Prepared:
 
 
 class Locator:
-    """Finds and follows the faces of films; keeps nothing itself, so one serves any number of films and threads."""
+    """Finds and follows the faces of videos; keeps nothing itself, so one serves any number of videos and threads."""
 
     def __init__(self, detector: Detector, settings: LocateSettings | None = None) -> None:
         """Choose detector and settings.
@@ -155,7 +155,7 @@ class Locator:
         return Prepared(frame, now, self._detect(frame.image) if due else None)
 
     def _scheduled(self, last_s: float, time_s: float) -> bool:
-        """Return whether a search falls between two times: they go by the film's clock, whatever else is searched."""
+        """Return whether a search falls between two times: they go by the video's clock, whatever else is searched."""
         every = self._settings.detect_every_s
         return every <= 0 or (time_s + CLOCK_S) // every != (last_s + CLOCK_S) // every
 
@@ -173,7 +173,7 @@ class Locator:
         memory = self._begin(memory, frame, now)
         view = _View(frame, memory.tracks, self._settings)
         if self._refiner is not None:
-            view.follow(self._refiner)
+            view.track(self._refiner)
         if prepared.found is not None or memory.scene.searched is None or view.lost(memory.time_s):
             memory = self._search(memory, view, prepared)
         else:
@@ -245,7 +245,7 @@ class Locator:
         return replace(memory, gone=tuple(gone), next_id=next_id, glimpsed_s=view.time_s)
 
     def _detect(self, image: NDArray[np.uint8]) -> Faces:
-        """Return the faces of a picture, searched in a reduced copy where it is large."""
+        """Return the faces of an image, searched in a reduced copy where it is large."""
         height, width = image.shape[:2]
         shrink = self._settings.detect_max_side_px / max(height, width)
         if shrink >= 1:
@@ -296,7 +296,7 @@ class _View:
         self._settings = settings
         self._looks: dict[tuple[int, int], Floats] = {}
 
-    def follow(self, refiner: Refiner) -> None:
+    def track(self, refiner: Refiner) -> None:
         """Look at every track where it should be by now."""
         if not self._tracks:
             return
@@ -427,7 +427,7 @@ class _View:
     def reunited(self, gone: Sequence[Track]) -> list[Track]:
         """Give young tracks their old number back where their looks surely say so; return who is still gone.
 
-        Who comes into the picture is cut off by its border at first, and recognised a moment later.
+        Who comes into the image is cut off by its border at first, and recognised a moment later.
         """
         left = list(gone)
         for i, sighting in self._seen.items():

@@ -1,4 +1,4 @@
-"""What changes from one frame of a film to the next: cuts, and places where something new may have come into view.
+"""What changes from one frame of a video to the next: cuts, and places where something new may have come into view.
 
 Both work on a tiny gray copy of the frame, sampled so that its cost does not grow with the frame. Cuts compare local
 contrast, which a flash or a fade leaves as it is, at the best of many shifts, which undoes a pan.
@@ -25,10 +25,10 @@ ALIKE = 0.6  # similarity without any shift that needs no closer look
 HISTOGRAM_BINS = (8, 8, 8)
 
 # Measured between photos: 99% of 456 cuts have a lower similarity and total (similarity and shared colours); fewer than
-# 1% of as many pictures with noise, a pan or zoom of 15% or a flash do.
+# 1% of as many images with noise, a pan or zoom of 15% or a flash do.
 CUT_SIMILARITY, CUT_TOTAL = 0.42, 1.02
 
-CHANGE_LEVELS = 12.0  # gray levels by which a cell must differ, beyond what the whole picture does
+CHANGE_LEVELS = 12.0  # gray levels by which a cell must differ, beyond what the whole image does
 EDGE_SHARE = 0.5  # of the contrast around a cell, by which it may differ besides: a camera that shakes moves edges
 NEARLY_WHITE = 235.0  # cells that cannot grow brighter with the rest
 NEWS_CELLS = 3  # changed cells, near one another, that may be a new face
@@ -149,7 +149,7 @@ class News:
 def news(reference: Glance, now: Glance, xyxy: Floats, size: tuple[int, int]) -> list[News]:
     """Return the places of the frame in which something as large as a face changed, apart from the known people.
 
-    A change of the whole picture's brightness is no news.
+    A change of the whole image's brightness is no news.
 
     Args:
         reference: What every cell looked like when faces were last searched there.
@@ -198,7 +198,7 @@ def _cells(xyxy: Floats, size: tuple[int, int]) -> NDArray[np.int64]:
 
 @dataclass(frozen=True)
 class SceneMemory:
-    """What is kept of a film to notice changes.
+    """What is kept of a video to notice changes.
 
     Attributes:
         last: The last frame that showed something, None before the first.

@@ -1,6 +1,6 @@
 """Probabilities of one face over time: smoothed with a half-life in seconds, and an expression without flicker.
 
-The average is one of probabilities, not of their logarithms: on films of a smile, with and without noise, both are
+The average is one of probabilities, not of their logarithms: on videos of a smile, with and without noise, both are
 equally steady at the same half-life, and this one follows a change sooner.
 """
 

@@ -1,4 +1,4 @@
-"""Faces of films and live streams: found, followed, numbered, and their expressions smoothed over time."""
+"""Faces of videos and live streams: found, followed, numbered, and their expressions smoothed over time."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +17,7 @@ from mien.tracking.smooth import RunningExpression, SmoothSettings
 
 STATE_VERSION = 2
 BATCH_SIZE, AHEAD = 8, 4
-BATCH_BYTES = 32 << 20  # frames of a batch together: bounds the memory of large films
+BATCH_BYTES = 32 << 20  # frames of a batch together: bounds the memory of large videos
 
 Crops = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -25,12 +25,12 @@ Predict = Callable[[Crops], Floats]
 
 
 @dataclass(frozen=True)
-class FollowSettings:
-    """How the faces of a film are followed and their expressions smoothed. All times are seconds of the film.
+class TrackSettings:
+    """How the faces of a video are followed and their expressions smoothed. All times are seconds of the video.
 
     Attributes:
         detect_every_s: Time between two searches of the whole frame by the clock; 0 searches every frame.
-        change_every_s: Shortest time from one search to the next that is due to changes all over the picture; changes
+        change_every_s: Shortest time from one search to the next that is due to changes all over the image; changes
             in a part of it are searched sooner in proportion.
         max_age_s: How long a face out of sight keeps its number.
         keep_score: Score of the detector, 0-1, from which a known face is still one.
@@ -83,7 +83,7 @@ class FollowSettings:
 
 @dataclass(frozen=True)
 class _Stand:
-    """Where a film stands after a frame."""
+    """Where a video stands after a frame."""
 
     memory: Memory
     running: Mapping[int, RunningExpression]
@@ -99,8 +99,8 @@ class _Located:
     memories: Sequence[Memory]
 
 
-class Follower:
-    """Follows the faces of one film or stream. Frames come in order; one thread at a time.
+class Tracker:
+    """Tracks the faces of one video or stream. Frames come in order; one thread at a time.
 
     Results do not depend on how the frames are cut into batches.
 
@@ -111,18 +111,18 @@ class Follower:
     """
 
     def __init__(
-        self, analyzer: Analyzer, settings: FollowSettings | None = None, *, predict: Predict | None = None
+        self, analyzer: Analyzer, settings: TrackSettings | None = None, *, predict: Predict | None = None
     ) -> None:
         """Start before the first frame.
 
         Args:
-            analyzer: Detector, expression model and label set; may be shared by any number of followers.
+            analyzer: Detector, expression model and label set; may be shared by any number of trackers.
             settings: None takes the defaults.
             predict: What gives the probabilities of crops, (N, 48, 48) uint8 to (N, C) float32 with the analyzer's
                 labels; for a server that batches the crops of many streams. None asks the analyzer's model.
         """
         self.analyzer = analyzer
-        self.settings = settings or FollowSettings()
+        self.settings = settings or TrackSettings()
         self.labels = analyzer.labels
         self._predict = predict or partial(analyzer.model.predict_proba, head=analyzer.labels.key)
         self._locator = Locator(analyzer.detector, self.settings.locating)
@@ -140,7 +140,7 @@ class Follower:
         """In how many frames so far the whole frame was searched."""
         return self._stand.memory.searches
 
-    def follow(self, frames: Sequence[Frame]) -> list[Faces]:
+    def track(self, frames: Sequence[Frame]) -> list[Faces]:
         """Return the faces of the next frames; all of them go through the expression model in one batch.
 
         Args:
@@ -206,7 +206,7 @@ class Follower:
         return replace(faces, smoothed=smoothed, steady=np.array([m.steady for m in now.values()], np.int64))
 
     def state(self) -> dict[str, Any]:
-        """Return where the film stands, after the last frame that `follow` or `follow_film` gave, as plain JSON values.
+        """Return where the video stands, after the last frame that `track` or `track_video` gave, as plain JSON values.
 
         `restore` goes on from there with the same numbers and the same smoothing. `frame` is the number of that frame,
         None before the first.
@@ -232,7 +232,7 @@ class Follower:
             if state["version"] != STATE_VERSION or state["labels"] != list(self.labels.names):
                 raise InputError(
                     f"the state must be of version {STATE_VERSION} with the labels {', '.join(self.labels.names)}, got "
-                    f"version {state['version']} with {', '.join(state['labels'])}; start the film from the beginning"
+                    f"version {state['version']} with {', '.join(state['labels'])}; start the video from the beginning"
                 )
             running = {int(track_id): RunningExpression.from_json(one) for track_id, one in state["running"]}
             self._go_to(_Stand(Memory.from_json(state["memory"]), running, state["frame"]))
@@ -240,25 +240,25 @@ class Follower:
             raise
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(
-                f"the state is damaged ({type(error).__name__}: {error}); start the film from the beginning"
+                f"the state is damaged ({type(error).__name__}: {error}); start the video from the beginning"
             ) from error
 
     def _go_to(self, stand: _Stand) -> None:
         self._stand, self._memory, self._running = stand, stand.memory, stand.running
 
 
-def follow_film(
-    frames: Iterable[Frame], follower: Follower, *, batch_size: int = BATCH_SIZE, ahead: int = AHEAD
+def track_video(
+    frames: Iterable[Frame], tracker: Tracker, *, batch_size: int = BATCH_SIZE, ahead: int = AHEAD
 ) -> Iterator[tuple[Frame, Faces]]:
-    """Yield every frame of a film with its faces; reading, searching, following, expressions and the consumer overlap.
+    """Yield every frame of a video with its faces; reading, searching, following, expressions and the consumer overlap.
 
-    Each of the five runs in its own thread. After every frame `follower.state()` is that after this frame, whatever is
+    Each of the five runs in its own thread. After every frame `tracker.state()` is that after this frame, whatever is
     under way. Stopping early (closing the iterator) stops the threads as soon as the frame being read is there, and
-    leaves the follower after the last frame it gave.
+    leaves the tracker after the last frame it gave.
 
     Args:
-        frames: The film, read in another thread as it is needed.
-        follower: Starts where it stands.
+        frames: The video, read in another thread as it is needed.
+        tracker: Starts where it stands.
         batch_size: Frames whose faces go through the expression model together; large frames fewer, so that a batch
             stays below 32 MiB.
         ahead: Batches that may be under way at once; bounds the memory.
@@ -270,22 +270,22 @@ def follow_film(
     for name, value in (("batch_size", batch_size), ("ahead", ahead)):
         if value < 1:
             raise InputError(f"{name} must be at least 1, got {value}")
-    return _follow_film(_batches(frames, batch_size), follower, ahead)
+    return _track_video(_batches(frames, batch_size), tracker, ahead)
 
 
-def _follow_film(batches: Iterable["_Batch"], follower: Follower, ahead: int) -> Iterator[tuple[Frame, Faces]]:
-    steps: list[Callable[[Any], Any]] = [_Search(follower), partial(_locate, follower), partial(_express, follower)]
+def _track_video(batches: Iterable["_Batch"], tracker: Tracker, ahead: int) -> Iterator[tuple[Frame, Faces]]:
+    steps: list[Callable[[Any], Any]] = [_Search(tracker), partial(_locate, tracker), partial(_express, tracker)]
     lines = in_stages(batches, steps, ahead=ahead)
     try:
         for batch, stands, results in lines:
             for frame, stand, faces in zip(batch.frames, stands, results, strict=True):
-                follower._stand = stand
+                tracker._stand = stand
                 yield frame, faces
             if batch.error is not None:
                 raise batch.error
     finally:
         lines.close()
-        follower._go_to(follower._stand)
+        tracker._go_to(tracker._stand)
 
 
 @dataclass(frozen=True)
@@ -317,22 +317,22 @@ def _batches(frames: Iterable[Frame], size: int) -> Iterator[_Batch]:
 class _Search:
     """The step that runs ahead: it knows the time of the frame before, and nothing else."""
 
-    def __init__(self, follower: Follower) -> None:
-        self._follower = follower
-        self._last_s = follower._memory.time_s
+    def __init__(self, tracker: Tracker) -> None:
+        self._tracker = tracker
+        self._last_s = tracker._memory.time_s
 
     def __call__(self, batch: _Batch) -> tuple[_Batch, list[Prepared]]:
-        prepared = self._follower._prepare(batch.frames, self._last_s)
+        prepared = self._tracker._prepare(batch.frames, self._last_s)
         if batch.frames:
             self._last_s = batch.frames[-1].time_s
         return batch, prepared
 
 
-def _locate(follower: Follower, item: tuple[_Batch, list[Prepared]]) -> tuple[_Batch, _Located]:
+def _locate(tracker: Tracker, item: tuple[_Batch, list[Prepared]]) -> tuple[_Batch, _Located]:
     batch, prepared = item
-    return batch, follower._locate(prepared)
+    return batch, tracker._locate(prepared)
 
 
-def _express(follower: Follower, item: tuple[_Batch, _Located]) -> tuple[_Batch, list[_Stand], list[Faces]]:
+def _express(tracker: Tracker, item: tuple[_Batch, _Located]) -> tuple[_Batch, list[_Stand], list[Faces]]:
     batch, located = item
-    return batch, *follower._express(located)
+    return batch, *tracker._express(located)

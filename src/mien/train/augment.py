@@ -192,7 +192,7 @@ def mix(views: Tensor, targets: Targets, settings: AugmentSettings) -> tuple[Ten
 
 
 def mixup(views: Tensor, targets: Targets, alpha: float) -> tuple[Tensor, Targets]:
-    """Mix every picture and its targets with another of the batch (Zhang et al. 2018).
+    """Mix every image and its targets with another of the batch (Zhang et al. 2018).
 
     Args:
         views: (N, 1, H, W) float32.
@@ -209,7 +209,7 @@ def mixup(views: Tensor, targets: Targets, alpha: float) -> tuple[Tensor, Target
 
 
 def cutmix(views: Tensor, targets: Targets, alpha: float) -> tuple[Tensor, Targets]:
-    """Paste a rectangle of another picture of the batch and mix the targets by area (Yun et al. 2019).
+    """Paste a rectangle of another image of the batch and mix the targets by area (Yun et al. 2019).
 
     Args:
         views: (N, 1, H, W) float32.
@@ -232,7 +232,7 @@ def cutmix(views: Tensor, targets: Targets, alpha: float) -> tuple[Tensor, Targe
 
 
 def transformations(settings: AugmentSettings) -> dict[str, Callable[[Tensor], Tensor]]:
-    """Return each transformation alone, for pictures of what it does: (N, 1, H, W) float32 in 0-1 to the same.
+    """Return each transformation alone, for images of what it does: (N, 1, H, W) float32 in 0-1 to the same.
 
     Each acts on every crop that it is given, however rare the settings make it; one that the settings switch off is
     shown at a moderate strength. Draws come from PyTorch's generator: seed it with `torch.manual_seed`.

@@ -348,7 +348,7 @@ preprocessing, temperature and softmax are inside the graph.
 ## Limits
 
 It names the expression a face shows, not what a person feels. Accuracy differs between groups of people, and falls with
-blur, small faces, turned heads and covered mouths or eyes: measure it on your own pictures with `mien evaluate`.
+blur, small faces, turned heads and covered mouths or eyes: measure it on your own images with `mien evaluate`.
 """
 
 

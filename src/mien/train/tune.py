@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import optuna
     from matplotlib.figure import Figure
 
-STUDY, TABLE, PICTURE, RECIPE = "study.db", "trials.csv", "tune.png", "best.json"
+STUDY, TABLE, IMAGE, RECIPE = "study.db", "trials.csv", "tune.png", "best.json"
 STUDY_NAME = "mien"
 HEARTBEAT_S = 30  # a worker that is silent for twice as long is taken for dead, and its trial is run again
 GRACE_S = 2 * HEARTBEAT_S
@@ -370,9 +370,9 @@ def summarise(out: Path, settings: TrainSettings) -> TuneResult:
     try:
         from mien.output.plots import save_figure
 
-        save_figure(tune_figure(rows, importance), out / PICTURE)
+        save_figure(tune_figure(rows, importance), out / IMAGE)
     except MissingExtraError as error:
-        logger.warning("no %s: %s", PICTURE, error)
+        logger.warning("no %s: %s", IMAGE, error)
     return TuneResult(tuple(rows), importance, recipe)
 
 

@@ -1,4 +1,4 @@
-"""Films: from a file to tables, an annotated film, a summary and figures, and on from where a run was stopped.
+"""Videos: from a file to tables, an annotated video, a summary and figures, and on from where a run was stopped.
 
 from mien import Analyzer
 from mien.video import analyze_video

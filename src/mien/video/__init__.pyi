@@ -1,13 +1,13 @@
 from ._outputs import Drawing as Drawing
-from ._outputs import FilmOutputs as FilmOutputs
-from ._parallel import FilmJob as FilmJob
+from ._outputs import VideoOutputs as VideoOutputs
 from ._parallel import Recipe as Recipe
+from ._parallel import VideoJob as VideoJob
 from ._parallel import analyze_videos as analyze_videos
 from ._run import (
-    FilmResult as FilmResult,
+    Progress as Progress,
 )
 from ._run import (
-    Progress as Progress,
+    VideoResult as VideoResult,
 )
 from ._run import (
     analyze_video as analyze_video,

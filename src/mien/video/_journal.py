@@ -1,7 +1,7 @@
 """The journal of a run: every result so far and, now and then, the state that the next frame needs.
 
-One JSON object per line. The first names the film and the settings; then a line per frame, and after some of them a
-snapshot: the state of the follower, from which an interrupted run goes on. Lines reach the disk only together with a
+One JSON object per line. The first names the video and the settings; then a line per frame, and after some of them a
+snapshot: the state of the tracker, from which an interrupted run goes on. Lines reach the disk only together with a
 snapshot, and what a crash left after the last whole one is cut off; so no frame is lost or counted twice.
 """
 
@@ -22,7 +22,7 @@ from mien.files import explained
 from mien.labels import LabelSet
 
 FORMAT = 1
-PIXEL = np.zeros((1, 1, 3), np.uint8)  # stands in for pictures that nobody looks at
+PIXEL = np.zeros((1, 1, 3), np.uint8)  # stands in for images that nobody looks at
 ARRAYS = {
     "xyxy": np.float32, "score": np.float32, "landmarks": np.float32, "probs": np.float32,
     "track_id": np.int64, "smoothed": np.float32, "steady": np.int64,
@@ -37,12 +37,12 @@ class Past:
 
     Attributes:
         frames: Frames with results.
-        last_index: Number of the last of them within the film; -1 where there are none.
+        last_index: Number of the last of them within the video; -1 where there are none.
         last_time_s: Its time.
         state: The state after it, or None where the run ended.
-        problems: Warnings about the film.
-        ended: Whether the run came to the end of the film.
-        error: Why the film broke off there, or None.
+        problems: Warnings about the video.
+        ended: Whether the run came to the end of the video.
+        error: Why the video broke off there, or None.
         end_byte: Where the next line goes.
     """
 
@@ -69,11 +69,11 @@ class Journal:
 
         Args:
             path: The file; missing folders are made.
-            head: What must be the same when a run goes on: the film and the settings, as JSON values.
+            head: What must be the same when a run goes on: the video and the settings, as JSON values.
             resume: Whether to go on with a journal that is there already; else it is replaced.
 
         Raises:
-            InputError: The journal is of another film or of other settings.
+            InputError: The journal is of another video or of other settings.
             OutputError: It cannot be written.
         """
         self.path = path
@@ -129,7 +129,7 @@ class Journal:
         self._write({"state": state, "problems": problems})
 
     def end(self, problems: list[str], error: str | None) -> None:
-        """Write all that was noted, and that the film is done.
+        """Write all that was noted, and that the video is done.
 
         Args:
             problems: Warnings about it.
@@ -204,7 +204,7 @@ def read_results(path: Path, labels: LabelSet, frames: int, source: str) -> Iter
         path: The file.
         labels: The label set of the run.
         frames: How many.
-        source: Name of the film, for `Frame.source`.
+        source: Name of the video, for `Frame.source`.
 
     Raises:
         OutputError: It cannot be read, or ends too early.

@@ -1,4 +1,4 @@
-"""The outputs of one film: which there are, and the writers that fill them."""
+"""The outputs of one video: which there are, and the writers that fill them."""
 
 import json
 from collections.abc import Callable, Iterable, Sequence
@@ -16,21 +16,21 @@ from mien.faces import Faces, Frame
 from mien.files import write_whole
 from mien.labels import LabelSet
 from mien.output.draw.faces import PLAIN, DrawStyle, Veil, draw_faces
-from mien.output.film_sink import FILM_EXTENSIONS
-from mien.output.sinks import PICTURE_EXTENSIONS, TABLES, Sink, open_interval_sink, open_sink
+from mien.output.sinks import IMAGE_EXTENSIONS, TABLES, Sink, open_interval_sink, open_sink
+from mien.output.video_sink import VIDEO_EXTENSIONS
 from mien.sources.videos import VideoInfo
 from mien.video._work import WorkFolder
-from mien.video.summary import SUMMARIES, FilmSummary, summary_as_markdown
+from mien.video.summary import SUMMARIES, VideoSummary, summary_as_markdown
 from mien.video.timeline import TIMELINES, ContactSheet, Timeline
 from mien.video.truth import Truth, TruthScore
 
 KINDS = {
     "tables": ("a table", tuple(TABLES)),
     "intervals": ("a table", tuple(TABLES)),
-    "films": ("a film", FILM_EXTENSIONS),
+    "videos": ("a video", VIDEO_EXTENSIONS),
     "summaries": ("a summary", SUMMARIES),
     "timelines": ("a timeline", TIMELINES),
-    "moments": ("a sheet of moments", PICTURE_EXTENSIONS),
+    "moments": ("a sheet of moments", IMAGE_EXTENSIONS),
 }
 
 Paths = tuple[Path, ...]
@@ -38,9 +38,9 @@ Paths = tuple[Path, ...]
 
 @dataclass(frozen=True)
 class Drawing:
-    """Draws faces on a copy of a picture, with the truth beside them where it is known.
+    """Draws faces on a copy of an image, with the truth beside them where it is known.
 
-    One for each film.
+    One for each video.
 
     Attributes:
         style: What is drawn.
@@ -59,7 +59,7 @@ class Drawing:
 
 
 class Sums:
-    """What is summed up over a film, whatever is written of it.
+    """What is summed up over a video, whatever is written of it.
 
     Attributes:
         summary: Who showed what, for how long.
@@ -75,7 +75,7 @@ class Sums:
             truth: Known expressions, or None.
             timeline: Whether the timeline is drawn.
         """
-        self.summary = FilmSummary(labels)
+        self.summary = VideoSummary(labels)
         self.timeline = Timeline(labels, truth=truth)
         self.score = None if truth is None else TruthScore(truth)
         self._drawn = timeline
@@ -94,13 +94,13 @@ class Sums:
 
 
 @dataclass(frozen=True)
-class FilmOutputs:
-    """Where the results of one film go; every kind may be left out or asked for several times.
+class VideoOutputs:
+    """Where the results of one video go; every kind may be left out or asked for several times.
 
     Attributes:
         tables: A row per face and frame: `.jsonl`, `.csv`, `.parquet`.
         intervals: A row per person and interval of time: the same.
-        films: The annotated film: `.mp4`, `.mkv`, `.mov`, `.webm`.
+        videos: The annotated video: `.mp4`, `.mkv`, `.mov`, `.webm`.
         summaries: Who showed what, for how long: `.json`, or `.md` or `.txt` for people.
         timelines: A figure of the smoothed probabilities: `.png`, `.svg`, `.pdf`, or a page, `.html`.
         moments: A sheet of the strongest moments: `.png`, `.jpg`, `.webp`.
@@ -108,20 +108,20 @@ class FilmOutputs:
 
     tables: Paths = ()
     intervals: Paths = ()
-    films: Paths = ()
+    videos: Paths = ()
     summaries: Paths = ()
     timelines: Paths = ()
     moments: Paths = ()
 
     def __post_init__(self) -> None:
-        """Check the extensions, so that none is found wrong at the end of a long film."""
+        """Check the extensions, so that none is found wrong at the end of a long video."""
         for name, (what, known) in KINDS.items():
             for path in getattr(self, name):
                 if path.suffix.lower() not in known:
                     raise InputError(f"{path}: {what} ends in {', '.join(known)}; rename it")
 
     @classmethod
-    def named(cls, paths: Iterable[str | Path], *, interval: bool = False) -> "FilmOutputs":
+    def named(cls, paths: Iterable[str | Path], *, interval: bool = False) -> "VideoOutputs":
         """Sort outputs by extension; one without an extension is a folder that gets everything.
 
         Args:
@@ -129,7 +129,7 @@ class FilmOutputs:
             interval: Whether tables have a row per person and interval instead of one per face and frame.
 
         Raises:
-            InputError: An extension that no result of a film has.
+            InputError: An extension that no result of a video has.
         """
         outputs = cls()
         for path in paths:
@@ -137,23 +137,23 @@ class FilmOutputs:
         return outputs
 
     @classmethod
-    def _one(cls, path: str | Path, *, interval: bool) -> "FilmOutputs":
+    def _one(cls, path: str | Path, *, interval: bool) -> "VideoOutputs":
         target, kind = Path(path), Path(path).suffix.lower()
         if not kind or str(path).endswith("/") or target.is_dir():
             return cls.in_folder(target, interval=interval)
         if kind in TABLES:
             return cls(intervals=(target,)) if interval else cls(tables=(target,))
-        if kind in FILM_EXTENSIONS:
-            return cls(films=(target,))
+        if kind in VIDEO_EXTENSIONS:
+            return cls(videos=(target,))
         if kind in SUMMARIES:
             return cls(summaries=(target,))
         if kind in TIMELINES:
             return cls(timelines=(target,))
-        known = ", ".join((*TABLES, *FILM_EXTENSIONS, *SUMMARIES, *TIMELINES))
-        raise InputError(f"cannot write {target}: a film has no result of that kind; known: {known}, or a folder/")
+        known = ", ".join((*TABLES, *VIDEO_EXTENSIONS, *SUMMARIES, *TIMELINES))
+        raise InputError(f"cannot write {target}: a video has no result of that kind; known: {known}, or a folder/")
 
     @classmethod
-    def in_folder(cls, folder: Path, *, interval: bool = False) -> "FilmOutputs":
+    def in_folder(cls, folder: Path, *, interval: bool = False) -> "VideoOutputs":
         """Return one output of every kind in a folder.
 
         Args:
@@ -163,13 +163,13 @@ class FilmOutputs:
         return cls(
             tables=(folder / "rows.csv",),
             intervals=(folder / "intervals.csv",) if interval else (),
-            films=(folder / "annotated.mp4",),
+            videos=(folder / "annotated.mp4",),
             summaries=(folder / "summary.json",),
             timelines=(folder / "timeline.png", folder / "timeline.html"),
             moments=(folder / "moments.png",),
         )
 
-    def plus(self, other: "FilmOutputs") -> "FilmOutputs":
+    def plus(self, other: "VideoOutputs") -> "VideoOutputs":
         """Return the outputs of both."""
         return replace(self, **{name: getattr(self, name) + getattr(other, name) for name in vars(self)})
 
@@ -178,13 +178,13 @@ class FilmOutputs:
         return sum(vars(self).values(), ())
 
     @property
-    def need_pictures(self) -> bool:
-        """Whether the pictures of the film are looked at, not only its results."""
-        return bool(self.films or self.moments)
+    def need_images(self) -> bool:
+        """Whether the images of the video are looked at, not only its results."""
+        return bool(self.videos or self.moments)
 
 
 class Writers:
-    """Writers of one film, as one. What is not complete at the end of the `with` block is discarded."""
+    """Writers of one video, as one. What is not complete at the end of the `with` block is discarded."""
 
     def __init__(self, sinks: Sequence[Sink], shared: Sequence[Sink] = ()) -> None:
         """Take open writers.
@@ -205,7 +205,7 @@ class Writers:
             sink.write(frame, faces)
 
     def fail(self, source: str, message: str) -> None:
-        """Hand an error of the film to every writer.
+        """Hand an error of the video to every writer.
 
         Raises:
             OutputError: It cannot be written.
@@ -217,7 +217,7 @@ class Writers:
         """Complete every output.
 
         Args:
-            interrupted: Whether the film is not done.
+            interrupted: Whether the video is not done.
 
         Raises:
             OutputError: One cannot be completed.
@@ -229,7 +229,7 @@ class Writers:
                 sink.close()
 
     def problems(self) -> list[str]:
-        """Return what the writers of films could not keep."""
+        """Return what the writers of videos could not keep."""
         return [problem for sink in self._own for problem in getattr(sink, "problems", [])]
 
     def __enter__(self) -> "Writers":
@@ -246,7 +246,7 @@ class Writers:
 
 
 def open_writers(
-    outputs: FilmOutputs,
+    outputs: VideoOutputs,
     work: WorkFolder,
     *,
     labels: LabelSet,
@@ -262,8 +262,8 @@ def open_writers(
         outputs: The outputs.
         work: Where they grow.
         labels: The label set.
-        drawing: Draws faces on a copy of a picture.
-        info: The film.
+        drawing: Draws faces on a copy of an image.
+        info: The video.
         interval_s: Length of the intervals, seconds.
         sums: Filled by the caller.
         shared: Open writers, closed by others.
@@ -277,7 +277,7 @@ def open_writers(
     factories: list[tuple[Paths, Callable[[Path], Sink]]] = [
         (outputs.tables, lambda path: open_sink(path, labels=labels, tracked=True)),
         (outputs.intervals, lambda path: open_interval_sink(path, labels=labels, interval_s=interval_s or 0)),
-        (outputs.films, lambda path: open_sink(path, labels=labels, draw=drawing, film=info)),
+        (outputs.videos, lambda path: open_sink(path, labels=labels, draw=drawing, video=info)),
         (outputs.summaries, lambda path: SummarySink(path, sums)),
         (outputs.timelines, lambda path: TimelineSink(path, sums.timeline)),
         (outputs.moments, lambda path: MomentsSink(path, labels, blur=drawing.style.blur)),
@@ -365,7 +365,7 @@ class MomentsSink(ReportSink):
         """Start without any.
 
         Args:
-            path: Ends in an extension of pictures.
+            path: Ends in an extension of images.
             labels: The label set.
             blur: Whether faces are made unrecognisable.
         """

@@ -1,4 +1,4 @@
-"""Many films at once, each in a process of its own, so that none waits for another and none can stop the others."""
+"""Many videos at once, each in a process of its own, so that none waits for another and none can stop the others."""
 
 import logging
 import multiprocessing
@@ -26,9 +26,9 @@ from mien.models.expression import RuntimeSettings
 from mien.output.draw.faces import PLAIN, DrawStyle
 from mien.output.sinks import Sink
 from mien.sources.videos import VideoSettings, public_name
-from mien.tracking.tracker import FollowSettings
-from mien.video._outputs import FilmOutputs
-from mien.video._run import SNAPSHOT_S, FilmResult, Progress, analyze_video
+from mien.tracking.tracker import TrackSettings
+from mien.video._outputs import VideoOutputs
+from mien.video._run import SNAPSHOT_S, Progress, VideoResult, analyze_video
 from mien.video._work import DONE
 from mien.video.truth import Truth
 
@@ -60,21 +60,23 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class FilmJob:
-    """One film and what is wanted of it; the fields are the arguments of `analyze_video`."""
+class VideoJob:
+    """One video and what is wanted of it; the fields are the arguments of `analyze_video`."""
 
     source: str
-    outputs: FilmOutputs = field(default_factory=FilmOutputs)
+    outputs: VideoOutputs = field(default_factory=VideoOutputs)
     journal: Path | None = None
     video: VideoSettings = field(default_factory=VideoSettings)
-    follow: FollowSettings = field(default_factory=FollowSettings)
+    track: TrackSettings = field(default_factory=TrackSettings)
     style: DrawStyle = PLAIN
     interval_s: float | None = None
     truth: Truth | None = None
     resume: bool = False
     snapshot_s: float = SNAPSHOT_S
 
-    def run(self, analyzer: Analyzer, progress: Callable[[Progress], None] | None, stop: threading.Event) -> FilmResult:
+    def run(
+        self, analyzer: Analyzer, progress: Callable[[Progress], None] | None, stop: threading.Event
+    ) -> VideoResult:
         """Do as `analyze`, but turn an error of any kind into a result that says so.
 
         Args:
@@ -85,14 +87,14 @@ class FilmJob:
         try:
             return self.analyze(analyzer, progress, stop)
         except MienError as error:
-            return FilmResult(self.name, error=str(error))
+            return VideoResult(self.name, error=str(error))
         except Exception as error:
             logger.exception("unexpected error on %s", self.name)
-            return FilmResult(self.name, error=f"{self.name}: unexpected {type(error).__name__}: {error}")
+            return VideoResult(self.name, error=f"{self.name}: unexpected {type(error).__name__}: {error}")
 
     @property
     def name(self) -> str:
-        """The film's name for people, without a password."""
+        """The video's name for people, without a password."""
         return public_name(self.source)
 
     def analyze(
@@ -102,8 +104,8 @@ class FilmJob:
         stop: threading.Event,
         *,
         sinks: Sequence[Sink] = (),
-    ) -> FilmResult:
-        """Analyze the film, unless an earlier run with the same journal has finished it and `resume` is on.
+    ) -> VideoResult:
+        """Analyze the video, unless an earlier run with the same journal has finished it and `resume` is on.
 
         Args:
             analyzer: Detector and expression model.
@@ -120,9 +122,9 @@ class FilmJob:
         result = analyze_video(
             self.source,
             analyzer=analyzer,
-            outputs=FilmOutputs() if finished else self.outputs,
+            outputs=VideoOutputs() if finished else self.outputs,
             video=self.video,
-            follow=self.follow,
+            track=self.track,
             style=self.style,
             interval_s=self.interval_s,
             truth=self.truth,
@@ -142,27 +144,27 @@ class FilmJob:
 
 
 def analyze_videos(
-    jobs: Sequence[FilmJob],
+    jobs: Sequence[VideoJob],
     recipe: Recipe,
     *,
     workers: int | None = None,
     progress: Callable[[Progress], None] | None = None,
     stop: threading.Event | None = None,
-) -> Generator[FilmResult]:
-    """Analyze films in parallel, one process each, every one on one thread per network call.
+) -> Generator[VideoResult]:
+    """Analyze videos in parallel, one process each, every one on one thread per network call.
 
-    A film that cannot be analyzed gives a result with an `error` and stops no other, even if its process crashes.
+    A video that cannot be analyzed gives a result with an `error` and stops no other, even if its process crashes.
     Closing the iterator early ends the work.
 
     Args:
-        jobs: The films.
+        jobs: The videos.
         recipe: How to make the analyzers.
-        workers: Films at once; None takes one per CPU core.
+        workers: Videos at once; None takes one per CPU core.
         progress: Called now and then, in this thread.
-        stop: Set it to end the work early; films that have not begun then have the error that says so.
+        stop: Set it to end the work early; videos that have not begun then have the error that says so.
 
     Yields:
-        A result per film, in the order of `jobs`.
+        A result per video, in the order of `jobs`.
     """
     stop = stop or threading.Event()
     count = min(workers or os.cpu_count() or 1, len(jobs))
@@ -178,9 +180,9 @@ def analyze_videos(
 
 
 def _alone(
-    job: FilmJob, recipe: Recipe, progress: Callable[[Progress], None] | None, stop: threading.Event
-) -> FilmResult:
-    """Analyze a film after a crash, the cause of which may have been any of those that were at work."""
+    job: VideoJob, recipe: Recipe, progress: Callable[[Progress], None] | None, stop: threading.Event
+) -> VideoResult:
+    """Analyze a video after a crash, the cause of which may have been any of those that were at work."""
     if stop.is_set():
         return _not_begun(job)
     with _Pool(recipe, 1) as pool:
@@ -189,13 +191,13 @@ def _alone(
         try:
             return future.result()
         except BrokenProcessPool:
-            return FilmResult(
+            return VideoResult(
                 job.name, error=f"{job.name}: the process that worked on it crashed or was killed; check the file"
             )
 
 
-def _not_begun(job: FilmJob) -> FilmResult:
-    return FilmResult(job.name, error=f"{job.name}: not begun, the run was interrupted", interrupted=True)
+def _not_begun(job: VideoJob) -> VideoResult:
+    return VideoResult(job.name, error=f"{job.name}: not begun, the run was interrupted", interrupted=True)
 
 
 class _Pool:
@@ -209,11 +211,11 @@ class _Pool:
             count, mp_context=context, initializer=_start_worker, initargs=(recipe, self._reports, self._stop)
         )
 
-    def submit(self, job: FilmJob) -> Future[FilmResult]:
+    def submit(self, job: VideoJob) -> Future[VideoResult]:
         return self._pool.submit(_work, job)
 
     def watch(
-        self, future: Future[FilmResult], progress: Callable[[Progress], None] | None, stop: threading.Event
+        self, future: Future[VideoResult], progress: Callable[[Progress], None] | None, stop: threading.Event
     ) -> None:
         """Wait for a result, hand reports on, and pass `stop` on to the workers."""
         while not wait([future], timeout=POLL_S, return_when=FIRST_COMPLETED).done:
@@ -268,7 +270,7 @@ def _die_with_parent() -> None:
         os._exit(1)
 
 
-def _work(job: FilmJob) -> FilmResult:
+def _work(job: VideoJob) -> VideoResult:
     worker = _worker[0]
     if worker.stop.is_set():
         return _not_begun(job)

@@ -1,4 +1,4 @@
-"""One film from its first frame, or from where an earlier run stopped, to its outputs."""
+"""One video from its first frame, or from where an earlier run stopped, to its outputs."""
 
 import hashlib
 import threading
@@ -18,9 +18,9 @@ from mien.labels import LabelSet
 from mien.output.draw.faces import PLAIN, DrawStyle
 from mien.output.sinks import INTERRUPTED, Sink
 from mien.sources.videos import Video, VideoInfo, VideoSettings
-from mien.tracking.tracker import Follower, FollowSettings, follow_film
+from mien.tracking.tracker import Tracker, TrackSettings, track_video
 from mien.video._journal import FORMAT, Head, Journal, Past, read_past, read_results
-from mien.video._outputs import Drawing, FilmOutputs, Sums, Writers, open_writers
+from mien.video._outputs import Drawing, Sums, VideoOutputs, Writers, open_writers
 from mien.video._work import WorkFolder
 from mien.video.truth import Truth
 
@@ -31,7 +31,7 @@ FINGERPRINT_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a film is.
+    """How far a video is.
 
     Attributes:
         source: Its name.
@@ -39,7 +39,7 @@ class Progress:
         total: About how many there will be, or None.
         fps: Frames per second of work lately; 0 at the start.
         left_s: About how many seconds are left, or None.
-        time_s: Time of the last frame within the film.
+        time_s: Time of the last frame within the video.
     """
 
     source: str
@@ -51,20 +51,20 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class FilmResult:
-    """What became of a film.
+class VideoResult:
+    """What became of a video.
 
     Attributes:
         source: Its name.
-        info: The film, or None where it could not be opened.
+        info: The video, or None where it could not be opened.
         frames: Frames with results.
         faces: Faces in them, all frames together.
         resumed: How many of the frames were those of an earlier run.
         seconds: How long the work took.
-        summary: `FilmSummary.to_dict()`, with the score as `truth` where the truth was given.
+        summary: `VideoSummary.to_dict()`, with the score as `truth` where the truth was given.
         outputs: The files that were written.
         problems: Warnings: damaged frames and the like.
-        error: Why the film gave no result, or broke off; None where all is well.
+        error: Why the video gave no result, or broke off; None where all is well.
         interrupted: Whether `stop` ended the work.
         journal: The results, for `replay`, where they were kept.
     """
@@ -87,9 +87,9 @@ def analyze_video(
     source: str | Path,
     *,
     analyzer: Analyzer,
-    outputs: FilmOutputs | Sequence[str | Path] = (),
+    outputs: VideoOutputs | Sequence[str | Path] = (),
     video: VideoSettings | None = None,
-    follow: FollowSettings | None = None,
+    track: TrackSettings | None = None,
     style: DrawStyle = PLAIN,
     interval_s: float | None = None,
     truth: Truth | None = None,
@@ -99,20 +99,20 @@ def analyze_video(
     sinks: Sequence[Sink] = (),
     journal: Path | None = None,
     snapshot_s: float = SNAPSHOT_S,
-) -> FilmResult:
-    """Analyze a film: find and follow its faces, say what they show, and write the results as they come.
+) -> VideoResult:
+    """Analyze a video: find and track its faces, say what they show, and write the results as they come.
 
     Outputs appear whole at the end, also after `stop`. While the work goes on, and after it was stopped or killed, a
     hidden folder beside the first output holds a journal, from which `resume` goes on; then the outputs are those of a
     run that was never interrupted.
 
     Args:
-        source: The film: a path, a pattern of pictures in a row, or a URL.
+        source: The video: a path, a pattern of images in a row, or a URL.
         analyzer: Detector and expression model.
-        outputs: Where results go; paths are sorted by their extension as `FilmOutputs.named` does.
+        outputs: Where results go; paths are sorted by their extension as `VideoOutputs.named` does.
         video: Which frames are taken.
-        follow: How faces are followed.
-        style: What is drawn on the annotated film.
+        track: How faces are tracked.
+        style: What is drawn on the annotated video.
         interval_s: Length of the intervals of tables of intervals, seconds.
         truth: Known expressions: drawn in gray, and the summary gets the score.
         resume: Go on where an earlier run with the same outputs stopped; without one, start.
@@ -123,20 +123,22 @@ def analyze_video(
         snapshot_s: How often the state is saved, seconds of work.
 
     Returns:
-        What became of it. A film that breaks off gives all that it holds, and the `error`.
+        What became of it. A video that breaks off gives all that it holds, and the `error`.
 
     Raises:
-        SourceError: The film cannot be opened.
-        InputError: A wrong setting or output, or `resume` with another film or other settings.
+        SourceError: The video cannot be opened.
+        InputError: A wrong setting or output, or `resume` with another video or other settings.
         OutputError: A result cannot be written; there is no output then, but the journal stays.
         MissingExtraError: PyAV is not installed, or what an output needs.
     """
-    named = outputs if isinstance(outputs, FilmOutputs) else FilmOutputs.named(outputs, interval=interval_s is not None)
+    named = (
+        outputs if isinstance(outputs, VideoOutputs) else VideoOutputs.named(outputs, interval=interval_s is not None)
+    )
     started = time.monotonic()
-    with Video(source, video) as film, ExitStack() as stack:
+    with Video(source, video) as reader, ExitStack() as stack:
         work = stack.enter_context(WorkFolder(named.all(), sources=[str(source)], resume=resume))
         path = journal or work.journal_path(str(source))
-        head = _head(source, film, analyzer, follow or FollowSettings()) if path else {}
+        head = _head(source, reader, analyzer, track or TrackSettings()) if path else {}
         book = stack.enter_context(Journal(path, head, resume=resume)) if path else None
         sums = Sums(analyzer.labels, truth, timeline=bool(named.timelines))
         writers = stack.enter_context(
@@ -145,17 +147,19 @@ def analyze_video(
                 work,
                 labels=analyzer.labels,
                 drawing=Drawing(style, truth),
-                info=replace(film.info, source=str(source)),  # results may call it otherwise; the sound is in the file
+                info=replace(
+                    reader.info, source=str(source)
+                ),  # results may call it otherwise; the sound is in the file
                 interval_s=interval_s,
                 sums=sums,
                 shared=sinks,
             )
         )
-        run = _Run(source, film, Follower(analyzer, follow), writers, sums, stop or threading.Event(), progress)
+        run = _Run(source, reader, Tracker(analyzer, track), writers, sums, stop or threading.Event(), progress)
         if book:
             run.journal(book, snapshot_s)
         try:
-            result = run.work(analyzer.labels, pictures=named.need_pictures)
+            result = run.work(analyzer.labels, images=named.need_images)
         except KeyboardInterrupt:
             run.complete(interrupted=True)
             work.publish(done=False)
@@ -164,8 +168,8 @@ def analyze_video(
     return replace(result, outputs=tuple(published), seconds=time.monotonic() - started, journal=journal)
 
 
-def replay(result: FilmResult, labels: LabelSet, sinks: Sequence[Sink]) -> None:
-    """Hand the results of a film to writers, from the journal that was kept.
+def replay(result: VideoResult, labels: LabelSet, sinks: Sequence[Sink]) -> None:
+    """Hand the results of a video to writers, from the journal that was kept.
 
     Args:
         result: From `analyze_video(…, journal=…)`.
@@ -185,20 +189,20 @@ def replay(result: FilmResult, labels: LabelSet, sinks: Sequence[Sink]) -> None:
             sink.fail(result.source, result.error)
 
 
-def _head(source: str | Path, film: Video, analyzer: Analyzer, follow: FollowSettings) -> Head:
+def _head(source: str | Path, video: Video, analyzer: Analyzer, track: TrackSettings) -> Head:
     """Return what must be the same when a run goes on."""
     detector = analyzer.detector
     return {
         "format": FORMAT,
         "version": __version__,
-        "film": {
-            "name": film.info.source,
+        "video": {
+            "name": video.info.source,
             **_fingerprint(source),
-            "width": film.info.width,
-            "height": film.info.height,
+            "width": video.info.width,
+            "height": video.info.height,
         },
-        **{name: value for name, value in asdict(film.settings).items() if name != "threads"},
-        **asdict(follow),
+        **{name: value for name, value in asdict(video.settings).items() if name != "threads"},
+        **asdict(track),
         "labels": analyzer.labels.key,
         "model": f"{analyzer.model.card.name} {analyzer.model.card.version}",
         "detector": f"{type(detector).__name__} {getattr(detector, '_settings', '')}".strip(),
@@ -219,24 +223,24 @@ def _fingerprint(source: str | Path) -> dict[str, Any]:
 
 
 class _Run:
-    """The work on one film."""
+    """The work on one video."""
 
     def __init__(
         self,
         source: str | Path,
-        film: Video,
-        follower: Follower,
+        video: Video,
+        tracker: Tracker,
         writers: Writers,
         sums: Sums,
         stop: threading.Event,
         progress: Callable[[Progress], None] | None,
     ) -> None:
-        self._source, self._films, self._follower = source, [film], follower
+        self._source, self._videos, self._tracker = source, [video], tracker
         self._writers, self._sums, self._stop, self._progress = writers, sums, stop, progress
         self._journal: Journal | None = None
         self._past = Past()
         self._next_s = self._snapshot_s = 0.0
-        self._info = film.info
+        self._info = video.info
         self._frames = self._faces = 0
         self._error: str | None = None
         self._meter = _Meter()
@@ -246,17 +250,17 @@ class _Run:
         self._journal, self._past, self._snapshot_s = journal, journal.past, snapshot_s
         self._next_s = time.monotonic() + snapshot_s
 
-    def work(self, labels: LabelSet, *, pictures: bool) -> FilmResult:
+    def work(self, labels: LabelSet, *, images: bool) -> VideoResult:
         """Do it all and complete the outputs."""
         if self._past.state is not None:
-            self._follower.restore(self._past.state)
+            self._tracker.restore(self._past.state)
         earlier: Iterator[tuple[Frame, Faces]] = iter(())
         if self._journal:
             earlier = read_results(self._journal.path, labels, self._past.frames, self._info.source)
-        rest = self._repeat_with_pictures(earlier) if pictures else self._repeat(earlier)
+        rest = self._repeat_with_images(earlier) if images else self._repeat(earlier)
         interrupted = self._go_on(rest)
         self.complete(interrupted=interrupted)
-        return FilmResult(
+        return VideoResult(
             source=self._info.source,
             info=self._info,
             frames=self._frames,
@@ -274,9 +278,9 @@ class _Run:
             self._deliver(frame, faces)
         return iter(()) if self._past.ended else self._frames_left()
 
-    def _repeat_with_pictures(self, earlier: Iterator[tuple[Frame, Faces]]) -> Iterator[Frame]:
-        """Do the same, with the pictures of the film for those who draw on them."""
-        frames = iter(self._films[0])
+    def _repeat_with_images(self, earlier: Iterator[tuple[Frame, Faces]]) -> Iterator[Frame]:
+        """Do the same, with the images of the video for those who draw on them."""
+        frames = iter(self._videos[0])
         for known, faces in earlier:
             frame = next(frames, None)
             if frame is None or frame.index != known.index:
@@ -293,19 +297,19 @@ class _Run:
     def _frames_left(self) -> Iterator[Frame]:
         """Return the frames that the earlier run has not done.
 
-        The film is entered where that run stopped. Where its times lead elsewhere, as in recordings that were joined,
+        The video is entered where that run stopped. Where its times lead elsewhere, as in recordings that were joined,
         it is read from its start.
         """
-        film, past = self._films[0], self._past
+        video, past = self._videos[0], self._past
         if not past.frames:
-            return iter(film)
-        later = Video(self._source, replace(film.settings, start_s=past.last_time_s, max_frames=None))
-        self._films.append(later)
+            return iter(video)
+        later = Video(self._source, replace(video.settings, start_s=past.last_time_s, max_frames=None))
+        self._videos.append(later)
         frames = iter(later)
         last = next(frames, None)
         if last is None or last.index != past.last_index:
-            return (frame for frame in film if frame.index > past.last_index)
-        most = film.settings.max_frames
+            return (frame for frame in video if frame.index > past.last_index)
+        most = video.settings.max_frames
         return islice(frames, None if most is None else most - past.frames)
 
     def _go_on(self, frames: Iterator[Frame]) -> bool:
@@ -313,7 +317,7 @@ class _Run:
         if self._past.ended and not self._stop.is_set():
             self._break_off(self._past.error)
             return False
-        results = follow_film(frames, self._follower)
+        results = track_video(frames, self._tracker)
         with closing(cast(Generator[tuple[Frame, Faces]], results)):
             while not self._stop.is_set():
                 try:
@@ -340,7 +344,7 @@ class _Run:
 
     def _snapshot(self) -> None:
         if self._journal:
-            self._journal.snapshot(self._follower.state(), self._problems())
+            self._journal.snapshot(self._tracker.state(), self._problems())
             self._next_s = time.monotonic() + self._snapshot_s
 
     def _deliver(self, frame: Frame, faces: Faces) -> None:
@@ -366,7 +370,7 @@ class _Run:
         self._writers.close(interrupted=interrupted)
 
     def _problems(self) -> list[str]:
-        found = [problem for film in self._films for problem in film.problems]
+        found = [problem for video in self._videos for problem in video.problems]
         return list(dict.fromkeys([*self._past.problems, *found, *self._writers.problems()]))
 
 

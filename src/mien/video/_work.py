@@ -38,7 +38,7 @@ class WorkFolder:
 
         Args:
             targets: The outputs; no folder is made where there are none.
-            sources: What is analysed; no output may replace it.
+            sources: What is analyzed; no output may replace it.
             resume: Whether the journals are kept.
             home: A folder for the journals; None takes that of the first output.
 
@@ -50,7 +50,7 @@ class WorkFolder:
         self._lock: IO[bytes] | None = None
         self._check(sources)
         self._done = False
-        first = home / "films" if home else self._targets[0] if self._targets else None
+        first = home / "videos" if home else self._targets[0] if self._targets else None
         key = hashlib.sha256(os.fsencode(os.path.realpath(first or ""))).hexdigest()[:10]
         parents = [Path(os.path.realpath(first)).parent] if first else []
         self._folders = {
@@ -95,7 +95,7 @@ class WorkFolder:
             return
 
     def journal_path(self, source: str) -> Path | None:
-        """Return where the journal of a film goes; None where there is no output, and so nothing to resume."""
+        """Return where the journal of a video goes; None where there is no output, and so nothing to resume."""
         name = hashlib.sha256(source.encode("utf-8", "surrogateescape")).hexdigest()[:16]
         return self._home / f"{name}{JOURNAL}" if self._home else None
 

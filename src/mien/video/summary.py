@@ -1,8 +1,8 @@
-"""What a film shows, in figures: shares of time, transitions, longest spans, and averages over intervals of time.
+"""What a video shows, in figures: shares of time, transitions, longest spans, and averages over intervals of time.
 
 Time is that of the container's time stamps, never a number of frames: what a frame shows is held until the next frame
-of the film, and the last frame for as long as the one before it. So films of variable rate, and films of which every
-tenth frame was analysed, give the same shares. Everything here works in flat memory.
+of the video, and the last frame for as long as the one before it. So videos of variable rate, and videos of which every
+tenth frame was analyzed, give the same shares. Everything here works in flat memory.
 """
 
 import copy
@@ -27,7 +27,7 @@ from mien.labels import EMOJI, LabelSet
 SUMMARIES = (".json", ".md", ".txt")
 LONGEST_SPANS = 5
 BRIDGED_S = 0.5  # a face lost for less than this does not end a span
-INSTANT_S = 1e-9  # what a film of one frame weighs, so that its shares exist
+INSTANT_S = 1e-9  # what a video of one frame weighs, so that its shares exist
 
 
 # Held frames ----------------------------------------------------------------------------------------------------------
@@ -39,9 +39,9 @@ class Sight:
 
     Attributes:
         track_id: Its track, or None.
-        shown: Number of the expression it shows: the steady one of a film, else the most probable; -1 for none.
+        shown: Number of the expression it shows: the steady one of a video, else the most probable; -1 for none.
         best: Number of the most probable expression; -1 for none.
-        probs: (C,) the smoothed probabilities of a film, else those of the frame; None where there are none.
+        probs: (C,) the smoothed probabilities of a video, else those of the frame; None where there are none.
     """
 
     track_id: int | None
@@ -55,7 +55,7 @@ class Held:
     """What one frame shows, and how long.
 
     Attributes:
-        source: The film.
+        source: The video.
         start_s: Time of the frame, seconds.
         end_s: Time of the next frame.
         sights: Its faces.
@@ -139,7 +139,7 @@ class Holder:
             return []
         if source != before.source:
             self._now = before
-            raise InputError(f"one film at a time: after {before.source!r} came {source!r}; make another for that")
+            raise InputError(f"one video at a time: after {before.source!r} came {source!r}; make another for that")
         if time_s < before.start_s:
             self._now = before
             raise InputError(
@@ -201,7 +201,7 @@ class Span:
 
     Attributes:
         seconds: Its length.
-        start_s: Its start in the film, seconds.
+        start_s: Its start in the video, seconds.
         end_s: Its end.
         expression: Number of the expression.
         track_id: The track.
@@ -216,7 +216,7 @@ class Span:
 
 @dataclass
 class _Sums:
-    """Sums over a track or a film."""
+    """Sums over a track or a video."""
 
     classes: int
     frames: int = 0
@@ -257,7 +257,7 @@ class _Track(_Sums):
         self.track_id = track_id
         self.now: Span | None = None
 
-    def follow(self, sight: Sight, held: Held) -> tuple[Span | None, tuple[int, int] | None]:
+    def track(self, sight: Sight, held: Held) -> tuple[Span | None, tuple[int, int] | None]:
         """Add a frame, and return the span that ended with it and the transition it was."""
         self.see(sight, held)
         before = self.now
@@ -274,8 +274,8 @@ class _Track(_Sums):
         return Span(end_s - start_s, start_s, end_s, expression, self.track_id)
 
 
-class FilmReader(ABC):
-    """What reads a film's results, as they come (`add`) or from the rows of a table (`add_record`), each held in time.
+class SummaryBuilder(ABC):
+    """What reads a video's results, as they come (`add`) or from the rows of a table (`add_record`), each held in time.
 
     Attributes:
         labels: The label set of the results.
@@ -291,20 +291,20 @@ class FilmReader(ABC):
         self._holder = Holder(labels)
 
     def add(self, frame: Frame, faces: Faces) -> None:
-        """Add a frame of the film, in the order of time.
+        """Add a frame of the video, in the order of time.
 
         Args:
             frame: The frame.
             faces: Its faces; none is a result, too.
 
         Raises:
-            InputError: Another film, another label set, or a time that runs backwards.
+            InputError: Another video, another label set, or a time that runs backwards.
         """
         for held in self._holder.add(frame, faces):
             self._take(held)
 
     def add_record(self, row: Record) -> None:
-        """Add a row of a table of the film's results.
+        """Add a row of a table of the video's results.
 
         Args:
             row: From JSON Lines, CSV or Parquet, in the order of the table.
@@ -324,8 +324,8 @@ class FilmReader(ABC):
     def _take(self, held: Held) -> None: ...
 
 
-class FilmSummary(FilmReader):
-    """Who shows what, when: sums over a film and over each of its tracks, in memory that does not grow with time.
+class VideoSummary(SummaryBuilder):
+    """Who shows what, when: sums over a video and over each of its tracks, in memory that does not grow with time.
 
     Works on results as they come (`add`) or on the rows of a table (`add_record`), with the same outcome.
     """
@@ -337,7 +337,7 @@ class FilmSummary(FilmReader):
             labels: The label set of the results.
         """
         super().__init__(labels)
-        self._film = _Sums(len(labels))
+        self._video = _Sums(len(labels))
         self._tracks: dict[int, _Track] = {}
         self._source: str | None = None
         self._span_s = [math.inf, -math.inf]
@@ -346,13 +346,13 @@ class FilmSummary(FilmReader):
         self._errors: list[str] = []
 
     def add_record(self, row: Record) -> None:
-        """Add a row of a table of the film's results; `error` rows are counted. See `FilmReader.add_record`."""
+        """Add a row of a table of the video's results; `error` rows are counted. See `SummaryBuilder.add_record`."""
         if row.get("error"):
             self.fail(str(row["error"]))
         super().add_record(row)
 
     def fail(self, message: str) -> None:
-        """Note that something went wrong in the film, for the summary's `errors`; the first ten are kept."""
+        """Note that something went wrong in the video, for the summary's `errors`; the first ten are kept."""
         self._errors = [*self._errors, message][:10]
 
     def _take(self, held: Held) -> None:
@@ -364,7 +364,7 @@ class FilmSummary(FilmReader):
             self._with_faces += 1
             self._with_faces_s += held.seconds
         for sight in held.sights:
-            self._film.see(sight, held)
+            self._video.see(sight, held)
             if sight.track_id is not None:
                 self._follow(sight, held)
 
@@ -373,22 +373,22 @@ class FilmSummary(FilmReader):
         track = self._tracks.get(number)
         if track is None:
             track = self._tracks[number] = _Track(len(self.labels), number)
-        ended, step = track.follow(sight, held)
+        ended, step = track.track(sight, held)
         if ended is not None:
             track.keep(ended)
-            self._film.keep(ended)
+            self._video.keep(ended)
         if step is not None:
             track.transitions[step] += 1
-            self._film.transitions[step] += 1
+            self._video.transitions[step] += 1
 
     def to_dict(self) -> dict[str, Any]:
         """Return the summary so far as plain values, ready for JSON; more frames may follow.
 
-        Times and lengths are seconds. Shares are of the time in which the face (for the film: any face, each for
+        Times and lengths are seconds. Shares are of the time in which the face (for the video: any face, each for
         itself) was seen, and sum to 1. `mean_probs` are averages over time.
         """
         whole = self._completed()
-        film = whole._film
+        video = whole._video
         start, end = whole._span_s if whole._frames else (0.0, 0.0)
         return {
             "source": whole._source,
@@ -399,15 +399,15 @@ class FilmSummary(FilmReader):
             "frames": whole._frames,
             "frames_with_faces": whole._with_faces,
             "seconds_with_faces": _s(whole._with_faces_s),
-            "faces": film.frames,
+            "faces": video.frames,
             "most_faces": whole._most,
             "people": len(whole._tracks),
-            **whole._figures(film, (track.now for track in whole._tracks.values())),
+            **whole._figures(video, (track.now for track in whole._tracks.values())),
             "tracks": [whole._track_figures(track) for _, track in sorted(whole._tracks.items())],
             "errors": list(self._errors),
         }
 
-    def _completed(self) -> "FilmSummary":
+    def _completed(self) -> "VideoSummary":
         """Return a copy that holds the last frame, too."""
         whole = copy.deepcopy(self)
         whole._finish()
@@ -481,12 +481,12 @@ def summary_as_markdown(summary: dict[str, Any]) -> str:
     """Return a summary as Markdown tables.
 
     Args:
-        summary: From `FilmSummary.to_dict`.
+        summary: From `VideoSummary.to_dict`.
     """
     lines = [
-        f"# {summary['source'] or 'film'}",
+        f"# {summary['source'] or 'video'}",
         "",
-        f"{clock(summary['seconds'])} analysed, {summary['frames']:,} frames; a face in view for "
+        f"{clock(summary['seconds'])} analyzed, {summary['frames']:,} frames; a face in view for "
         f"{clock(summary['seconds_with_faces'])} ({summary['frames_with_faces']:,} frames); "
         f"{_count(summary['people'], 'track')}, at most {_count(summary['most_faces'], 'face')} at once.",
         "",
@@ -520,7 +520,7 @@ def _count(number: int, what: str) -> str:
 
 
 def _share_row(entry: dict[str, Any]) -> list[object]:
-    who = f"#{entry['track_id']}" if "track_id" in entry else "film"
+    who = f"#{entry['track_id']}" if "track_id" in entry else "video"
     first, last = (entry["first_s"], entry["last_s"]) if "track_id" in entry else (entry["start_s"], entry["end_s"])
     shares = (f"{share:.0%}" if share else "" for share in entry["share"].values())
     return [who, f"{clock(first)} – {clock(last)}", *shares]
@@ -545,7 +545,7 @@ class IntervalTable:
     `expression` is the one shown for most of the time that the track was seen in the interval, `confidence` and the
     columns of the label set are averages over that time (of the smoothed probabilities, where there are any),
     `seconds` is how long it was seen, `frames` how many frames of it began in the interval. Intervals start at 0, so
-    that those of several films can be compared; one in which nobody was seen has no row.
+    that those of several videos can be compared; one in which nobody was seen has no row.
     """
 
     def __init__(self, labels: LabelSet, interval_s: float) -> None:
@@ -571,7 +571,7 @@ class IntervalTable:
         self._source = ""
 
     def add(self, frame: Frame, faces: Faces) -> list[Record]:
-        """Add a frame of the film.
+        """Add a frame of the video.
 
         Args:
             frame: The frame.
@@ -581,12 +581,12 @@ class IntervalTable:
             The rows of the intervals that are over now, in the order of time and track.
 
         Raises:
-            InputError: Another film, another label set, or a time that runs backwards.
+            InputError: Another video, another label set, or a time that runs backwards.
         """
         return [row for held in self._holder.add(frame, faces) for row in self._spread(held)]
 
     def add_record(self, row: Record) -> list[Record]:
-        """Add a row of a table of the film's results; see `FilmSummary.add_record`.
+        """Add a row of a table of the video's results; see `VideoSummary.add_record`.
 
         Args:
             row: The row.
@@ -597,7 +597,7 @@ class IntervalTable:
         return [made for held in self._holder.add_record(row) for made in self._spread(held)]
 
     def finish(self) -> list[Record]:
-        """Return the last rows, and be ready for another film."""
+        """Return the last rows, and be ready for another video."""
         rows = [row for held in self._holder.finish() for row in self._spread(held)]
         rows += self._rows()
         self._number = 0

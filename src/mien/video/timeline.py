@@ -1,6 +1,6 @@
-"""Pictures of a whole film: a timeline of every person's expressions, and a contact sheet of the strongest moments.
+"""Images of a whole video: a timeline of every person's expressions, and a contact sheet of the strongest moments.
 
-Both are collected while a film runs, in memory that does not grow with its length. The timeline is drawn as a figure
+Both are collected while a video runs, in memory that does not grow with its length. The timeline is drawn as a figure
 for a paper (`.png`, `.svg`, `.pdf`) or as a page to explore (`.html`, one file without any request to the network).
 """
 
@@ -33,8 +33,8 @@ from mien.output.draw.faces import (
     paint_text,
     text_width,
 )
-from mien.output.sinks import PICTURE_EXTENSIONS, encode_picture
-from mien.video.summary import FilmReader, Held, Sight, clock, pieces
+from mien.output.sinks import IMAGE_EXTENSIONS, encode_image
+from mien.video.summary import Held, Sight, SummaryBuilder, clock, pieces
 from mien.video.truth import Truth, TruthSpan
 
 if TYPE_CHECKING:
@@ -111,10 +111,10 @@ class TimelineRow:
         return [slice(a, b) for a, b in itertools.pairwise(ends) if b > a]
 
 
-class Timeline(FilmReader):
-    """Who shows what over a film: smoothed probabilities per person, averaged over at most `MOST_BINS` bins of time.
+class Timeline(SummaryBuilder):
+    """Who shows what over a video: smoothed probabilities per person, averaged over at most `MOST_BINS` bins of time.
 
-    Bins start narrow and become twice as wide whenever the film outgrows them.
+    Bins start narrow and become twice as wide whenever the video outgrows them.
     """
 
     def __init__(self, labels: LabelSet, *, truth: Truth | None = None) -> None:
@@ -188,7 +188,7 @@ class Timeline(FilmReader):
         return len(self._lines)
 
     def span(self) -> tuple[float, float]:
-        """Return start and end of what was analysed, seconds."""
+        """Return start and end of what was analyzed, seconds."""
         return (0.0, 1.0) if math.isinf(self._start_s) else (self._start_s, max(self._end_s, self._start_s + 1e-3))
 
     def figure(self, *, title: str = "", most: int = MOST_ROWS) -> "Figure":
@@ -210,7 +210,7 @@ class Timeline(FilmReader):
         """Return a page that shows the values under the mouse; it needs nothing but itself.
 
         Args:
-            title: Heading; empty takes the name of the film.
+            title: Heading; empty takes the name of the video.
             most: How many people at most, those seen longest.
         """
         page = (resources.files("mien.video") / "timeline.html").read_text(encoding="utf-8")
@@ -402,7 +402,7 @@ class Moment:
 
     Attributes:
         probability: Its probability then, 0-1.
-        time_s: Its time in the film, seconds.
+        time_s: Its time in the video, seconds.
         crop: (CELL_PX, CELL_PX, 3) uint8 RGB, the face then.
     """
 
@@ -421,7 +421,7 @@ class _Person:
 
 
 class ContactSheet:
-    """The strongest moment of each person and expression, collected while a film runs.
+    """The strongest moment of each person and expression, collected while a video runs.
 
     Holds at most twice `most_people` people: who was seen least, and not lately, is forgotten.
     """
@@ -443,7 +443,7 @@ class ContactSheet:
         self._people: dict[int, _Person] = {}
 
     def add(self, frame: Frame, faces: Faces) -> None:
-        """Add a frame of the film.
+        """Add a frame of the video.
 
         Args:
             frame: The frame.
@@ -476,7 +476,7 @@ class ContactSheet:
                 person.moments[shown] = Moment(probability, frame.time_s, crop)
 
     def _crop(self, image: NDArray[np.uint8], faces: Faces, face: Face) -> NDArray[np.uint8] | None:
-        """Return the face with a margin, square, (CELL_PX, CELL_PX, 3); None where it is outside the picture."""
+        """Return the face with a margin, square, (CELL_PX, CELL_PX, 3); None where it is outside the image."""
         x1, y1, x2, y2 = (float(v) for v in face.xyxy)
         half = (0.5 + CROP_MARGIN) * max(x2 - x1, y2 - y1, 2.0)
         left, top, side = round((x1 + x2) / 2 - half), round((y1 + y2) / 2 - half), max(2, round(2 * half))
@@ -541,8 +541,8 @@ class ContactSheet:
             InputError: Another extension.
             OutputError: It cannot be written.
         """
-        kind = ending_of(path, PICTURE_EXTENSIONS, f"a contact sheet ends in {', '.join(PICTURE_EXTENSIONS)}")
-        return write_whole(path, encode_picture(self.image(), kind))
+        kind = ending_of(path, IMAGE_EXTENSIONS, f"a contact sheet ends in {', '.join(IMAGE_EXTENSIONS)}")
+        return write_whole(path, encode_image(self.image(), kind))
 
 
 def _paint_head(canvas: NDArray[np.uint8], name: str, x: int) -> None:

@@ -1,12 +1,12 @@
-"""What people really showed: a table of spans or of pictures, looked up while a film runs and scored at its end.
+"""What people really showed: a table of spans or of images, looked up while a video runs and scored at its end.
 
 Two kinds of CSV are read, and may be mixed by column, not by row:
 
-    start_s,end_s,expression[,track_id][,file]      spans of films; a time may also be written 1:05.5 or 1:02:03
-    file,expression                                 pictures
+    start_s,end_s,expression[,track_id][,file]      spans of videos; a time may also be written 1:05.5 or 1:02:03
+    file,expression                                 images
 
-An empty `end_s` means: to the end. Without `track_id` a span holds for every face, without `file` for every film; but
-a film that has rows of its own takes those alone, and so does a track.
+An empty `end_s` means: to the end. Without `track_id` a span holds for every face, without `file` for every video; but
+a video that has rows of its own takes those alone, and so does a track.
 """
 
 import csv
@@ -28,8 +28,8 @@ from mien.labels import LabelSet
 from mien.video.summary import Held, Holder, Sight
 
 SPAN_COLUMNS, OPTIONAL_COLUMNS = ("start_s", "end_s", "expression"), ("track_id", "file")
-PICTURE_COLUMNS = ("file", "expression")
-HOW = "it needs the columns start_s,end_s,expression (and track_id, file) for films, or file,expression for pictures"
+IMAGE_COLUMNS = ("file", "expression")
+HOW = "it needs the columns start_s,end_s,expression (and track_id, file) for videos, or file,expression for images"
 MOST_COMPLAINTS = 5
 LARGEST_BYTES = 64 * 2**20
 
@@ -40,10 +40,10 @@ class TruthSpan:
 
     Attributes:
         start_s: Its start, seconds.
-        end_s: Its end, infinity for the end of the film; the span does not hold at the end itself.
+        end_s: Its end, infinity for the end of the video; the span does not hold at the end itself.
         expression: The expression, as the label set names it.
         track_id: The track it holds for; None for every face.
-        file: The film or picture it holds for; empty for every one.
+        file: The video or image it holds for; empty for every one.
     """
 
     start_s: float
@@ -54,13 +54,13 @@ class TruthSpan:
 
 
 class Truth:
-    """Known expressions, to be looked up by film, time and track."""
+    """Known expressions, to be looked up by video, time and track."""
 
     def __init__(self, spans: Iterable[TruthSpan], labels: LabelSet) -> None:
         """Sort the spans.
 
         Args:
-            spans: The spans; those of one film and track must not overlap.
+            spans: The spans; those of one video and track must not overlap.
             labels: The label set of their expressions.
 
         Raises:
@@ -86,9 +86,9 @@ class Truth:
         """Return the expression that is known for a time, or None.
 
         Args:
-            time_s: Time in the film, seconds; 0 for a picture.
+            time_s: Time in the video, seconds; 0 for an image.
             track_id: The face's track.
-            source: The film or picture; its name may be longer or shorter than in the table by leading folders.
+            source: The video or image; its name may be longer or shorter than in the table by leading folders.
         """
         line = self._line(track_id, source)
         place = _place(line, time_s)
@@ -103,7 +103,7 @@ class Truth:
             start_s: Start of the time, seconds.
             end_s: Its end.
             track_id: The face's track.
-            source: The film.
+            source: The video.
         """
         line = self._line(track_id, source)
         for place in range(max(0, _place(line, start_s)), len(line)):
@@ -123,11 +123,11 @@ class Truth:
         return [self.at(faces.time_s, track_id=track, source=faces.source) for track in tracks]
 
     def spans_of(self, *, track_id: int | None = None, source: str = "") -> list[TruthSpan]:
-        """Return the spans that hold for a track of a film, in the order of time, those for every face included.
+        """Return the spans that hold for a track of a video, in the order of time, those for every face included.
 
         Args:
             track_id: The track.
-            source: The film.
+            source: The video.
         """
         return list(self._line(track_id, source))
 
@@ -176,8 +176,8 @@ def _tails(names: set[str]) -> dict[str, str]:
 def _words(span: TruthSpan) -> str:
     end = "the end" if math.isinf(span.end_s) else f"{span.end_s:g} s"
     track = "" if span.track_id is None else f" of track {span.track_id}"
-    film = f" of {span.file}" if span.file else ""
-    return f"{span.start_s:g} s to {end} ({span.expression}){track}{film}"
+    video = f" of {span.file}" if span.file else ""
+    return f"{span.start_s:g} s to {end} ({span.expression}){track}{video}"
 
 
 # Reading --------------------------------------------------------------------------------------------------------------
@@ -237,7 +237,7 @@ def _read_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
 def _check_columns(path: str | Path, columns: Sequence[str]) -> None:
     known = {*SPAN_COLUMNS, *OPTIONAL_COLUMNS}
     whole = set(SPAN_COLUMNS) <= set(columns) or (
-        set(PICTURE_COLUMNS) <= set(columns) and not {"start_s", "end_s"} & set(columns)
+        set(IMAGE_COLUMNS) <= set(columns) and not {"start_s", "end_s"} & set(columns)
     )
     if not whole or len(set(columns)) != len(columns):
         raise InputError(f"{path} has the columns {', '.join(columns) or '(none)'}; {HOW}")
@@ -322,9 +322,9 @@ def _clash(first: int, one: TruthSpan, second: int, other: TruthSpan) -> str:
 class TruthScore:
     """Compares results with what is known, by time and by frames.
 
-    In a film every face counts whose track (or any face, where a span names none) has a known expression at that time,
-    for as long as its frame is held. Of a picture the best face counts. What counts as the answer is what is shown:
-    the steady expression of a film, else the most probable one. A frame with something known and no face in it is
+    In a video every face counts whose track (or any face, where a span names none) has a known expression at that time,
+    for as long as its frame is held. Of an image the best face counts. What counts as the answer is what is shown:
+    the steady expression of a video, else the most probable one. A frame with something known and no face in it is
     `missed`; it counts in neither accuracy.
     """
 
@@ -344,7 +344,7 @@ class TruthScore:
         self._sources: set[str] = set()
 
     def add(self, frame: Frame, faces: Faces) -> None:
-        """Add a frame of a film, or a picture; several films one after another.
+        """Add a frame of a video, or an image; several videos one after another.
 
         Args:
             frame: The frame.
@@ -357,7 +357,7 @@ class TruthScore:
             self._score(held)
 
     def add_record(self, row: Record) -> None:
-        """Add a row of a table of results; see `mien.video.summary.FilmSummary.add_record`.
+        """Add a row of a table of results; see `mien.video.summary.VideoSummary.add_record`.
 
         Args:
             row: The row.
@@ -385,7 +385,7 @@ class TruthScore:
                 self._missed += 1
                 self._missed_s += held.end_s - held.start_s
             return
-        if self._is_picture(held.source):
+        if self._is_image(held.source):
             sights = sights[:1]
         for sight in sights:
             if sight.shown >= 0:
@@ -394,7 +394,7 @@ class TruthScore:
     def _known_any(self, held: Held) -> bool:
         return self.truth.at(held.start_s, source=held.source) is not None
 
-    def _is_picture(self, source: str) -> bool:
+    def _is_image(self, source: str) -> bool:
         spans = self.truth.spans_of(source=source)
         return bool(spans) and math.isinf(spans[0].start_s)
 
@@ -410,7 +410,7 @@ class TruthScore:
             self._sources.add(held.source)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the score as plain values, ready for JSON. Ends the film that is running.
+        """Return the score as plain values, ready for JSON. Ends the video that is running.
 
         `accuracy` is by frames with `n` of them, `accuracy_by_time` by seconds, `accuracy_raw` that of the most
         probable expression of each frame alone. `confusion` counts frames, rows the truth, columns the answer.
@@ -462,7 +462,7 @@ def _ratio(part: float, whole: float) -> float | None:
 
 
 def _wilson(right: int, n: int) -> list[float] | None:
-    """Return the 95 % interval of a share (Wilson 1927); for pictures, since frames of a film resemble one another."""
+    """Return the 95 % interval of a share (Wilson 1927); for images, since frames of a video resemble one another."""
     if not n:
         return None
     z, p = 1.959964, right / n

@@ -22,17 +22,17 @@ from rich.table import Table
 from rich.text import Text
 
 from mien.analyzer import DEFAULT_DETECTOR, Result
-from mien.cli.analyze.film_text import score_text
-from mien.cli.analyze.films import (
-    PICTURES_AND_FILMS,
-    FilmCommand,
+from mien.cli.analyze.video_text import score_text
+from mien.cli.analyze.videos import (
+    IMAGES_AND_VIDEOS,
     ScoreSink,
     SinkWithoutFile,
+    VideoCommand,
     console,
-    films_among,
     say_written,
+    videos_among,
 )
-from mien.cli.analyze.films import run as run_films
+from mien.cli.analyze.videos import run as run_videos
 from mien.cli.console import bar, colour, errors, expression_text, out
 from mien.cli.options import DetectorOption, LabelSetOption, ModelOption
 from mien.detect import DETECTORS, DetectorSettings, create_detector
@@ -45,19 +45,19 @@ from mien.output.draw.faces import DrawStyle
 from mien.output.sinks import JsonLinesStream, Sink, open_sink
 from mien.sources.images import Failed, Item, SourceSettings, expand
 from mien.sources.videos import VideoSettings
-from mien.tracking.tracker import FollowSettings
-from mien.video import Drawing, FilmJob, FilmOutputs, Recipe
+from mien.tracking.tracker import TrackSettings
+from mien.video import Drawing, Recipe, VideoJob, VideoOutputs
 from mien.video.truth import parse_time, read_truth
 
 FAILED = 1
-FOLLOW = FollowSettings()
-PROGRESS_FROM = 4  # fewer pictures are done before a bar is read
+TRACK = TrackSettings()
+PROGRESS_FROM = 4  # fewer images are done before a bar is read
 HEIGHTS = "▁▂▃▄▅▆▇█"
 
 Sources = Annotated[
     list[str],
     typer.Argument(
-        help="Pictures and films, folders, globs, http(s) URLs, or - for a picture on standard input.",
+        help="Images and videos, folders, globs, http(s) URLs, or - for an image on standard input.",
         show_default=False,
     ),
 ]
@@ -66,11 +66,11 @@ Outputs = Annotated[
     typer.Option(
         "--output",
         "-o",
-        help="Where results go: a table (.jsonl, .csv, .parquet), an annotated film (.mp4, .mkv, .mov, .webm) or "
-        "picture (.jpg, .png, .webp), or a folder for everything. Repeatable.",
+        help="Where results go: a table (.jsonl, .csv, .parquet), an annotated video (.mp4, .mkv, .mov, .webm) or "
+        "image (.jpg, .png, .webp), or a folder for everything. Repeatable.",
     ),
 ]
-FILMS, FOLLOWING, DRAWING = "Films", "Following faces in films", "What is drawn"
+VIDEOS, TRACKING, DRAWING = "Videos", "Following faces in videos", "What is drawn"
 MACHINE = "Detector and machine"
 
 
@@ -84,45 +84,45 @@ def analyze(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print no results, only errors.")] = False,
     interval: Annotated[
         str | None,
-        typer.Option(help="Rows per person and interval, 1s say, not per face and frame.", rich_help_panel=FILMS),
+        typer.Option(help="Rows per person and interval, 1s say, not per face and frame.", rich_help_panel=VIDEOS),
     ] = None,
     summary: Annotated[
-        Path | None, typer.Option(help="Who showed what, for how long: .json, .md or .txt.", rich_help_panel=FILMS)
+        Path | None, typer.Option(help="Who showed what, for how long: .json, .md or .txt.", rich_help_panel=VIDEOS)
     ] = None,
     timeline: Annotated[
-        Path | None, typer.Option(help="Figure of the whole film: .png, .svg or .html.", rich_help_panel=FILMS)
+        Path | None, typer.Option(help="Figure of the whole video: .png, .svg or .html.", rich_help_panel=VIDEOS)
     ] = None,
     moments: Annotated[
-        Path | None, typer.Option(help="Sheet of the strongest moments: .png, .jpg or .webp.", rich_help_panel=FILMS)
+        Path | None, typer.Option(help="Sheet of the strongest moments: .png, .jpg or .webp.", rich_help_panel=VIDEOS)
     ] = None,
     truth: Annotated[
         Path | None,
         typer.Option(
             help="CSV of what was really shown (start_s,end_s,expression[,track_id] or file,expression): drawn in "
             "gray, and the results are scored.",
-            rich_help_panel=FILMS,
+            rich_help_panel=VIDEOS,
         ),
     ] = None,
-    every: Annotated[int, typer.Option(min=1, help="Take each n-th frame.", rich_help_panel=FILMS)] = 1,
+    every: Annotated[int, typer.Option(min=1, help="Take each n-th frame.", rich_help_panel=VIDEOS)] = 1,
     fps: Annotated[
-        float | None, typer.Option(help="Take at most so many frames per second of film.", rich_help_panel=FILMS)
+        float | None, typer.Option(help="Take at most so many frames per second of video.", rich_help_panel=VIDEOS)
     ] = None,
-    start: Annotated[str, typer.Option(help="Begin at this time: 65.5 or 1:05.5.", rich_help_panel=FILMS)] = "0",
-    end: Annotated[str | None, typer.Option(help="End at this time.", rich_help_panel=FILMS)] = None,
-    max_frames: Annotated[int | None, typer.Option(min=1, help="Stop after so many.", rich_help_panel=FILMS)] = None,
+    start: Annotated[str, typer.Option(help="Begin at this time: 65.5 or 1:05.5.", rich_help_panel=VIDEOS)] = "0",
+    end: Annotated[str | None, typer.Option(help="End at this time.", rich_help_panel=VIDEOS)] = None,
+    max_frames: Annotated[int | None, typer.Option(min=1, help="Stop after so many.", rich_help_panel=VIDEOS)] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on where an earlier run stopped.", rich_help_panel=FILMS)
+        bool, typer.Option("--resume", help="Go on where an earlier run stopped.", rich_help_panel=VIDEOS)
     ] = False,
-    jobs: Annotated[int, typer.Option(min=0, help="Films at once; 0: one per core.", rich_help_panel=FILMS)] = 0,
+    jobs: Annotated[int, typer.Option(min=0, help="Videos at once; 0: one per core.", rich_help_panel=VIDEOS)] = 0,
     half_life: Annotated[
-        float, typer.Option(help="Seconds after which a frame counts half; 0: none.", rich_help_panel=FOLLOWING)
-    ] = FOLLOW.half_life_s,
+        float, typer.Option(help="Seconds after which a frame counts half; 0: none.", rich_help_panel=TRACKING)
+    ] = TRACK.half_life_s,
     detect_every: Annotated[
-        float, typer.Option(help="Search the whole frame so often, seconds; 0: always.", rich_help_panel=FOLLOWING)
-    ] = FOLLOW.detect_every_s,
+        float, typer.Option(help="Search the whole frame so often, seconds; 0: always.", rich_help_panel=TRACKING)
+    ] = TRACK.detect_every_s,
     reid: Annotated[
         bool,
-        typer.Option("--reid", help="Give people who come back their old number.", rich_help_panel=FOLLOWING),
+        typer.Option("--reid", help="Give people who come back their old number.", rich_help_panel=TRACKING),
     ] = False,
     bars: Annotated[
         bool, typer.Option("--bars", help="All probabilities beside each face.", rich_help_panel=DRAWING)
@@ -149,17 +149,17 @@ def analyze(
         int, typer.Option(min=0, help="CPU threads per network call; 0: automatic.", rich_help_panel=MACHINE)
     ] = 1,
     workers: Annotated[
-        int, typer.Option(min=0, help="Pictures worked on at once; 0: one per core.", rich_help_panel=MACHINE)
+        int, typer.Option(min=0, help="Images worked on at once; 0: one per core.", rich_help_panel=MACHINE)
     ] = 0,
     allow_private: Annotated[
         bool,
         typer.Option("--allow-private", help="Fetch URLs of private addresses too.", rich_help_panel=MACHINE),
     ] = False,
 ) -> None:
-    """Find the faces of pictures and films and say which expression each one shows.
+    """Find the faces of images and videos and say which expression each one shows.
 
     Exit code 0: all done; 1: some source failed (the rest is done and written); 2: wrong use; 130: stopped with Ctrl-C
-    (what was done is written). A picture without a face is a result.
+    (what was done is written). An image without a face is a result.
     """
     recipe = Recipe(
         detector,
@@ -175,37 +175,37 @@ def analyze(
         RuntimeSettings(device=device, threads=threads, gpu_memory_mb=gpu_memory),
     )
     analyzer = recipe.open()
-    film = FilmJob(
+    video = VideoJob(
         source="",
         video=VideoSettings(
             every, fps, _seconds(start, "--start"), _seconds(end, "--end") if end else None, max_frames
         ),
-        follow=FollowSettings(half_life_s=half_life, detect_every_s=detect_every, reid=reid),
+        track=TrackSettings(half_life_s=half_life, detect_every_s=detect_every, reid=reid),
         style=DrawStyle(bars=bars, landmarks=landmarks, blur=blur),
         interval_s=_seconds(interval, "--interval") if interval else None,
         truth=read_truth(truth, analyzer.labels) if truth else None,
         resume=resume,
     )
-    command = FilmCommand(
-        film,
+    command = VideoCommand(
+        video,
         outputs=output or (),
-        extra=FilmOutputs(summaries=_some(summary), timelines=_some(timeline), moments=_some(moments)),
+        extra=VideoOutputs(summaries=_some(summary), timelines=_some(timeline), moments=_some(moments)),
         jobs=jobs,
         rows=not quiet and (as_json or not out.is_terminal),
         quiet=quiet,
     )
-    items, films = films_among(expand(sources, kind=PICTURES_AND_FILMS), allow_private=allow_private)
+    items, videos = videos_among(expand(sources, kind=IMAGES_AND_VIDEOS), allow_private=allow_private)
     limits = SourceSettings(allow_private=allow_private)
-    pictures = partial(analyzer.map_items, settings=limits, workers=workers or None)
-    if films:
-        failed = run_films(
-            command, items, films, analyzer=analyzer, recipe=recipe, pictures=pictures, printer=_TerminalSink,
+    images = partial(analyzer.map_items, settings=limits, workers=workers or None)
+    if videos:
+        failed = run_videos(
+            command, items, videos, analyzer=analyzer, recipe=recipe, images=images, printer=_TerminalSink,
             deliver=_deliver,
         )  # fmt: skip
-    elif asked := command.film_options():
-        raise InputError(f"no film is among the sources, and films alone have {asked}; leave it out for pictures")
+    elif asked := command.video_options():
+        raise InputError(f"no video is among the sources, and videos alone have {asked}; leave it out for images")
     else:
-        failed = _analyze_pictures(items, pictures(items), command, analyzer.labels)
+        failed = _analyze_images(items, images(items), command, analyzer.labels)
     if failed:
         errors.print(f"{failed} of {len(items)} sources failed", style="red", highlight=False)
         raise typer.Exit(FAILED)
@@ -219,16 +219,16 @@ def _seconds(text: str, option: str) -> float:
     return parse_time(text.strip().removesuffix("s"), option)
 
 
-def _analyze_pictures(items: list[Item], results: Iterator[Result], command: FilmCommand, labels: LabelSet) -> int:
-    """Hand the results of pictures to their outputs; return how many failed."""
-    draw = Drawing(command.film.style, command.film.truth)
+def _analyze_images(items: list[Item], results: Iterator[Result], command: VideoCommand, labels: LabelSet) -> int:
+    """Hand the results of images to their outputs; return how many failed."""
+    draw = Drawing(command.video.style, command.video.truth)
     with ExitStack() as stack:
         sinks = [stack.enter_context(open_sink(path, labels=labels, draw=draw)) for path in command.outputs]
         if command.rows:
             sinks.append(stack.enter_context(JsonLinesStream(sys.stdout, labels=labels)))
         elif not command.quiet:
             sinks.append(stack.enter_context(_TerminalSink()))
-        score = ScoreSink(command.film.truth) if command.film.truth else None
+        score = ScoreSink(command.video.truth) if command.video.truth else None
         sinks += [score] if score else []
         failed = sum(_deliver(result, sinks) for result in _with_progress(results, len(items)))
     for path in command.outputs:
@@ -252,7 +252,7 @@ def _deliver(result: Result, sinks: list[Sink]) -> bool:
 
 
 class _TerminalSink(SinkWithoutFile):
-    """Prints one block per picture: its name, then a line per face."""
+    """Prints one block per image: its name, then a line per face."""
 
     def _write(self, frame: Frame, faces: Faces) -> None:
         count = "no face" if not len(faces) else "1 face" if len(faces) == 1 else f"{len(faces)} faces"
@@ -305,7 +305,7 @@ def _with_progress(results: Iterator[Result], total: int) -> Iterator[Result]:
 
 
 class _Rate(ProgressColumn):
-    """Pictures per second, once there is a speed."""
+    """Images per second, once there is a speed."""
 
     def render(self, task: Task) -> Text:
         return Text("" if task.speed is None else f"{task.speed:.1f}/s")
@@ -319,7 +319,7 @@ ABOUT = {
     "dlib-mmod": "dlib's network; slow without a GPU",
     "yunet": "OpenCV's YuNet with five landmarks, from a file you have",
     "ssd": "OpenCV's res10 SSD, from files you have",
-    "none": "the pictures are face crops already",
+    "none": "the images are face crops already",
 }
 
 

@@ -1,4 +1,4 @@
-"""`mien live`: a window, or a line in the terminal, that shows a camera, a stream or a film as it happens."""
+"""`mien live`: a window, or a line in the terminal, that shows a camera, a stream or a video as it happens."""
 
 import math
 import os
@@ -31,9 +31,9 @@ from mien.labels import LabelSet
 from mien.models.catalogue import DEFAULT_MODEL
 from mien.models.expression import RuntimeSettings
 from mien.output.draw.faces import DrawStyle, Veil, draw_faces, paint_emoji, shown_expression
-from mien.output.sinks import JsonLinesStream, encode_picture
+from mien.output.sinks import JsonLinesStream, encode_image
 from mien.sources.live import CAMERA, LiveSettings, LiveSource
-from mien.tracking.tracker import Follower, FollowSettings
+from mien.tracking.tracker import Tracker, TrackSettings
 from mien.video.live.session import LiveOutputs, LiveSession, LiveSummary, Moment, stamped_name, unused
 from mien.video.live.view import BACKGROUND, History, Status, ViewOptions, arrange, clock, render
 
@@ -46,7 +46,7 @@ WAIT_S = 0.01  # how long keys may wait while no frame comes
 REDRAW_S = 0.25  # how often the screen is drawn while no frame comes
 MESSAGE_S = 2.5
 LINE_S = 0.25  # how often the line in the terminal changes
-PICTURE_WIDTH = (800, 1120)  # of a new window, pixels
+IMAGE_WIDTH = (800, 1120)  # of a new window, pixels
 SHARE_OF_DESKTOP = 0.85
 DUMMIES = ("dummy", "offscreen")  # what SDL falls back to where there is no display
 
@@ -55,10 +55,10 @@ Pygame = Any  # the module; it is imported only where a window is wanted
 
 def live(
     source: Annotated[
-        str, typer.Argument(help="Number of a camera, /dev/video0, an rtsp:// or http:// stream, or a film.")
+        str, typer.Argument(help="Number of a camera, /dev/video0, an rtsp:// or http:// stream, or a video.")
     ] = "0",
     record: Annotated[
-        Path | None, typer.Option(help="Annotated film: .mp4, .mkv, .mov, .webm.", show_default=False)
+        Path | None, typer.Option(help="Annotated video: .mp4, .mkv, .mov, .webm.", show_default=False)
     ] = None,
     log: Annotated[
         Path | None, typer.Option(help="Table of all faces: .jsonl, .csv, .parquet.", show_default=False)
@@ -69,14 +69,14 @@ def live(
     model: ModelOption = DEFAULT_MODEL,
     min_face: Annotated[int, typer.Option(help="Smallest face looked for, pixels.")] = 32,
     size: Annotated[
-        str | None, typer.Option(help="Picture size wanted of a camera, 640x480 say.", show_default=False)
+        str | None, typer.Option(help="Image size wanted of a camera, 640x480 say.", show_default=False)
     ] = None,
     fps: Annotated[float | None, typer.Option(help="Frames per second wanted of a camera.", show_default=False)] = None,
     half_life: Annotated[
         float, typer.Option(help="Half-life of the smoothing over time, seconds; 0: none.")
-    ] = FollowSettings.half_life_s,
+    ] = TrackSettings.half_life_s,
     seconds: Annotated[float | None, typer.Option(help="Stop after so many seconds.", show_default=False)] = None,
-    loop: Annotated[bool, typer.Option("--loop", help="Start a film again at its end.")] = False,
+    loop: Annotated[bool, typer.Option("--loop", help="Start a video again at its end.")] = False,
     mirror: Annotated[
         bool | None,
         typer.Option("--mirror/--no-mirror", help="Show a mirror image (default for cameras).", show_default=False),
@@ -87,10 +87,10 @@ def live(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, coreml, …")] = "auto",
     threads: Annotated[int, typer.Option(min=0, help="CPU threads per network call; 0: automatic.")] = 1,
 ) -> None:
-    """Show a camera, a stream or a film in real time, with everybody's expression.
+    """Show a camera, a stream or a video in real time, with everybody's expression.
 
     Keys in the window: q quit, space pause, s snapshot, r record, l label set, b bars, m mirror, h help. The newest
-    frame is always the one analysed. Ctrl-C ends it, too, and completes all files.
+    frame is always the one analyzed. Ctrl-C ends it, too, and completes all files.
 
     Exit code 0: ended; 1: the camera or an output failed (what came before is written); 2: wrong use.
     """
@@ -102,11 +102,11 @@ def live(
     finder = DetectorSettings(min_face_px=min_face, threads=threads)
     runtime = RuntimeSettings(device=device, threads=threads)
     analyzer = Analyzer(detector=detector, model=model, labels=labels, detector_settings=finder, runtime=runtime)
-    follow = FollowSettings(half_life_s=half_life)
+    tracking = TrackSettings(half_life_s=half_life)
     _warm_up(analyzer)
 
-    def followers(chosen: LabelSet) -> Follower:
-        return Follower(Analyzer(detector=analyzer.detector, model=analyzer.model, labels=chosen.key), follow)
+    def trackers(chosen: LabelSet) -> Tracker:
+        return Tracker(Analyzer(detector=analyzer.detector, model=analyzer.model, labels=chosen.key), tracking)
 
     mirrored = bool(CAMERA.fullmatch(source)) if mirror is None else mirror
     look = Look(ViewOptions(DrawStyle(bars=bars, landmarks=landmarks, blur=blur), mirrored))
@@ -120,7 +120,7 @@ def live(
         raise typer.Exit(FAILED) from None
     with camera:
         session = LiveSession(
-            camera, followers, _label_sets(analyzer), outputs=outputs, window=not headless, seconds=seconds
+            camera, trackers, _label_sets(analyzer), outputs=outputs, window=not headless, seconds=seconds
         )
         with session, _ended_by_signals():
             (_show_line if headless else _show_window)(session, camera, look)
@@ -196,7 +196,7 @@ class Look:
         return replace(frame, image=self.shown.cover(frame.image, faces)) if self.options.style.blur else frame
 
     def draw(self, image: NDArray[np.uint8], faces: Faces) -> NDArray[np.uint8]:
-        """Draw faces on a copy of a picture."""
+        """Draw faces on a copy of an image."""
         image = self.recorded.cover(image, faces) if self.options.style.blur else image
         return draw_faces(image, faces, style=self.options.style)
 
@@ -282,7 +282,7 @@ def open_display() -> Pygame:
 
 def _show_window(session: LiveSession, camera: LiveSource, look: Look) -> None:
     info = camera.info
-    with Window(session, look, source=camera.name, picture=(info.width, info.height)) as window:
+    with Window(session, look, source=camera.name, image=(info.width, info.height)) as window:
         while window.step():
             pass
 
@@ -294,14 +294,14 @@ class Window:
         look: What the user chose to see.
     """
 
-    def __init__(self, session: LiveSession, look: Look, *, source: str, picture: tuple[int, int]) -> None:
+    def __init__(self, session: LiveSession, look: Look, *, source: str, image: tuple[int, int]) -> None:
         """Open a window.
 
         Args:
             session: What is shown.
             look: What the user wants to see at first.
             source: Name for people.
-            picture: Width and height of the frames, pixels.
+            image: Width and height of the frames, pixels.
 
         Raises:
             InputError: There is no display.
@@ -317,7 +317,7 @@ class Window:
         pygame.display.set_caption(f"mien: {source}")
         pygame.display.set_icon(self._surface(_icon()))
         try:
-            pygame.display.set_mode(first_size(picture, pygame.display.get_desktop_sizes()[0]), pygame.RESIZABLE)
+            pygame.display.set_mode(first_size(image, pygame.display.get_desktop_sizes()[0]), pygame.RESIZABLE)
         except pygame.error as error:
             pygame.display.quit()
             raise _no_display(str(error)) from None
@@ -334,7 +334,7 @@ class Window:
         """Obey the keys and show the newest frame, if there is one.
 
         Returns:
-            Whether the window is still wanted. A picture that stands still stays after the source has ended.
+            Whether the window is still wanted. An image that stands still stays after the source has ended.
         """
         for event in self._pygame.event.get():
             self._obey(event)
@@ -412,12 +412,12 @@ class Window:
     def _snapshot(self) -> None:
         """Save the newest frame as it is shown, in its own size."""
         if self._moment is None:
-            self._say("there is no picture yet")
+            self._say("there is no image yet")
             return
         frame, faces = self.look.veiled(self._moment.frame, self._moment.faces), self._moment.faces
-        picture = draw_faces(frame.image, faces, style=self.look.options.style)
+        image = draw_faces(frame.image, faces, style=self.look.options.style)
         try:
-            path = write_whole(unused(Path(f"{stamped_name()}.png")), encode_picture(picture, ".png"))
+            path = write_whole(unused(Path(f"{stamped_name()}.png")), encode_image(image, ".png"))
             self._say(f"saved {path}")
         except MienError as error:
             self._say(str(error))
@@ -453,20 +453,20 @@ KEYS: dict[str, Callable[[Window], None]] = {
 }
 
 
-def first_size(picture: tuple[int, int], desktop: tuple[int, int]) -> tuple[int, int]:
-    """Return the size of a new window: the picture in about its own size, with the timeline below it.
+def first_size(image: tuple[int, int], desktop: tuple[int, int]) -> tuple[int, int]:
+    """Return the size of a new window: the image in about its own size, with the timeline below it.
 
     Args:
-        picture: Width and height of the frames, pixels.
+        image: Width and height of the frames, pixels.
         desktop: Width and height of the screen, pixels.
     """
-    scale = float(np.clip(picture[0], *PICTURE_WIDTH)) / picture[0]
-    scale = min(scale, SHARE_OF_DESKTOP * desktop[0] / picture[0])
-    width, below = max(1, round(scale * picture[0])), 0
+    scale = float(np.clip(image[0], *IMAGE_WIDTH)) / image[0]
+    scale = min(scale, SHARE_OF_DESKTOP * desktop[0] / image[0])
+    width, below = max(1, round(scale * image[0])), 0
     for _ in range(4):  # what is below depends a little on the whole
-        places = arrange((width, round(scale * picture[1]) + below))
+        places = arrange((width, round(scale * image[1]) + below))
         below = places.timeline.h + places.status.h
-    height = min(round(scale * picture[1]) + below, round(SHARE_OF_DESKTOP * desktop[1]))
+    height = min(round(scale * image[1]) + below, round(SHARE_OF_DESKTOP * desktop[1]))
     return width, max(1, height)
 
 

@@ -56,7 +56,7 @@ class DataOptions:
         ),
     ] = None
     skip_bad: Annotated[
-        bool, typer.Option("--skip-bad", help="Leave bad rows and pictures out.", rich_help_panel=DATA)
+        bool, typer.Option("--skip-bad", help="Leave bad rows and images out.", rich_help_panel=DATA)
     ] = False
 
     def read(self, path: Path, seed: int) -> tuple[CropDataset, CropDataset]:
@@ -67,7 +67,7 @@ class DataOptions:
             seed: Decides which crops are held out, where some are.
         """
         result = read_dataset(path, votes_path=self.votes, labels=self.labels, skip_bad=self.skip_bad)
-        notes = [*result.notes, *([f"{len(result.bad):,} bad rows or pictures left out"] if result.bad else [])]
+        notes = [*result.notes, *([f"{len(result.bad):,} bad rows or images left out"] if result.bad else [])]
         data = result.data if self.split is None else with_split(result.data, self.split, fold=self.fold)
         training, validation, how = self.splits_of(data, seed)
         for note in (*notes, f"{len(training):,} crops to train on, {len(validation):,} to validate on ({how})"):

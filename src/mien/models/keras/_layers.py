@@ -1,7 +1,7 @@
 """Keras layers as ONNX nodes.
 
-Keras counts the channels of a picture last, ONNX second. A value therefore remembers whether its channels were moved to
-the front; a layer that looks at the order of the numbers (Flatten, Reshape, Dense on a picture) moves them back.
+Keras counts the channels of an image last, ONNX second. A value therefore remembers whether its channels were moved to
+the front; a layer that looks at the order of the numbers (Flatten, Reshape, Dense on an image) moves them back.
 """
 
 import math
@@ -154,7 +154,7 @@ class Builder:
     # Where the channels are
 
     def to_front(self, x: Tensor) -> Tensor:
-        """Return a picture with its channels stored first."""
+        """Return an image with its channels stored first."""
         if x.moved or len(x.shape) != 3:
             return x
         return replace(x, name=self.node("Transpose", [x.name], perm=(0, 3, 1, 2)), moved=True)
@@ -165,21 +165,19 @@ class Builder:
             return x
         return replace(x, name=self.node("Transpose", [x.name], perm=(0, 2, 3, 1)), moved=False)
 
-    def picture(self, x: Tensor, config: Mapping[str, Any]) -> "Picture":
-        """Return a value stored channels first, with its sizes by name, for the layers that need a picture."""
+    def image(self, x: Tensor, config: Mapping[str, Any]) -> "Image":
+        """Return a value stored channels first, with its sizes by name, for the layers that need an image."""
         if len(x.shape) != 3:
-            raise ModelError(
-                f"it needs a picture (height, width, channels), but gets {x.shape}; check the architecture"
-            )
+            raise ModelError(f"it needs an image (height, width, channels), but gets {x.shape}; check the architecture")
         if config.get("data_format") == "channels_first":
             x = self.to_keras(x)
-            return Picture(x.name, x.shape[1], x.shape[2], x.shape[0], channels_first=True)
+            return Image(x.name, x.shape[1], x.shape[2], x.shape[0], channels_first=True)
         x = self.to_front(x)
-        return Picture(x.name, x.shape[0], x.shape[1], x.shape[2], channels_first=False)
+        return Image(x.name, x.shape[0], x.shape[1], x.shape[2], channels_first=False)
 
 
 @dataclass(frozen=True)
-class Picture:
+class Image:
     """A value stored (N, channels, height, width), whatever Keras counts."""
 
     name: str
@@ -289,7 +287,7 @@ def _pair(value: Any) -> Pair:
 
 @dataclass(frozen=True)
 class Window:
-    """What slides over a picture: a kernel or a pool, with its steps and margins."""
+    """What slides over an image: a kernel or a pool, with its steps and margins."""
 
     size: Pair
     strides: Pair
@@ -302,13 +300,13 @@ class Window:
             return -(-length // self.strides[axis])
         return (length - self._reach(axis)) // self.strides[axis] + 1
 
-    def pads(self, picture: Picture) -> list[int]:
+    def pads(self, image: Image) -> list[int]:
         """Return the margins top, left, bottom, right; as in TensorFlow, the odd one goes to the end."""
         if self.padding == "valid":
             return [0, 0, 0, 0]
         totals = [
             max((self.out(length, axis) - 1) * self.strides[axis] + self._reach(axis) - length, 0)
-            for axis, length in enumerate((picture.height, picture.width))
+            for axis, length in enumerate((image.height, image.width))
         ]
         return [total // 2 for total in totals] + [total - total // 2 for total in totals]
 
@@ -323,7 +321,7 @@ def _window(config: Mapping[str, Any], size: Pair, strides: Any) -> Window:
     return Window(size, _pair(strides), _pair(config.get("dilation_rate") or 1), padding)
 
 
-def _slide(b: Builder, op: str, x: Picture, window: Window, inputs: Sequence[str], **attributes: Any) -> Picture:
+def _slide(b: Builder, op: str, x: Image, window: Window, inputs: Sequence[str], **attributes: Any) -> Image:
     if window.dilation != (1, 1):
         attributes["dilations"] = window.dilation
     name = b.node(
@@ -337,7 +335,7 @@ def _slide(b: Builder, op: str, x: Picture, window: Window, inputs: Sequence[str
 
 def _conv(b: Builder, layer: Layer, inputs: list[Tensor]) -> Tensor:
     config = layer.config
-    x = b.picture(_only(inputs), config)
+    x = b.image(_only(inputs), config)
     filters, groups, size = int(config["filters"]), int(config.get("groups") or 1), _pair(config["kernel_size"])
     kernel = b.kernel((*size, x.channels // groups, filters), channels_first=x.channels_first)
     y = _slide(
@@ -353,20 +351,20 @@ def _conv(b: Builder, layer: Layer, inputs: list[Tensor]) -> Tensor:
 
 def _depthwise(b: Builder, layer: Layer, inputs: list[Tensor]) -> Tensor:
     config = layer.config
-    y = _depthwise_step(b, config, b.picture(_only(inputs), config), with_bias=True)
+    y = _depthwise_step(b, config, b.image(_only(inputs), config), with_bias=True)
     return _activate(b, y.tensor(), config)
 
 
 def _separable(b: Builder, layer: Layer, inputs: list[Tensor]) -> Tensor:
     config, filters = layer.config, int(layer.config["filters"])
-    y = _depthwise_step(b, config, b.picture(_only(inputs), config), with_bias=False)
+    y = _depthwise_step(b, config, b.image(_only(inputs), config), with_bias=False)
     kernel = b.weight("pointwise_kernel", (1, 1, y.channels, filters), (3, 2, 0, 1))
     window = Window((1, 1), (1, 1), (1, 1), "valid")
     y = _slide(b, "Conv", y, window, [kernel, *_bias(b, config, filters)])
     return _activate(b, replace(y, channels=filters).tensor(), config)
 
 
-def _depthwise_step(b: Builder, config: Mapping[str, Any], x: Picture, *, with_bias: bool) -> Picture:
+def _depthwise_step(b: Builder, config: Mapping[str, Any], x: Image, *, with_bias: bool) -> Image:
     size, times = _pair(config["kernel_size"]), int(config.get("depth_multiplier") or 1)
     shape = (*size, x.channels, times)
     kernel = b.weight("depthwise_kernel", shape, (2, 3, 0, 1), (x.channels * times, 1, *size))
@@ -409,14 +407,14 @@ def _pool(op: str, **attributes: Any) -> Emit:
         config = layer.config
         size = _pair(config.get("pool_size", 2))
         window = _window({**config, "dilation_rate": 1}, size, config.get("strides") or size)
-        return _slide(b, op, b.picture(_only(inputs), config), window, (), **attributes).tensor()
+        return _slide(b, op, b.image(_only(inputs), config), window, (), **attributes).tensor()
 
     return emit
 
 
 def _global_pool(op: str) -> Emit:
     def emit(b: Builder, layer: Layer, inputs: list[Tensor]) -> Tensor:
-        x = b.picture(_only(inputs), layer.config)
+        x = b.image(_only(inputs), layer.config)
         pooled = b.node(op, [x.name])
         if layer.config.get("keepdims"):
             return replace(x, name=pooled, height=1, width=1).tensor()
@@ -426,14 +424,14 @@ def _global_pool(op: str) -> Emit:
 
 
 def _zero_padding(b: Builder, layer: Layer, inputs: list[Tensor]) -> Tensor:
-    x = b.picture(_only(inputs), layer.config)
+    x = b.image(_only(inputs), layer.config)
     top, bottom, left, right = _margins(layer.config.get("padding", 1))
     name = b.node("Pad", [x.name, b.integers(0, 0, top, left, 0, 0, bottom, right)])
     return replace(x, name=name, height=x.height + top + bottom, width=x.width + left + right).tensor()
 
 
 def _cropping(b: Builder, layer: Layer, inputs: list[Tensor]) -> Tensor:
-    x = b.picture(_only(inputs), layer.config)
+    x = b.image(_only(inputs), layer.config)
     top, bottom, left, right = _margins(layer.config.get("cropping", 0))
     height, width = x.height - top - bottom, x.width - left - right
     ends = b.integers(top + height, left + width)
@@ -454,18 +452,18 @@ def _margins(value: Any) -> tuple[int, int, int, int]:
 
 
 def _up_sampling(b: Builder, layer: Layer, inputs: list[Tensor]) -> Tensor:
-    x = b.picture(_only(inputs), layer.config)
+    x = b.image(_only(inputs), layer.config)
     rows, columns = _pair(layer.config.get("size", 2))
     name = resize(b, x.name, float(rows), float(columns), layer.config.get("interpolation", "nearest"))
     return replace(x, name=name, height=x.height * rows, width=x.width * columns).tensor()
 
 
 def resize(b: Builder, name: str, rows: float, columns: float, interpolation: str) -> str:
-    """Append a resize of a picture stored channels first and return its name.
+    """Append a resize of an image stored channels first and return its name.
 
     Args:
         b: The graph.
-        name: The picture.
+        name: The image.
         rows: Factor of the height.
         columns: Factor of the width.
         interpolation: `"nearest"` or `"bilinear"`.

@@ -172,7 +172,7 @@ def _convert(files: KerasFiles, settings: KerasImportSettings, path: Path) -> tu
     if len(model.inputs) != 1 or len(model.outputs) != 1:
         raise ModelError(
             f"the network has {len(model.inputs)} inputs and {len(model.outputs)} outputs, it must have one of each; "
-            "save the part that goes from the picture to the expressions"
+            "save the part that goes from the image to the expressions"
         )
     check_layers(model)
     written_by = keras_version_of(files.architecture) or files.version
@@ -227,7 +227,7 @@ class _InputForm:
 
 
 def _input_form(model: Model, size_px: tuple[int, int] | None) -> _InputForm:
-    """Read the form of the network's input from its shape: pictures with channels last or first, gray rows, or flat."""
+    """Read the form of the network's input from its shape: images with channels last or first, gray rows, or flat."""
     shape = model.input_shape
     if shape is None:
         raise ModelError("the file does not state the shape of its input; save the model after it was built")
@@ -240,15 +240,15 @@ def _input_form(model: Model, size_px: tuple[int, int] | None) -> _InputForm:
         return _InputForm("NHWC", *_sides(shape[:2], size_px), shape[2])
     if len(shape) == 3 and shape[0] in (1, 3):
         return _InputForm("NCHW", *_sides(shape[1:], size_px), shape[0])
-    raise ModelError(f"the network takes {shape}; it must take pictures of 1 or 3 channels, gray rows, or flat pixels")
+    raise ModelError(f"the network takes {shape}; it must take images of 1 or 3 channels, gray rows, or flat pixels")
 
 
 def _flat_sides(length: int | None, size_px: tuple[int, int] | None) -> tuple[int, int]:
-    """Return (width, height) of pictures given as flat pixels."""
+    """Return (width, height) of images given as flat pixels."""
     side = round((length or 0) ** 0.5)
     width, height = size_px or (side, side)
     if width * height != length or not 1 <= max(width, height) <= MAX_SIDE_PX:
-        raise ModelError(f"the network takes {length} flat numbers, which are no square gray picture; give its size")
+        raise ModelError(f"the network takes {length} flat numbers, which are no square gray image; give its size")
     return width, height
 
 

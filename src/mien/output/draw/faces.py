@@ -1,4 +1,4 @@
-"""Boxes, tags with emoji, landmarks, probability bars and blurred faces, drawn on a copy of a picture.
+"""Boxes, tags with emoji, landmarks, probability bars and blurred faces, drawn on a copy of an image.
 
 The letters are Inter SemiBold and the emoji Noto Color Emoji, both under the SIL Open Font License 1.1, kept as small
 sheets in this folder so that drawing needs neither a font engine nor a font on the machine.
@@ -33,8 +33,8 @@ TRUTH_COLOUR: Colour = (206, 209, 213)  # lighter than neutral, so that the two 
 
 MIN_TEXT_PX = 11  # below this the letters of a tag cannot be told apart
 MIN_BARS_PX = 8
-TEXT_PER_FACE, TEXT_PER_PICTURE = 0.16, (0.010, 0.034)
-LINE_PER_FACE, LINE_PER_PICTURE = 0.022, (0.002, 0.006)
+TEXT_PER_FACE, TEXT_PER_IMAGE = 0.16, (0.010, 0.034)
+LINE_PER_FACE, LINE_PER_IMAGE = 0.022, (0.002, 0.006)
 PANEL_OPACITY = 0.8
 BLUR_CELLS = 6
 BLUR_MARGIN = 0.12
@@ -58,7 +58,7 @@ class DrawStyle:
         landmarks: The five points, where the faces have them.
         bars: A panel beside the face with a bar for every expression of the label set.
         blur: Make faces unrecognisable; the box drawn is blurred, with a margin.
-        scale: Factor on the size of letters and lines, 0.25 to 8; 1 suits the picture and the face.
+        scale: Factor on the size of letters and lines, 0.25 to 8; 1 suits the image and the face.
     """
 
     box: bool = True
@@ -92,10 +92,10 @@ class Rect(NamedTuple):
 def draw_faces(
     image: NDArray[np.uint8], faces: Faces, *, style: DrawStyle = PLAIN, truth: Sequence[str | None] = ()
 ) -> NDArray[np.uint8]:
-    """Draw faces and their expressions on a copy of a picture.
+    """Draw faces and their expressions on a copy of an image.
 
-    Faces of a film show their steady expression and the smoothed probabilities, which do not flicker; others those of
-    the picture itself. Sizes follow the picture and the face. Tags stay inside the picture and out of one another's
+    Faces of a video show their steady expression and the smoothed probabilities, which do not flicker; others those of
+    the image itself. Sizes follow the image and the face. Tags stay inside the image and out of one another's
     way where there is room, and lose first their percentage, then their words, where there is not. Letters are Latin;
     others become `?`.
 
@@ -133,7 +133,7 @@ def _truth_of(faces: Faces, truth: Sequence[str | None]) -> Sequence[str | None]
 
 
 def shown_expression(face: Face) -> tuple[str | None, float | None]:
-    """Return the expression to show and its probability: the steady one of a film, else that of the picture.
+    """Return the expression to show and its probability: the steady one of a video, else that of the image.
 
     Args:
         face: The face.
@@ -201,17 +201,17 @@ class Mark(NamedTuple):
 
 
 def _marks(canvas: NDArray[np.uint8], faces: Faces, style: DrawStyle, truth: Sequence[str | None]) -> Iterator[Mark]:
-    """Yield the faces that show in the picture."""
+    """Yield the faces that show in the image."""
     height, width = canvas.shape[:2]
-    picture = float(np.sqrt(height * width))
+    image = float(np.sqrt(height * width))
     for face, actual in zip(faces, truth, strict=True):
         box = _visible(face.xyxy, width, height)
         if box is None:
             continue
         side = min(float(face.xyxy[2] - face.xyxy[0]), float(face.xyxy[3] - face.xyxy[1]))
-        low, high = (share * picture for share in TEXT_PER_PICTURE)
+        low, high = (share * image for share in TEXT_PER_IMAGE)
         text_px = max(MIN_TEXT_PX, float(np.clip(TEXT_PER_FACE * side, low, high))) * style.scale
-        low, high = (share * picture for share in LINE_PER_PICTURE)
+        low, high = (share * image for share in LINE_PER_IMAGE)
         line_px = max(1.5, float(np.clip(LINE_PER_FACE * side, low, high))) * style.scale
         expression, confidence = shown_expression(face)
         colour = FACE_COLOUR if expression is None else expression_colour(expression)
@@ -229,14 +229,14 @@ def _visible(xyxy: NDArray[np.float32], width: int, height: int) -> Rect | None:
 
 
 class Layout:
-    """What lies where on the picture: the boxes of all faces, then the tags and panels drawn so far."""
+    """What lies where on the image: the boxes of all faces, then the tags and panels drawn so far."""
 
     def __init__(self, boxes: Sequence[Rect], width: int, height: int) -> None:
         """Start with the boxes.
 
         Args:
             boxes: The boxes of all faces.
-            width: Width of the picture, pixels.
+            width: Width of the image, pixels.
             height: Its height.
         """
         self.width, self.height = width, height
@@ -250,7 +250,7 @@ class Layout:
         self._used += 1
 
     def inside(self, spot: Rect) -> Rect:
-        """Return the rectangle moved into the picture."""
+        """Return the rectangle moved into the image."""
         return spot._replace(x=max(0, min(spot.x, self.width - spot.w)), y=max(0, min(spot.y, self.height - spot.h)))
 
     def best(self, spots: Sequence[Rect], number: int) -> tuple[Rect, float, float]:
@@ -294,7 +294,7 @@ def _draw_outline(canvas: NDArray[np.uint8], mark: Mark, style: DrawStyle) -> No
 
 
 def _draw_box(canvas: NDArray[np.uint8], mark: Mark) -> None:
-    """Draw a rounded box, with heavy corners where the line is not thin anyway; it stays inside the picture."""
+    """Draw a rounded box, with heavy corners where the line is not thin anyway; it stays inside the image."""
     inset = (mark.line_px - 1) / 2
     height, width = canvas.shape[:2]
     x1, y1 = max(mark.box.x, inset), max(mark.box.y, inset)
@@ -340,9 +340,9 @@ def _blur(canvas: NDArray[np.uint8], image: NDArray[np.uint8], box: Rect) -> Non
 
 
 class Veil:
-    """Blurs the places where the people of a film were a moment ago, for frames in which the detector misses them.
+    """Blurs the places where the people of a video were a moment ago, for frames in which the detector misses them.
 
-    A cut ends it. One for each film or stream; frames come in order.
+    A cut ends it. One for each video or stream; frames come in order.
     """
 
     def __init__(self, hold_s: float = VEIL_S) -> None:
@@ -356,7 +356,7 @@ class Veil:
         self._scene = SceneMemory()
 
     def cover(self, image: NDArray[np.uint8], faces: Faces) -> NDArray[np.uint8]:
-        """Return the picture with those places blurred; itself where there are none.
+        """Return the image with those places blurred; itself where there are none.
 
         Args:
             image: (H, W, 3) uint8 RGB; not changed.
@@ -382,7 +382,7 @@ class Veil:
 
 
 def _draw_tag(canvas: NDArray[np.uint8], mark: Mark, style: DrawStyle, layout: Layout, number: int) -> None:
-    """Draw the longest tag that has room; none where even the shortest is larger than the picture."""
+    """Draw the longest tag that has room; none where even the shortest is larger than the image."""
     choices: list[tuple[float, Rect, str]] = []
     sprite = _sprite_name(mark.expression, style)
     for words in _wordings(mark, style):
@@ -524,14 +524,14 @@ def _panel_spots(box: Rect, panel: Panel, rows: int, layout: Layout) -> list[Rec
 
 
 def _panels(names: Sequence[str], text_px: int, style: DrawStyle, layout: Layout) -> Iterator[Panel]:
-    """Yield the largest panel that fits the picture: whole, without words, without words and numbers."""
-    pictured = [_sprite_name(name, style) is not None for name in names]
-    spelt = not all(pictured)
+    """Yield the largest panel that fits the image: whole, without words, without words and numbers."""
+    imaged = [_sprite_name(name, style) is not None for name in names]
+    spelt = not all(imaged)
     for words, bar, numbers in ((True, 5, True), (spelt, 3, True), (spelt, 3, False)):
         for px in range(max(MIN_BARS_PX, round(0.88 * text_px)), MIN_BARS_PX - 1, -1):
             name = max(text_width(_short(name, 16), px) for name in names) if words else 0
             number = text_width("100%", px) if numbers else 0
-            icon = round(1.2 * px) if any(pictured) else 0
+            icon = round(1.2 * px) if any(imaged) else 0
             panel = Panel(px, round(1.5 * px), round(0.6 * px), icon, name, bar * px, number)
             height = 2 * panel.pad + panel.row * len(names)
             if panel.width <= 0.7 * layout.width and height <= 0.96 * layout.height:
@@ -570,7 +570,7 @@ def _paint_row(canvas: NDArray[np.uint8], panel: Panel, x: int, y: int, name: st
 
 
 def _paint_panel(canvas: NDArray[np.uint8], rect: Rect, colour: Colour, opacity: float, *, radius: float) -> None:
-    """Lay a filled rounded rectangle over the picture."""
+    """Lay a filled rounded rectangle over the image."""
     mask = np.zeros((rect.h, rect.w), np.uint8)
     corners = _rounded(0, 0, rect.w - 1, rect.h - 1, min(radius, (min(rect.w, rect.h) - 1) / 2)).reshape(-1, 2)
     fixed = np.rint(corners * 2**SHIFT).astype(np.int32)
@@ -579,7 +579,7 @@ def _paint_panel(canvas: NDArray[np.uint8], rect: Rect, colour: Colour, opacity:
 
 
 def paint_text(canvas: NDArray[np.uint8], text: str, x: int, middle: float, px: int, colour: Colour) -> None:
-    """Write one line of text on a picture.
+    """Write one line of text on an image.
 
     Args:
         canvas: (H, W, 3) uint8 RGB; changed.
@@ -595,7 +595,7 @@ def paint_text(canvas: NDArray[np.uint8], text: str, x: int, middle: float, px: 
 
 
 def _paint_mask(canvas: NDArray[np.uint8], mask: NDArray[np.uint8], x: int, y: int, colour: Colour) -> None:
-    """Blend one colour into the picture, as much as `mask` (h, w) uint8 says."""
+    """Blend one colour into the image, as much as `mask` (h, w) uint8 says."""
     area, inside = _crop(canvas, mask, x, y)
     if area.size:
         opacity = cv2.merge([inside] * 3)
@@ -604,7 +604,7 @@ def _paint_mask(canvas: NDArray[np.uint8], mask: NDArray[np.uint8], x: int, y: i
 
 
 def paint_emoji(canvas: NDArray[np.uint8], name: str, x: int, y: int, side: int) -> None:
-    """Lay the emoji of an expression on a picture.
+    """Lay the emoji of an expression on an image.
 
     Args:
         canvas: (H, W, 3) uint8 RGB; changed.
@@ -618,7 +618,7 @@ def paint_emoji(canvas: NDArray[np.uint8], name: str, x: int, y: int, side: int)
 
 
 def _crop(canvas: NDArray[np.uint8], patch: NDArray[Pixel], x: int, y: int) -> tuple[NDArray[np.uint8], NDArray[Pixel]]:
-    """Return the pixels of the picture under a patch, and the part of the patch that lies on the picture."""
+    """Return the pixels of the image under a patch, and the part of the patch that lies on the image."""
     height, width = canvas.shape[:2]
     x1, y1 = max(0, x), max(0, y)
     x2, y2 = max(x1, min(width, x + patch.shape[1])), max(y1, min(height, y + patch.shape[0]))

@@ -1,4 +1,4 @@
-"""POST /v1/analyze: one or many pictures in, rows out."""
+"""POST /v1/analyze: one or many images in, rows out."""
 
 import asyncio
 import base64
@@ -23,7 +23,7 @@ from mien.server.web import records
 from mien.server.web.described import ANALYZE_BODY, PROBLEMS
 from mien.server.web.forms import FormReader, body_of, media_type_of, safe_name
 from mien.server.web.problems import Problem, busy, problem_of
-from mien.server.web.schemas import Analysis, AnalyzeBody, EncodedPicture
+from mien.server.web.schemas import Analysis, AnalyzeBody, EncodedImage
 from mien.server.web.security import client_of
 from mien.server.work.engine import Engine
 from mien.sources.images import Item, SourceSettings, expand, load
@@ -35,7 +35,7 @@ router = APIRouter()
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a request wants done with its pictures."""
+    """What a request wants done with its images."""
 
     analyzer: Analyzer
     sources: SourceSettings
@@ -47,18 +47,18 @@ class Wanted:
     response_model=Analysis,
     responses=PROBLEMS,
     openapi_extra={"requestBody": ANALYZE_BODY},
-    tags=["pictures"],
-    summary="Find the faces of pictures and their expressions",
+    tags=["images"],
+    summary="Find the faces of images and their expressions",
 )
 async def analyze(
     request: Request,
     labels: Annotated[str | None, Query(description="Label set: fer2013 or ferplus.", max_length=40)] = None,
     detector: Annotated[str | None, Query(description="Face detector; see /v1/models.", max_length=40)] = None,
-    annotated: Annotated[bool, Query(description="Also return each picture with its faces drawn.")] = False,
+    annotated: Annotated[bool, Query(description="Also return each image with its faces drawn.")] = False,
 ) -> JSONResponse:
-    """Analyze one or many pictures, sent as a form (`curl -F file=@photo.jpg`), as JSON with base64, or as they are.
+    """Analyze one or many images, sent as a form (`curl -F file=@photo.jpg`), as JSON with base64, or as they are.
 
-    A picture that cannot be read gets an `error` in its place and costs the others nothing.
+    An image that cannot be read gets an `error` in its place and costs the others nothing.
     """
     start = time.perf_counter()
     engine: Engine = request.app.state.engine
@@ -77,14 +77,14 @@ async def _all(engine: Engine, client: str, items: list[Item], wanted: Wanted) -
         async with asyncio.timeout(engine.settings.request_timeout_s), asyncio.TaskGroup() as group:
             tasks = [group.create_task(call) for call in calls]
     except TimeoutError as error:
-        raise busy("the pictures took too long; send fewer or smaller ones", retry_after_s=5) from error
+        raise busy("the images took too long; send fewer or smaller ones", retry_after_s=5) from error
     except BaseExceptionGroup as errors:
         raise errors.exceptions[0] from None
     return [task.result() for task in tasks]
 
 
 async def _one(engine: Engine, client: str, item: Item, wanted: Wanted) -> dict[str, Any]:
-    """Return the result of one picture; a worker that has found its faces goes on while the network looks at them."""
+    """Return the result of one image; a worker that has found its faces goes on while the network looks at them."""
     try:
         found = await engine.workers.run(client, lambda: _find(engine, item, wanted))
         (faces,) = wanted.analyzer.with_expressions([found.faces], await asyncio.wrap_future(found.probs))
@@ -99,7 +99,7 @@ async def _one(engine: Engine, client: str, item: Item, wanted: Wanted) -> dict[
 
 @dataclass(frozen=True)
 class _Found:
-    """A picture between its two halves; the picture itself only if it is wanted back."""
+    """An image between its two halves; the image itself only if it is wanted back."""
 
     faces: Faces
     probs: "Future[NDArray[np.float32]]"
@@ -152,7 +152,7 @@ def _source_settings(settings: ServerSettings) -> SourceSettings:
     )
 
 
-# The three ways to send pictures.
+# The three ways to send images.
 
 
 async def _items_of(request: Request, settings: ServerSettings) -> list[Item]:
@@ -163,13 +163,13 @@ async def _items_of(request: Request, settings: ServerSettings) -> list[Item]:
     elif kind == "application/json":
         items = _json_items(await body_of(request, limit=limit), settings)
     elif kind.startswith("image/") or kind == "application/octet-stream":
-        items = [Item("picture", await body_of(request, limit=limit))]
+        items = [Item("image", await body_of(request, limit=limit))]
     else:
-        raise Problem(415, "send multipart/form-data, application/json, or a picture as image/jpeg, image/png…")
+        raise Problem(415, "send multipart/form-data, application/json, or an image as image/jpeg, image/png…")
     if not items:
-        raise Problem(422, "the request has no picture; send at least one: curl -F file=@photo.jpg …/v1/analyze")
+        raise Problem(422, "the request has no image; send at least one: curl -F file=@photo.jpg …/v1/analyze")
     if len(items) > settings.max_images:
-        raise Problem(413, f"a request must have at most {settings.max_images} pictures, got {len(items)}")
+        raise Problem(413, f"a request must have at most {settings.max_images} images, got {len(items)}")
     return items
 
 
@@ -186,19 +186,19 @@ def _json_items(body: bytes, settings: ServerSettings) -> list[Item]:
         first = error.errors(include_input=False, include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         raise Problem(422, f"the JSON body is not as described at /docs: {where} {first['msg']}") from error
-    pictures = [EncodedPicture(data=one) if isinstance(one, str) and one else one for one in wanted.images]
-    return [_encoded_item(number, one) for number, one in enumerate(pictures)] + _url_items(wanted.urls, settings)
+    images = [EncodedImage(data=one) if isinstance(one, str) and one else one for one in wanted.images]
+    return [_encoded_item(number, one) for number, one in enumerate(images)] + _url_items(wanted.urls, settings)
 
 
-def _encoded_item(number: int, picture: EncodedPicture | str) -> Item:
-    if isinstance(picture, str):
-        raise Problem(422, f"picture {number} is an empty text; send it in base64")
-    name = safe_name(picture.name) if picture.name else f"picture {number}"
-    data = picture.data.partition(",")[2] if picture.data.startswith("data:") else picture.data
+def _encoded_item(number: int, image: EncodedImage | str) -> Item:
+    if isinstance(image, str):
+        raise Problem(422, f"image {number} is an empty text; send it in base64")
+    name = safe_name(image.name) if image.name else f"image {number}"
+    data = image.data.partition(",")[2] if image.data.startswith("data:") else image.data
     try:
         return Item(name, _decoded(data))
     except ValueError as error:  # binascii.Error is one
-        raise Problem(422, f"picture {number} is not base64; encode its bytes: base64 -w0 photo.jpg") from error
+        raise Problem(422, f"image {number} is not base64; encode its bytes: base64 -w0 photo.jpg") from error
 
 
 def _decoded(data: str) -> bytes:
@@ -211,7 +211,7 @@ def _decoded(data: str) -> bytes:
 
 def _url_items(urls: list[str], settings: ServerSettings) -> list[Item]:
     if urls and not settings.url_allowed:
-        raise Problem(403, "this server fetches no URLs; download the picture and send it, or see --url-allowed")
+        raise Problem(403, "this server fetches no URLs; download the image and send it, or see --url-allowed")
     if any(not url.lower().startswith(("http://", "https://")) for url in urls):
         raise Problem(422, "urls must start with http:// or https://")
     return [item for url in urls for item in expand(url)]

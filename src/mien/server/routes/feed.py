@@ -1,6 +1,6 @@
 """The server's own camera: analyzed once, shown to all viewers as MJPEG at /video_feed, its faces at /v1/feed.
 
-The camera is open only while somebody watches. A viewer who is slow sees fewer pictures, and delays nobody.
+The camera is open only while somebody watches. A viewer who is slow sees fewer images, and delays nobody.
 """
 
 import asyncio
@@ -27,12 +27,12 @@ from mien.server.web.described import FEW_PROBLEMS
 from mien.server.web.problems import Problem, busy
 from mien.server.web.security import client_of
 from mien.server.work.engine import Engine
-from mien.server.work.following import create_follower
+from mien.server.work.tracking import create_tracker
 from mien.sources.live import LiveFrame, LiveSettings, LiveSource
 
-BOUNDARY = b"mien-picture"
-FIRST_S = 20.0  # until the first picture: cameras and networks take their time
-STALL_S = 30.0  # a viewer that takes no picture for so long is gone
+BOUNDARY = b"mien-image"
+FIRST_S = 20.0  # until the first image: cameras and networks take their time
+STALL_S = 30.0  # a viewer that takes no image for so long is gone
 LINGER_S = 5.0  # the camera stays open so long for a viewer who comes back
 LOOK_S = 0.5
 MOST_FPS = 15.0
@@ -43,7 +43,7 @@ _DESCRIBED: dict[int | str, dict[str, Any]] = {
 _LINES = "application/x-ndjson"
 _LINES_DESCRIBED: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "A JSON object per picture, each on a line: number, width, height and faces as in /v1/stream",
+        "description": "A JSON object per image, each on a line: number, width, height and faces as in /v1/stream",
         "content": {_LINES: {"schema": {"type": "string"}}},
     }
 }
@@ -54,14 +54,14 @@ router = APIRouter()
 
 @dataclass(frozen=True)
 class Shot:
-    """One analyzed picture, packed once for all viewers.
+    """One analyzed image, packed once for all viewers.
 
     Attributes:
-        number: Counts the pictures of the feed, from 1.
-        jpeg: The picture with its faces drawn, as a file.
+        number: Counts the images of the feed, from 1.
+        jpeg: The image with its faces drawn, as a file.
         faces: The faces.
-        width: Of the picture, pixels.
-        height: Of the picture, pixels.
+        width: Of the image, pixels.
+        height: Of the image, pixels.
     """
 
     number: int
@@ -72,7 +72,7 @@ class Shot:
 
     @cached_property
     def part(self) -> bytes:
-        """The picture as a part of MJPEG; the boundary behind it makes browsers show it at once, not with the next."""
+        """The image as a part of MJPEG; the boundary behind it makes browsers show it at once, not with the next."""
         head = b"Content-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(self.jpeg)
         return head + self.jpeg + b"\r\n--%s\r\n" % BOUNDARY
 
@@ -85,13 +85,13 @@ class Shot:
 
 
 class Feed:
-    """The pictures of the server's camera, with the faces drawn."""
+    """The images of the server's camera, with the faces drawn."""
 
     def __init__(self, source: str, engine: Engine) -> None:
         """Choose the source; it is opened for the first viewer.
 
         Args:
-            source: A camera index, film or stream.
+            source: A camera index, video or stream.
             engine: Does the work.
         """
         self._source = source
@@ -122,10 +122,10 @@ class Feed:
             self._last_seen = time.monotonic()
 
     async def next_shot(self, after: int, *, timeout_s: float) -> Shot:
-        """Wait for a picture that is newer than number `after` and return it.
+        """Wait for an image that is newer than number `after` and return it.
 
         Args:
-            after: Number of the last picture seen; 0 for none.
+            after: Number of the last image seen; 0 for none.
             timeout_s: How long to wait.
 
         Raises:
@@ -138,7 +138,7 @@ class Feed:
                     lambda: self._newer(after) or self._failed > failed or self._closed.is_set()
                 )
         except TimeoutError as error:
-            raise busy("the server's camera gives no picture", retry_after_s=10) from error
+            raise busy("the server's camera gives no image", retry_after_s=10) from error
         shot = self._newer(after)
         if shot is None:
             raise busy("the server's camera cannot be used now", retry_after_s=10)
@@ -155,7 +155,7 @@ class Feed:
             thread.join()
 
     def wake(self) -> None:
-        """Let everybody who waits for a picture look again."""
+        """Let everybody who waits for an image look again."""
         self._closed.set()
         asyncio.ensure_future(self._notify())  # noqa: RUF006
 
@@ -184,11 +184,11 @@ class Feed:
         return self._viewers > 0 or time.monotonic() - self._last_seen < LINGER_S
 
     def _show(self) -> None:
-        follower = create_follower(self._engine.analyzer(), half_life_s=None)
+        tracker = create_tracker(self._engine.analyzer(), half_life_s=None)
         source: str | int = int(self._source) if self._source.isdecimal() else self._source
 
         def see(frame: LiveFrame) -> Shot:
-            (faces,) = follower.follow([frame])
+            (faces,) = tracker.track([frame])
             height, width = frame.image.shape[:2]
             number = self._shot.number + 1 if self._shot else 1
             return Shot(number, records.to_jpeg(draw_faces(frame.image, faces)), faces, width, height)
@@ -230,7 +230,7 @@ class FeedResponse(Response):
         """Prepare the answer.
 
         Args:
-            feed: The pictures.
+            feed: The images.
             streams: Gives a place among the live streams.
             client: Whose place it is.
             most_s: Longest time.
@@ -242,11 +242,11 @@ class FeedResponse(Response):
         self._until = time.monotonic() + most_s
 
     def pack(self, shot: Shot) -> bytes:
-        """Return what is sent of a picture."""
+        """Return what is sent of an image."""
         return shot.part
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send pictures."""
+        """Send images."""
         with self._streams.place(self._client):
             async with self._feed.viewer():
                 shot = await self._feed.next_shot(0, timeout_s=FIRST_S)
@@ -281,7 +281,7 @@ class LinesResponse(FeedResponse):
     ending = b""
 
     def pack(self, shot: Shot) -> bytes:
-        """Return what is sent of a picture."""
+        """Return what is sent of an image."""
         return shot.line
 
 
@@ -298,7 +298,7 @@ async def _left(receive: Receive) -> None:
     summary="Show the server's own camera",
 )
 async def video_feed(request: Request) -> Response:
-    """Return the annotated pictures of the server's camera, as MJPEG for an `<img>`."""
+    """Return the annotated images of the server's camera, as MJPEG for an `<img>`."""
     return _answer(request, FeedResponse)
 
 
@@ -310,7 +310,7 @@ async def video_feed(request: Request) -> Response:
     summary="Tell the faces that the server's own camera sees",
 )
 async def feed_lines(request: Request) -> Response:
-    """Return a line of JSON per picture of the server's camera: the analysis that /video_feed shows."""
+    """Return a line of JSON per image of the server's camera: the analysis that /video_feed shows."""
     return _answer(request, LinesResponse)
 
 

@@ -74,8 +74,8 @@ def _label_set(card: ModelCard, head: str, default: str) -> dict[str, object]:
 def _limits(settings: ServerSettings) -> dict[str, object]:
     return {
         "max_body_bytes": settings.max_body_mb * MEBI,
-        "max_film_bytes": settings.max_film_mb * MEBI,
-        "max_film_s": settings.max_film_s,
+        "max_video_bytes": settings.max_video_mb * MEBI,
+        "max_video_s": settings.max_video_s,
         "max_images": settings.max_images,
         "max_pixels": settings.max_pixels,
         "max_stream_pixels": settings.max_stream_pixels,

@@ -33,7 +33,7 @@ MEDIA_TYPES = {
     "mp4": "video/mp4",
     "summary": "application/json",
 }
-FILM_TYPES = {
+VIDEO_TYPES = {
     ".mp4": "video/mp4", ".m4v": "video/mp4", ".mov": "video/quicktime", ".webm": "video/webm",
     ".mkv": "video/x-matroska", ".avi": "video/x-msvideo", ".ts": "video/mp2t", ".mpg": "video/mpeg",
     ".mpeg": "video/mpeg", ".ogv": "video/ogg", ".wmv": "video/x-ms-wmv", ".flv": "video/x-flv", ".3gp": "video/3gpp",
@@ -41,7 +41,7 @@ FILM_TYPES = {
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _GONE = problems(409, 416)
 
-router = APIRouter(tags=["films"])
+router = APIRouter(tags=["videos"])
 
 
 def jobs_of(request: Request) -> Jobs:
@@ -56,13 +56,13 @@ def jobs_of(request: Request) -> Jobs:
     response_model=Job,
     responses=PROBLEMS,
     openapi_extra={"requestBody": JOB_BODY},
-    summary="Send a film to be analyzed",
+    summary="Send a video to be analyzed",
 )
 async def create(request: Request) -> JSONResponse:
-    """Take in a film; the answer names the job, whose address tells how far it is."""
+    """Take in a video; the answer names the job, whose address tells how far it is."""
     jobs = jobs_of(request)
     if media_type_of(request) != "multipart/form-data":
-        raise Problem(415, "send the film as a form, multipart/form-data: curl -F file=@film.mp4 …/v1/jobs")
+        raise Problem(415, "send the video as a form, multipart/form-data: curl -F file=@video.mp4 …/v1/jobs")
     await run_in_threadpool(_check_room, jobs)
     name = new_id()
     folder = jobs.files.of(name)
@@ -70,7 +70,7 @@ async def create(request: Request) -> JSONResponse:
         with jobs.incoming():
             part, options = await _receive(request, jobs, folder)
         suffix = _suffix_of(part)
-        await run_in_threadpool(_check_film, folder / UPLOAD, jobs)
+        await run_in_threadpool(_check_video, folder / UPLOAD, jobs)
         row = await run_in_threadpool(_add, jobs, part, suffix, options, name)
     except BaseException:
         await run_in_threadpool(shutil.rmtree, folder, ignore_errors=True)
@@ -123,7 +123,7 @@ def delete(request: Request, name: Name) -> Response:
     summary="Download a result",
 )
 def result(request: Request, name: Name, kind: Kind) -> Response:
-    """Return the table of all faces as CSV, JSON lines or Parquet, or the annotated film."""
+    """Return the table of all faces as CSV, JSON lines or Parquet, or the annotated video."""
     return _file(request, name, kind)
 
 
@@ -131,7 +131,7 @@ def result(request: Request, name: Name, kind: Kind) -> Response:
     "/v1/jobs/{name}/summary",
     response_class=JSONResponse,
     responses={**FEW_PROBLEMS, **_GONE},
-    summary="Get the summary of a film",
+    summary="Get the summary of a video",
 )
 def summary(request: Request, name: Name) -> Response:
     """Return the shares of time, changes and spans of each person."""
@@ -142,15 +142,15 @@ def summary(request: Request, name: Name) -> Response:
     "/v1/jobs/{name}/video",
     response_class=FileResponse,
     responses={200: {"content": {"video/mp4": _BINARY}}, **FEW_PROBLEMS, **_GONE},
-    summary="Get the film itself",
+    summary="Get the video itself",
 )
 def video(request: Request, name: Name) -> Response:
-    """Return the film as it was sent; players may ask for ranges."""
+    """Return the video as it was sent; players may ask for ranges."""
     jobs, row = jobs_of(request), _known(request, name)
-    path = jobs.files.film(row)
+    path = jobs.files.video(row)
     if not path.is_file():
-        raise Problem(409, "the film of this job is not kept")
-    return FileResponse(path, media_type=FILM_TYPES.get(row.suffix, "application/octet-stream"))
+        raise Problem(409, "the video of this job is not kept")
+    return FileResponse(path, media_type=VIDEO_TYPES.get(row.suffix, "application/octet-stream"))
 
 
 def _known(request: Request, name: str) -> JobRow:
@@ -173,13 +173,13 @@ def _file(request: Request, name: str, kind: str) -> Response:
     return FileResponse(path, media_type=media, filename=f"{Path(row.source).stem}.{kind}")
 
 
-# Taking in a film.
+# Taking in a video.
 
 
 def _check_room(jobs: Jobs) -> None:
     counts = jobs.store.counts()
     if counts[QUEUED] >= jobs.settings.jobs_waiting:
-        raise busy(f"{counts[QUEUED]} films wait already; try again later", retry_after_s=60)
+        raise busy(f"{counts[QUEUED]} videos wait already; try again later", retry_after_s=60)
     if sum(counts.values()) >= jobs.settings.jobs_kept:
         raise busy("the server keeps no more jobs; remove old ones: DELETE /v1/jobs/{id}", retry_after_s=600)
 
@@ -193,15 +193,15 @@ async def _receive(request: Request, jobs: Jobs, folder: Path) -> tuple[Part, Jo
         return opened[-1]
 
     try:
-        reader = FormReader(request, limit=jobs.settings.max_film_mb * MEBI, max_files=1, open_file=open_file)
+        reader = FormReader(request, limit=jobs.settings.max_video_mb * MEBI, max_files=1, open_file=open_file)
         parts = await reader.read()
     finally:
         for file in opened:
             await run_in_threadpool(file.close)
-    film = next((part for part in parts if part.file_name is not None), None)
-    if film is None or not film.size:
-        raise Problem(422, "the form has no film; send one: curl -F file=@film.mp4 …/v1/jobs")
-    return film, _options_of(parts, jobs)
+    video = next((part for part in parts if part.file_name is not None), None)
+    if video is None or not video.size:
+        raise Problem(422, "the form has no video; send one: curl -F file=@video.mp4 …/v1/jobs")
+    return video, _options_of(parts, jobs)
 
 
 def _options_of(parts: list[Part], jobs: Jobs) -> JobOptions:
@@ -216,11 +216,11 @@ def _options_of(parts: list[Part], jobs: Jobs) -> JobOptions:
 
 def _suffix_of(part: Part) -> str:
     suffix = Path(part.file_name or "").suffix.lower()
-    return suffix if suffix in FILM_TYPES else ""
+    return suffix if suffix in VIDEO_TYPES else ""
 
 
 def container_of(path: Path) -> str:
-    """Return FFmpeg's name of a film's format, found out in a way that opens nothing but this file.
+    """Return FFmpeg's name of a video's format, found out in a way that opens nothing but this file.
 
     A play list names other files and addresses, and FFmpeg would open them. Here it has one open file and no protocol.
 
@@ -228,41 +228,41 @@ def container_of(path: Path) -> str:
         path: The file. Its name must not matter to FFmpeg, so it has no extension.
 
     Raises:
-        Problem: 422, it is no film by its content.
+        Problem: 422, it is no video by its content.
     """
     av = require_extra("video", "av")
     try:
         with path.open("rb") as file, av.open(file, options={"protocol_whitelist": "none"}) as container:
             return str(container.format.name).partition(",")[0]
     except (av.FFmpegError, OSError, ValueError) as error:
-        raise Problem(422, "the file is not a film that FFmpeg can read, or is cut off; check it") from error
+        raise Problem(422, "the file is not a video that FFmpeg can read, or is cut off; check it") from error
 
 
-def _check_film(path: Path, jobs: Jobs) -> None:
-    """Refuse at once what is no film, or too long a one."""
+def _check_video(path: Path, jobs: Jobs) -> None:
+    """Refuse at once what is no video, or too long a one."""
     from mien.sources.videos import Video
 
     settings = jobs.settings
     kind = container_of(path)
     if kind not in CONTAINERS:
-        raise Problem(422, f"films come as {', '.join(sorted(CONTAINERS))}; this is {kind}; convert it to MP4")
+        raise Problem(422, f"videos come as {', '.join(sorted(CONTAINERS))}; this is {kind}; convert it to MP4")
     try:
-        with Video(path) as film:
-            info = film.info
+        with Video(path) as video:
+            info = video.info
     except MienError as error:
-        said = str(error).replace(str(path), "the film")
+        said = str(error).replace(str(path), "the video")
         raise Problem(422, said) from error
     if info.width * info.height > settings.max_pixels:
         raise Problem(
-            413, f"a film must have at most {settings.max_pixels:,} pixels, this one has {info.width}x{info.height}"
+            413, f"a video must have at most {settings.max_pixels:,} pixels, this one has {info.width}x{info.height}"
         )
-    if settings.max_film_s and (info.duration_s or 0) > settings.max_film_s:
+    if settings.max_video_s and (info.duration_s or 0) > settings.max_video_s:
         raise Problem(
-            413, f"a film must last at most {settings.max_film_s:g} s, this one lasts {info.duration_s:.0f} s"
+            413, f"a video must last at most {settings.max_video_s:g} s, this one lasts {info.duration_s:.0f} s"
         )
 
 
 def _add(jobs: Jobs, part: Part, suffix: str, options: JobOptions, name: str) -> JobRow:
     jobs.check(options)
     values = json.loads(options.model_dump_json(exclude_defaults=True))
-    return jobs.store.add(part.file_name or "film", suffix, values, name=name)
+    return jobs.store.add(part.file_name or "video", suffix, values, name=name)

@@ -1,8 +1,8 @@
-"""WS /v1/stream: a live stream. Pictures in, faces out; the client sends the next when the last answer came.
+"""WS /v1/stream: a live stream. Images in, faces out; the client sends the next when the last answer came.
 
 The client begins with a text message, the settings (`StreamSettings`), and gets `{"type": "ready", …}`. Then each
 binary message is one JPEG, PNG or WebP, and gets one text message, `{"type": "faces", …}` or `{"type": "error", …}`.
-Settings may be sent again at any time. A picture that comes before the last answer is refused, never queued.
+Settings may be sent again at any time. An image that comes before the last answer is refused, never queued.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from mien.server.web.problems import Problem, busy, problem_of
 from mien.server.web.schemas import StreamSettings
 from mien.server.web.security import client_of, is_right, token_of
 from mien.server.work.engine import Engine
-from mien.server.work.following import create_follower
+from mien.server.work.tracking import create_tracker
 from mien.sources.images import decode_image
 
 HELLO_S = 10.0  # for the first message
@@ -149,7 +149,7 @@ class LiveStream:
         self._engine = engine
         self._metrics = metrics
         self._settings = engine.settings
-        self._follower = create_follower(engine.analyzer(), half_life_s=None)
+        self._tracker = create_tracker(engine.analyzer(), half_life_s=None)
         self._ready = False
         self._frames = 0
         self._start = time.monotonic()
@@ -216,9 +216,9 @@ class LiveStream:
             await self._send_error(problem)
 
     async def _use(self, wanted: StreamSettings) -> None:
-        """Take new settings; a picture under way still goes by the old ones."""
+        """Take new settings; an image under way still goes by the old ones."""
         analyzer = self._engine.analyzer(detector=wanted.detector, labels=wanted.labels)
-        self._follower = create_follower(analyzer, half_life_s=wanted.half_life_s)
+        self._tracker = create_tracker(analyzer, half_life_s=wanted.half_life_s)
         await self._send(
             {
                 "type": "ready",
@@ -234,14 +234,14 @@ class LiveStream:
     def _begin(self, data: bytes) -> None:
         if self._work and not self._work.done():
             self._metrics.frames.labels("refused").inc()
-            raise busy("the last picture is not answered yet; send the next when it is", status=429)
+            raise busy("the last image is not answered yet; send the next when it is", status=429)
         self._work = asyncio.create_task(self._answer(data, time.monotonic()))
 
     async def _answer(self, data: bytes, came: float) -> None:
         number, self._frames = self._frames, self._frames + 1
-        follower, time_s = self._follower, came - self._start
+        tracker, time_s = self._tracker, came - self._start
         try:
-            frame, faces = await self._engine.workers.run(self, lambda: self._see(data, number, time_s, follower))
+            frame, faces = await self._engine.workers.run(self, lambda: self._see(data, number, time_s, tracker))
         except (Problem, MienError) as error:
             self._metrics.frames.labels("failed").inc()
             await self._send_error(problem_of(error), frame=number)
@@ -253,11 +253,11 @@ class LiveStream:
             self._metrics.frames.labels("answered").inc()
             await self._send(_faces_message(frame, faces, ms=(time.monotonic() - came) * 1000))
 
-    def _see(self, data: bytes, number: int, time_s: float, follower: Any) -> tuple[Frame, Faces]:
+    def _see(self, data: bytes, number: int, time_s: float, tracker: Any) -> tuple[Frame, Faces]:
         """Decode and analyze; runs in a worker."""
-        image = decode_image(data, name="the picture", max_pixels=self._settings.max_stream_pixels)
+        image = decode_image(data, name="the image", max_pixels=self._settings.max_stream_pixels)
         frame = Frame(image, "stream", number, time_s)
-        (faces,) = follower.follow([frame])
+        (faces,) = tracker.track([frame])
         return frame, faces
 
     # Sending.
@@ -274,7 +274,7 @@ class LiveStream:
 def _settings_of(message: dict[str, Any]) -> StreamSettings:
     text = message.get("text")
     if text is None:
-        raise Problem(422, 'begin with a text message, the settings: {"labels": "fer2013"}; then send pictures')
+        raise Problem(422, 'begin with a text message, the settings: {"labels": "fer2013"}; then send images')
     if len(text) > LONGEST_TEXT:
         raise Problem(413, f"settings must have at most {LONGEST_TEXT} characters, got {len(text)}")
     try:

@@ -4,11 +4,11 @@ import { $, announce, button, h, icon, relabel } from "./dom.js";
 import { connection, getJson, isOnline, note } from "./api.js";
 import { catalogue, learn } from "./expressions.js";
 import { createCamera } from "./camera.js";
-import { createFilms } from "./films.js";
+import { createVideos } from "./videos.js";
 import { createLive } from "./live.js";
-import { createPictures } from "./pictures.js";
+import { createImages } from "./images.js";
 
-const VIEWS = { live: createLive, pictures: createPictures, films: createFilms, camera: createCamera };
+const VIEWS = { live: createLive, images: createImages, videos: createVideos, camera: createCamera };
 const THEMES = { auto: ["auto", "as the system"], light: ["sun", "light"], dark: ["moon", "dark"] };
 
 const built = {};
@@ -45,7 +45,7 @@ function showConnection() {
   $("#banner").textContent = online ? "" : "The server cannot be reached. Trying again; the page goes on by itself.";
 }
 
-/** Show the view that the address names: #live, #pictures, #films, #films/JOB, #camera. */
+/** Show the view that the address names: #live, #images, #videos, #videos/JOB, #camera. */
 function route(event) {
   const [name, rest] = location.hash.slice(1).split("/");
   const view = VIEWS[name] && (name !== "camera" || catalogue.limits.server_camera) ? name : "live";

@@ -22,7 +22,7 @@ async function readLines(answer, take) {
 
 /** Build the view; returns {show, hide}. */
 export function createCamera() {
-  const picture = $("#camera-picture");
+  const image = $("#camera-image");
   let watching = false;
   let visible = false;
   let timer = 0;
@@ -31,7 +31,7 @@ export function createCamera() {
 
   const begin = () => panels.begin(namesOf(catalogue.label_sets.find((set) => set.default)?.key));
 
-  /** Follow the faces of the feed until `deafen`; the picture does without them if they cannot be had. */
+  /** Follow the faces of the feed until `deafen`; the image does without them if they cannot be had. */
   const listen = async () => {
     const mine = (listening = new AbortController());
     const paint = () => {
@@ -44,7 +44,7 @@ export function createCamera() {
       requestAnimationFrame(paint);
       await readLines(answer, ({ faces }) => panels.show(faces));
     } catch {
-      // the picture tells of trouble
+      // the image tells of trouble
     }
     if (listening === mine) listening = null;
   };
@@ -56,7 +56,7 @@ export function createCamera() {
 
   const enter = (state, ...card) => {
     $("#camera-stage").dataset.state = state;
-    picture.hidden = state !== "running";
+    image.hidden = state !== "running";
     $("#camera-save").disabled = state !== "running";
     $("#camera-tools").hidden = state === "idle";
     relabel($("#camera-stop"), watching ? "stop" : "play", watching ? "Stop" : "Watch");
@@ -79,15 +79,15 @@ export function createCamera() {
     }
     const url = new URL(address("video_feed", { secret: true }));
     url.searchParams.set("t", Date.now());
-    picture.src = url.href;
+    image.src = url.href;
   };
 
   const away = (problem) => {
     deafen();
-    picture.removeAttribute("src");
+    image.removeAttribute("src");
     if (!watching) return;
-    const words = problem?.detail || "The server’s camera gives no picture, or too many people watch.";
-    enter("away", ...card("plug", "No picture", `${words} Trying again in a few seconds.`));
+    const words = problem?.detail || "The server’s camera gives no image, or too many people watch.";
+    enter("away", ...card("plug", "No image", `${words} Trying again in a few seconds.`));
     timer = setTimeout(() => visible && watching && watch(), AGAIN_MS);
   };
 
@@ -96,20 +96,20 @@ export function createCamera() {
     watching = false;
     deafen();
     begin();
-    picture.removeAttribute("src");
+    image.removeAttribute("src");
     enter("idle", ...card("camera", "The camera rests", "It is open only while somebody watches.", button("Watch", watch, { kind: "primary", symbol: "play" })));
   };
 
-  picture.onload = () => {
+  image.onload = () => {
     if (!watching) return;
     enter("running");
     if (!listening) listen();
   };
-  picture.onerror = () => picture.getAttribute("src") && away();
+  image.onerror = () => image.getAttribute("src") && away();
   $("#camera-stop").onclick = () => (watching ? stop() : watch());
   $("#camera-save").onclick = () => {
-    const canvas = h("canvas", { width: picture.naturalWidth, height: picture.naturalHeight });
-    canvas.getContext("2d").drawImage(picture, 0, 0);
+    const canvas = h("canvas", { width: image.naturalWidth, height: image.naturalHeight });
+    canvas.getContext("2d").drawImage(image, 0, 0);
     canvas.toBlob((blob) => save("mien-camera.jpg", blob), "image/jpeg", 0.92);
   };
   connection.addEventListener("change", ({ detail }) => visible && watching && (detail ? watch() : away({ detail: "The server cannot be reached." })));

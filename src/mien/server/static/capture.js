@@ -1,4 +1,4 @@
-// Pictures from a camera or a shared screen, made small and encoded for the stream.
+// Images from a camera or a shared screen, made small and encoded for the stream.
 
 export const CAMERA_PX = 640;
 export const SCREEN_PX = 1280; // faces on a screen are small
@@ -39,7 +39,7 @@ export class Grabber {
     }
   }
 
-  /** Return {data, width, height}, or null while the video has no picture. */
+  /** Return {data, width, height}, or null while the video has no image. */
   async grab() {
     const { videoWidth, videoHeight } = this.video;
     if (!videoWidth || this.video.readyState < 2) return null;
@@ -58,7 +58,7 @@ export class Grabber {
       try {
         return await this.inWorker(width, height);
       } catch {
-        this.onPage = true; // not every browser makes bitmaps of films or encodes in workers
+        this.onPage = true; // not every browser makes bitmaps of videos or encodes in workers
       }
     }
     return this.here(width, height);

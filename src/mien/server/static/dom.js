@@ -51,7 +51,7 @@ export function clock(seconds) {
   return hours ? `${hours}:${parts.join(":")}` : parts.join(":").replace(/^0/, "");
 }
 
-/** Return a moment of a film; of a short one with tenths of seconds. */
+/** Return a moment of a video; of a short one with tenths of seconds. */
 export const moment = (seconds, length) => (length < 20 ? `${seconds.toFixed(1)} s` : clock(seconds));
 
 /** Return a length of time in words. */

@@ -1,4 +1,4 @@
-// Draws faces over a picture: brackets around each, a tag with emoji, expression and number, and bars if wanted.
+// Draws faces over an image: brackets around each, a tag with emoji, expression and number, and bars if wanted.
 
 import { look, stacked } from "./expressions.js";
 
@@ -7,10 +7,10 @@ const FONT = '600 {px}px -apple-system, "Segoe UI", Roboto, Inter, "Liberation S
 const LEAST_BARS_PX = 90;
 const LEAST_WIDTH_PX = 420;
 
-/** Return where a picture lies in a box that shows the whole of it. */
-export function contain(pictureWidth, pictureHeight, width, height) {
-  const scale = Math.min(width / pictureWidth, height / pictureHeight);
-  return { scale, x: (width - pictureWidth * scale) / 2, y: (height - pictureHeight * scale) / 2 };
+/** Return where an image lies in a box that shows the whole of it. */
+export function contain(imageWidth, imageHeight, width, height) {
+  const scale = Math.min(width / imageWidth, height / imageHeight);
+  return { scale, x: (width - imageWidth * scale) / 2, y: (height - imageHeight * scale) / 2 };
 }
 
 /** Return a row of the API as the stream tells of a face. */
@@ -34,9 +34,9 @@ export const shownProbs = (face) => face.smoothed || face.probs || {};
 
 /**
  * Draw faces.
- * @param context 2D context whose unit is a pixel of the page (or of the picture, for a picture to save)
+ * @param context 2D context whose unit is a pixel of the page (or of the image, for an image to save)
  * @param faces as /v1/stream tells of them
- * @param place {scale, x, y, width, height}: where the picture lies, and how large the canvas is
+ * @param place {scale, x, y, width, height}: where the image lies, and how large the canvas is
  * @param style {mirror, bars, unit (size of letters), lit (number of the face to stress), numbers}
  */
 export function drawFaces(context, faces, place, style = {}) {

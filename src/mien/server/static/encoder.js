@@ -1,4 +1,4 @@
-// A worker: turns a picture into a JPEG file off the page's own thread, and keeps time while the page is hidden.
+// A worker: turns an image into a JPEG file off the page's own thread, and keeps time while the page is hidden.
 
 let canvas = null;
 

@@ -144,7 +144,7 @@ class LiveView {
     }
     if (state === "idle") return say("mark", "Let’s see your face", "Start the camera, and mien shows where faces are and what they express. Frames live in memory only; nothing is stored.", start, share);
     if (state === "asking") return say("spinner", "Waiting for your permission", "The browser asks at the top of the window.");
-    if (state === "joining") return say("spinner", "Connecting", "The first picture takes a moment.");
+    if (state === "joining") return say("spinner", "Connecting", "The first image takes a moment.");
     if (state === "paused") return say("pause", "Paused", "Nothing is sent while paused.");
     if (state === "away") return say("plug", "Connection lost", detail.words || "", button("Try now", () => this.stream?.connect(), { symbol: "plug" }));
     if (state === "busy") return say("wait", "The server is busy", `${detail.words}Trying again in a few seconds.`);
@@ -244,7 +244,7 @@ class LiveView {
     fitCanvas(this.overlay);
   }
 
-  /** Another view is shown: nothing is analysed that nobody sees. */
+  /** Another view is shown: nothing is analyzed that nobody sees. */
   rest() {
     if (this.state === "running") {
       this.enter("paused");
@@ -272,7 +272,7 @@ class LiveView {
     this.video.classList.toggle("mirrored", on);
   }
 
-  // Pictures out, answers in --------------------------------------------------------------------------------------
+  // Images out, answers in --------------------------------------------------------------------------------------
 
   async loop() {
     if (this.looping) return;
@@ -291,10 +291,10 @@ class LiveView {
 
   async sendOne() {
     const start = performance.now();
-    const picture = await this.grabber.grab().catch(() => null);
-    if (!picture || !this.stream?.free || this.state !== "running") return;
+    const image = await this.grabber.grab().catch(() => null);
+    if (!image || !this.stream?.free || this.state !== "running") return;
     this.grabbedAt = start;
-    this.stream.send(picture.data);
+    this.stream.send(image.data);
   }
 
   take(answer) {
@@ -354,7 +354,7 @@ class LiveView {
   }
 
   say(faces) {
-    const words = faces.length ? faces.map((face) => `Person ${face.track_id}: ${shownName(face)}`).join(". ") : "Nobody in the picture";
+    const words = faces.length ? faces.map((face) => `Person ${face.track_id}: ${shownName(face)}`).join(". ") : "Nobody in the image";
     if (words !== this.said) announce(words);
     this.said = words;
   }

@@ -1,4 +1,4 @@
-// Who shows what, beside a moving picture: the timeline and the list of people, of the live view and the server's camera.
+// Who shows what, beside a moving image: the timeline and the list of people, of the live view and the server's camera.
 
 import { $, h } from "./dom.js";
 import { fillLegend } from "./expressions.js";
@@ -14,7 +14,7 @@ export class Panels {
     fill(id("timeline"), "Timeline", h("span", { class: "hint" }, "the last 30 seconds"), lanes, this.legend);
     const list = h("ul", { class: "people", id: id("people") }, h("li", { class: "empty" }, "Nobody yet."));
     const count = h("span", { class: "hint" });
-    fill(id("present"), "In the picture", count, list);
+    fill(id("present"), "In the image", count, list);
     this.timeline = new LiveTimeline(lanes);
     this.people = new People(list, count);
   }
@@ -35,7 +35,7 @@ export class Panels {
     this.timeline.paint(now / 1000);
   }
 
-  /** Nobody is in the picture any more; the timeline stays. */
+  /** Nobody is in the image any more; the timeline stays. */
   empty() {
     this.people.show([], Infinity);
   }

@@ -1,4 +1,4 @@
-// The list of who is in the picture, with a bar per expression.
+// The list of who is in the image, with a bar per expression.
 
 import { h, percent, plural } from "./dom.js";
 import { look } from "./expressions.js";

@@ -1,4 +1,4 @@
-// The page of one film: the player with boxes, a timeline to click, who showed what, and the downloads.
+// The page of one video: the player with boxes, a timeline to click, who showed what, and the downloads.
 
 import { $, bytes, fitCanvas, h, icon, moment, percent, problemBox, span } from "./dom.js";
 import { address, getJson, request } from "./api.js";
@@ -10,14 +10,14 @@ import { paintLane } from "./timeline.js";
 const HOLD_S = 0.6;
 const STEP_S = 1;
 const MOST_PEOPLE = 12;
-const DOWNLOADS = { csv: "CSV", jsonl: "JSONL", parquet: "Parquet", mp4: "Annotated film" };
+const DOWNLOADS = { csv: "CSV", jsonl: "JSONL", parquet: "Parquet", mp4: "Annotated video" };
 
-export class FilmPage {
+export class VideoPage {
   constructor(id) {
     this.id = id;
-    this.place = $("#film-page");
+    this.place = $("#video-page");
     this.closed = false;
-    this.film = { times: [], faces: [] };
+    this.rows = { times: [], faces: [] };
     this.people = [];
     this.load();
   }
@@ -32,24 +32,24 @@ export class FilmPage {
   }
 
   async load() {
-    if (!this.waited) this.wait("Loading the film");
+    if (!this.waited) this.wait("Loading the video");
     this.abort = new AbortController();
     const { signal } = this.abort;
     try {
       const job = await getJson(`v1/jobs/${encodeURIComponent(this.id)}`, { signal });
       if (job.state !== "done") return this.notYet(job);
       const summary = await getJson(job.results.summary, { signal });
-      if (this.waited) this.wait("Loading the film");
+      if (this.waited) this.wait("Loading the video");
       await this.read(await request(job.results.jsonl, { signal }), summary);
       if (!this.closed) this.build(job, summary);
     } catch (problem) {
-      if (!this.closed) this.place.replaceChildren(this.back(), h("h1", { tabindex: "-1" }, "Film"), problemBox({ title: problem.title || "The film cannot be shown", detail: problem.detail || problem.message }));
+      if (!this.closed) this.place.replaceChildren(this.back(), h("h1", { tabindex: "-1" }, "Video"), problemBox({ title: problem.title || "The video cannot be shown", detail: problem.detail || problem.message }));
     }
     return undefined;
   }
 
   back() {
-    return h("p", {}, h("a", { class: "button small quiet", href: "#films" }, icon("back"), "All films"));
+    return h("p", {}, h("a", { class: "button small quiet", href: "#videos" }, icon("back"), "All videos"));
   }
 
   wait(words) {
@@ -83,7 +83,7 @@ export class FilmPage {
 
   take(row, people) {
     if (row.frame === null || row.frame === undefined || row.error) return;
-    const { times, faces } = this.film;
+    const { times, faces } = this.rows;
     if (times[times.length - 1] !== row.time_s) {
       times.push(row.time_s);
       faces.push([]);
@@ -100,17 +100,17 @@ export class FilmPage {
 
   build(job, summary) {
     this.names ??= [];
-    this.seconds = Math.max(summary.end_s, this.film.times.at(-1) || 0, 0.1);
+    this.seconds = Math.max(summary.end_s, this.rows.times.at(-1) || 0, 0.1);
     this.video = h("video", { controls: true, playsinline: true, preload: "auto", "aria-label": job.source });
     this.overlay = h("canvas", { "aria-hidden": "true" });
-    this.stage = h("div", { class: "stage film-stage", "data-state": "running" }, this.video, this.overlay);
+    this.stage = h("div", { class: "stage video-stage", "data-state": "running" }, this.video, this.overlay);
     this.place.replaceChildren(
-      h("div", { class: "film-head" }, h("a", { class: "round", href: "#films", "aria-label": "All films" }, icon("back")), h("h1", { tabindex: "-1" }, job.source)),
-      h("div", { class: "film" },
-        h("div", { class: "film-main" }, this.stage, this.timelinePanel()),
+      h("div", { class: "video-head" }, h("a", { class: "round", href: "#videos", "aria-label": "All videos" }, icon("back")), h("h1", { tabindex: "-1" }, job.source)),
+      h("div", { class: "video" },
+        h("div", { class: "video-main" }, this.stage, this.timelinePanel()),
         h("aside", { class: "live-side" }, this.peoplePanel(summary), this.downloadPanel(job))),
     );
-    this.follow(job);
+    this.track(job);
     this.sized = new ResizeObserver(() => this.paintAll());
     this.sized.observe(this.stage);
     if (!location.hash.includes(this.id)) return;
@@ -124,7 +124,7 @@ export class FilmPage {
     this.overlaid = Boolean(job.results.video);
     video.onerror = () => this.fallBack(job);
     video.onloadedmetadata = () => {
-      if (!video.videoWidth) return this.fallBack(job); // it knows the sound, but not the pictures
+      if (!video.videoWidth) return this.fallBack(job); // it knows the sound, but not the images
       this.stage.style.aspectRatio = `${video.videoWidth} / ${video.videoHeight}`;
       return this.paintAll();
     };
@@ -140,10 +140,10 @@ export class FilmPage {
     request();
   }
 
-  /** The browser cannot play the film as it was sent: show the annotated one, which it can. */
+  /** The browser cannot play the video as it was sent: show the annotated one, which it can. */
   fallBack(job) {
     if (!this.overlaid || !job.results.mp4) {
-      this.stage.replaceChildren(h("div", { class: "stage-card" }, icon("warn", "art"), h("h2", {}, "This browser cannot play the film"), h("p", {}, "The timeline and the downloads are there all the same.")));
+      this.stage.replaceChildren(h("div", { class: "stage-card" }, icon("warn", "art"), h("h2", {}, "This browser cannot play the video"), h("p", {}, "The timeline and the downloads are there all the same.")));
       return;
     }
     this.overlaid = false;
@@ -158,13 +158,13 @@ export class FilmPage {
     });
     this.head = h("div", { class: "head" });
     this.tip = h("div", { class: "tip", hidden: true });
-    this.scrub = h("div", { class: "scrub", role: "slider", tabindex: "0", "aria-label": "Position in the film", "aria-valuemin": 0, "aria-valuemax": Math.round(this.seconds), "aria-valuenow": 0 }, this.head, this.tip);
+    this.scrub = h("div", { class: "scrub", role: "slider", tabindex: "0", "aria-label": "Position in the video", "aria-valuemin": 0, "aria-valuemax": Math.round(this.seconds), "aria-valuenow": 0 }, this.head, this.tip);
     this.listen();
     const legend = h("ul", { class: "legend", "aria-label": "Colours" });
     fillLegend(legend, this.names);
     const body = this.lanes.length
       ? [h("div", { class: "track" }, this.lanes.map((lane) => lane.element), this.scrub), h("div", { class: "axis", "aria-hidden": "true" }, [0, 0.25, 0.5, 0.75, 1].map((share) => h("span", {}, this.at(share * this.seconds)))), legend]
-      : [h("p", { class: "empty" }, "Nobody was found in this film.")];
+      : [h("p", { class: "empty" }, "Nobody was found in this video.")];
     const hint = this.people.length > MOST_PEOPLE ? `the ${MOST_PEOPLE} seen longest of ${this.people.length}` : "click to go there";
     return h("section", { class: "panel", "aria-label": "Timeline" }, h("div", { class: "panel-head" }, h("h2", {}, "Timeline"), h("span", { class: "hint" }, this.lanes.length ? hint : "")), body);
   }
@@ -245,7 +245,7 @@ export class FilmPage {
   // Painting ------------------------------------------------------------------------------------------------------
 
   paintAll() {
-    const { times } = this.film;
+    const { times } = this.rows;
     const gap = times.length > 1 ? Math.max(0.5, (2.5 * (times.at(-1) - times[0])) / times.length) : 0.5;
     for (const { person, canvas } of this.lanes) paintLane(canvas, person.points, this.names, this.seconds, gap);
     this.show(this.video.currentTime);
@@ -262,9 +262,9 @@ export class FilmPage {
     drawFaces(context, this.facesAt(time), place);
   }
 
-  /** The faces of the last analysed frame at or before a time. */
+  /** The faces of the last analyzed frame at or before a time. */
   facesAt(time) {
-    const { times, faces } = this.film;
+    const { times, faces } = this.rows;
     let [low, high] = [0, times.length];
     while (low < high) {
       const middle = (low + high) >> 1;

@@ -1,4 +1,4 @@
-// The live stream: one picture under way at a time, and a new connection whenever one is lost.
+// The live stream: one image under way at a time, and a new connection whenever one is lost.
 
 import { askForToken, note, streamAddress, token } from "./api.js";
 
@@ -6,7 +6,7 @@ const WAITS_S = [0.5, 1, 2, 4, 8];
 const ANSWER_MS = 15_000;
 
 /**
- * Events: "ready" (detail: labels of the server), "faces" (an answer), "refused" (the problem of one picture),
+ * Events: "ready" (detail: labels of the server), "faces" (an answer), "refused" (the problem of one image),
  * "away" ({seconds, problem, busy}: no connection, the next try in so many seconds).
  */
 export class Stream extends EventTarget {
@@ -35,20 +35,20 @@ export class Stream extends EventTarget {
     this.socket = null;
   }
 
-  /** Use other settings from the next picture on. */
+  /** Use other settings from the next image on. */
   configure(settings) {
     this.settings = settings;
     if (this.ready) this.greet();
   }
 
-  /** Whether a picture may be sent now. */
+  /** Whether an image may be sent now. */
   get free() {
     return this.ready && this.sentAt === null;
   }
 
-  send(picture) {
+  send(image) {
     this.sentAt = performance.now();
-    this.socket.send(picture);
+    this.socket.send(image);
     clearTimeout(this.watch);
     this.watch = setTimeout(() => this.socket?.close(), ANSWER_MS);
   }

@@ -1,4 +1,4 @@
-// Stacked probabilities over time: a scrolling lane per person of a live stream, a still one per person of a film.
+// Stacked probabilities over time: a scrolling lane per person of a live stream, a still one per person of a video.
 
 import { h, fitCanvas, percent } from "./dom.js";
 import { look } from "./expressions.js";
@@ -46,7 +46,7 @@ function widened(run) {
   return last.x - run[0].x < 1.5 ? [...run, { x: run[0].x + 1.5, p: last.p }] : run;
 }
 
-/** The lanes below a live picture. */
+/** The lanes below a live image. */
 export class LiveTimeline {
   constructor(place) {
     this.place = place;
@@ -108,7 +108,7 @@ export class LiveTimeline {
   }
 }
 
-/** Return per pixel column the average of the points in it, for a film of any length. */
+/** Return per pixel column the average of the points in it, for a video of any length. */
 function thinned(points, columns, seconds) {
   if (points.length < 2 * columns) return points;
   const bins = [];

@@ -56,8 +56,8 @@ ANALYZE_BODY = {
             "schema": {
                 "type": "object",
                 "properties": {
-                    "file": {"type": "array", "items": _FILE, "description": "One or many pictures."},
-                    "url": {"type": "string", "description": "A picture's URL, if the server allows it."},
+                    "file": {"type": "array", "items": _FILE, "description": "One or many images."},
+                    "url": {"type": "string", "description": "An image's URL, if the server allows it."},
                 },
             }
         },
@@ -75,7 +75,7 @@ JOB_BODY = {
                 "type": "object",
                 "required": ["file"],
                 "properties": {
-                    "file": {**_FILE, "description": "The film."},
+                    "file": {**_FILE, "description": "The video."},
                     "options": {"type": "string", "description": "JSON, as the schema JobOptions says."},
                 },
             },

@@ -1,4 +1,4 @@
-"""multipart/form-data, read piece by piece: pictures into memory, a film into its job's own file, nothing elsewhere."""
+"""multipart/form-data, read piece by piece: images into memory, a video into its job's own file, nothing elsewhere."""
 
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -81,7 +81,7 @@ class Budget:
         announced = request.headers.get("content-length", "")
         size = min(most, int(announced)) if announced.isdecimal() and len(announced) < 20 else most
         if self._taken and self._taken + size > self._limit:
-            raise busy("the server holds as many pictures as it can; try again in a moment")
+            raise busy("the server holds as many images as it can; try again in a moment")
         self._taken += size
         try:
             yield

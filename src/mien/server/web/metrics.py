@@ -1,4 +1,4 @@
-"""Counters and durations for Prometheus. No metric says anything of a client or a picture."""
+"""Counters and durations for Prometheus. No metric says anything of a client or an image."""
 
 import time
 from collections.abc import Callable

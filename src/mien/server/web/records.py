@@ -57,7 +57,7 @@ def label_values(labels: LabelSet) -> list[dict[str, str]]:
 
 
 def to_jpeg(image: NDArray[np.uint8], *, quality: int = JPEG_QUALITY) -> bytes:
-    """Return a picture as a JPEG file; one that is too wide or high for that format is made smaller.
+    """Return an image as a JPEG file; one that is too wide or high for that format is made smaller.
 
     Args:
         image: (H, W, 3) uint8 RGB.

@@ -17,7 +17,7 @@ class ProblemDocument(BaseModel):
 
 
 class FaceRecord(BaseModel):
-    """A face of a picture: the row of the command line, with one further number per expression, and the landmarks."""
+    """A face of an image: the row of the command line, with one further number per expression, and the landmarks."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -38,8 +38,8 @@ class FaceRecord(BaseModel):
     )
 
 
-class PictureResult(BaseModel):
-    """What was found in one picture, or why nothing was."""
+class ImageResult(BaseModel):
+    """What was found in one image, or why nothing was."""
 
     source: str
     width: int | None
@@ -50,15 +50,15 @@ class PictureResult(BaseModel):
 
 
 class Analysis(BaseModel):
-    """The answer to /v1/analyze; results come in the order of the pictures."""
+    """The answer to /v1/analyze; results come in the order of the images."""
 
-    results: list[PictureResult]
+    results: list[ImageResult]
     labels: list[str]
     ms: float = Field(description="Milliseconds that the server took.")
 
 
-class EncodedPicture(BaseModel):
-    """A picture in base64, with or without `data:…;base64,` before."""
+class EncodedImage(BaseModel):
+    """An image in base64, with or without `data:…;base64,` before."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -67,11 +67,11 @@ class EncodedPicture(BaseModel):
 
 
 class AnalyzeBody(BaseModel):
-    """Pictures in JSON."""
+    """Images in JSON."""
 
     model_config = ConfigDict(extra="forbid")
 
-    images: list[EncodedPicture | str] = Field(default_factory=list, description="Base64, or objects with a name.")
+    images: list[EncodedImage | str] = Field(default_factory=list, description="Base64, or objects with a name.")
     urls: list[Annotated[str, Field(max_length=4000)]] = Field(
         default_factory=list, description="http(s) URLs that the server fetches, if it allows that."
     )
@@ -97,7 +97,7 @@ class StreamSettings(BaseModel):
 
 
 class JobOptions(BaseModel):
-    """How a film is analyzed."""
+    """How a video is analyzed."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -108,10 +108,10 @@ class JobOptions(BaseModel):
     start_s: Number = Field(default=0.0, ge=0)
     end_s: Number | None = Field(default=None, gt=0)
     half_life_s: Number | None = Field(default=None, ge=0, le=60)
-    annotate: bool = Field(default=True, description="Whether to make the annotated film.")
-    blur: bool = Field(default=False, description="Make faces in the annotated film unrecognisable.")
-    bars: bool = Field(default=False, description="Draw all probabilities in the annotated film.")
-    keep_video: bool = Field(default=True, description="Keep the film for the player until the job expires.")
+    annotate: bool = Field(default=True, description="Whether to make the annotated video.")
+    blur: bool = Field(default=False, description="Make faces in the annotated video unrecognisable.")
+    bars: bool = Field(default=False, description="Draw all probabilities in the annotated video.")
+    keep_video: bool = Field(default=True, description="Keep the video for the player until the job expires.")
 
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
@@ -127,7 +127,7 @@ class Progress(BaseModel):
 
 
 class Job(BaseModel):
-    """A film and what became of it. Times are UTC, ISO 8601."""
+    """A video and what became of it. Times are UTC, ISO 8601."""
 
     id: str
     state: State
@@ -178,8 +178,8 @@ class Limits(BaseModel):
     """What the server refuses, and what it offers."""
 
     max_body_bytes: int
-    max_film_bytes: int
-    max_film_s: float
+    max_video_bytes: int
+    max_video_s: float
     max_images: int
     max_pixels: int
     max_stream_pixels: int

@@ -1,4 +1,4 @@
-"""Jobs: films that are analyzed in the background. Each job has a folder of its own, which goes when the job goes."""
+"""Jobs: videos that are analyzed in the background. Each job has a folder of its own, which goes when the job goes."""
 
 import logging
 import secrets
@@ -17,16 +17,16 @@ from mien.server.web.metrics import Metrics
 from mien.server.web.problems import Problem, busy, problem_of
 from mien.server.web.schemas import JobOptions
 from mien.server.work.engine import Engine
-from mien.server.work.films import StoppedError, analyze_film, video_settings
 from mien.server.work.store import CANCELLED, DONE, ENDED, FAILED, JobRow, JobStore
+from mien.server.work.videos import StoppedError, analyze_upload, video_settings
 
 LEASE_S = 30.0
 RENEW_S = 1.0  # progress is written as often
-LOOK_S = 1.0  # how often an idle worker looks for films that another server took in
+LOOK_S = 1.0  # how often an idle worker looks for videos that another server took in
 TIDY_S = 30.0
-MOST_ATTEMPTS = 3  # a film that ends the process each time must not do so for ever
-ORPHAN_S = 3600.0  # a folder without a job may be one whose film is still coming in
-MOST_INCOMING = 8  # films at once that clients are sending
+MOST_ATTEMPTS = 3  # a video that ends the process each time must not do so for ever
+ORPHAN_S = 3600.0  # a folder without a job may be one whose video is still coming in
+MOST_INCOMING = 8  # videos at once that clients are sending
 UPLOAD = "upload"
 FILES = {
     "csv": "result.csv",
@@ -55,15 +55,15 @@ class JobFiles:
         """Return the folder of a job. `name` comes from this server's own ids, never from a client."""
         return self.folder / name
 
-    def film(self, row: JobRow) -> Path:
-        """Return the path of a job's film."""
+    def video(self, row: JobRow) -> Path:
+        """Return the path of a job's video."""
         return self.of(row.id) / UPLOAD
 
     def results(self, row: JobRow) -> dict[str, str]:
         """Return the addresses of what there is of a job, relative to the server's root."""
         base = f"/v1/jobs/{row.id}"
         found = {kind: f"{base}/{ROUTES[kind]}" for kind, file in FILES.items() if self._is_there(row, file)}
-        if self.film(row).is_file():
+        if self.video(row).is_file():
             found["video"] = f"{base}/video"
         return found
 
@@ -117,13 +117,13 @@ class Jobs:
 
     @contextmanager
     def incoming(self) -> Iterator[None]:
-        """Hold a place for a film that comes in; for the event loop's thread only.
+        """Hold a place for a video that comes in; for the event loop's thread only.
 
         Raises:
             Problem: 503, too many come in at once.
         """
         if self._incoming >= MOST_INCOMING:
-            raise busy(f"{MOST_INCOMING} films come in already; try again later", retry_after_s=30)
+            raise busy(f"{MOST_INCOMING} videos come in already; try again later", retry_after_s=30)
         self._incoming += 1
         try:
             yield
@@ -159,7 +159,7 @@ class Jobs:
         }
 
     def check(self, options: JobOptions) -> None:
-        """Refuse what the server does not offer, before a film waits for it.
+        """Refuse what the server does not offer, before a video waits for it.
 
         Raises:
             Problem: 422, there is no such detector or label set.
@@ -190,7 +190,7 @@ class Jobs:
     def _do(self, row: JobRow) -> None:
         if row.attempts > MOST_ATTEMPTS:
             problem = Problem(
-                500, f"the server ended {MOST_ATTEMPTS} times while it worked on this film; it is given up"
+                500, f"the server ended {MOST_ATTEMPTS} times while it worked on this video; it is given up"
             )
             return self._finish(row, FAILED, problem.to_dict())
         watch = _Watch(self, row)
@@ -207,10 +207,10 @@ class Jobs:
             watch.close()
 
     def _analyze(self, row: JobRow, watch: "_Watch") -> str | None:
-        """Do the work; return why the film broke off, if it did."""
+        """Do the work; return why the video broke off, if it did."""
         options = JobOptions(**row.options)
-        broken = analyze_film(
-            self.files.film(row),
+        broken = analyze_upload(
+            self.files.video(row),
             name=row.source,
             analyzer=self._engine.patient_analyzer(row.id, detector=options.detector, labels=options.labels),
             options=options,
@@ -219,13 +219,13 @@ class Jobs:
             stop=watch.stop,
         )
         if not options.keep_video:
-            self.files.film(row).unlink(missing_ok=True)
+            self.files.video(row).unlink(missing_ok=True)
         return broken
 
     def _end_stopped(self, row: JobRow, watch: "_Watch") -> None:
         if watch.why == TIME_OVER:
             limit = f"{self.settings.job_timeout_s:g} s"
-            self._finish(row, FAILED, Problem(503, f"the film took longer than {limit}; send a shorter one").to_dict())
+            self._finish(row, FAILED, Problem(503, f"the video took longer than {limit}; send a shorter one").to_dict())
         elif watch.why == LOST:
             now = self.store.get(row.id)
             if now is None or now.state == CANCELLED:
@@ -310,7 +310,7 @@ class _Watch:
 
 
 def _last_change(folder: Path) -> float:
-    """Return when a folder or a file in it was last written; a film that comes in slowly is new all the while."""
+    """Return when a folder or a file in it was last written; a video that comes in slowly is new all the while."""
     return max((path.stat().st_mtime for path in (folder, *folder.glob("*"))), default=0.0)
 
 
@@ -318,7 +318,7 @@ def _without_path(error: Exception, folder: Path) -> Exception:
     """Return an error whose message does not tell where the server keeps its files."""
     if not isinstance(error, MienError):
         return error
-    text = str(error).replace(f"{folder}/", "").replace(UPLOAD, "the film", 1)
+    text = str(error).replace(f"{folder}/", "").replace(UPLOAD, "the video", 1)
     return type(error)(text)
 
 

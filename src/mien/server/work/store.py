@@ -66,8 +66,8 @@ class JobRow:
     Attributes:
         id: Name of the job, which nobody can guess.
         state: One of the states.
-        source: The film's name for people.
-        suffix: The film's extension, `".mp4"` say.
+        source: The video's name for people.
+        suffix: The video's extension, `".mp4"` say.
         options: How it is analyzed.
         created: When it came in.
         started: When it was first taken up.
@@ -163,8 +163,8 @@ class JobStore:
         """Add a job to the queue.
 
         Args:
-            source: The film's name for people.
-            suffix: The film's extension.
+            source: The video's name for people.
+            suffix: The video's extension.
             options: How it is analyzed.
             name: Its id, from `new_id`.
         """

@@ -1,4 +1,4 @@
-"""Detectors whose work is done in the server's workers, so that a film takes its turn beside live streams."""
+"""Detectors whose work is done in the server's workers, so that a video takes its turn beside live streams."""
 
 from collections.abc import Hashable
 from typing import Any, Protocol
@@ -50,7 +50,7 @@ class TurnTaking:
         self.framed = bool(getattr(detector, "framed", False))
 
     def detect(self, image: NDArray[np.uint8]) -> Faces:
-        """Return the faces of a picture, when it is this client's turn."""
+        """Return the faces of an image, when it is this client's turn."""
         faces: Faces = self._workers.submit(self._client, lambda: self._detector.detect(image), always=True).result()
         return faces
 

@@ -22,7 +22,7 @@ class _Work:
 class FairWorkers:
     """Runs calls in threads. Each client has a queue of its own, and the queues take turns.
 
-    So a client that hands in a thousand pictures delays another's single one by one piece of work, not by a thousand.
+    So a client that hands in a thousand images delays another's single one by one piece of work, not by a thousand.
     """
 
     def __init__(self, count: int, *, waiting: int) -> None:

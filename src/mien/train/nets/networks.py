@@ -17,7 +17,7 @@ from mien.labels import FER7, FERPLUS8, LabelSet
 
 
 class Standardise(nn.Module):
-    """Centre-crop to the view a network wants and give every picture zero mean and unit deviation.
+    """Centre-crop to the view a network wants and give every image zero mean and unit deviation.
 
     Part of the exported graph, so training, Python and a browser see the same numbers.
     """
@@ -46,17 +46,17 @@ class Standardise(nn.Module):
 
 
 def standardise(views: Tensor) -> Tensor:
-    """Give every picture zero mean and unit standard deviation.
+    """Give every image zero mean and unit standard deviation.
 
     Args:
         views: (N, 1, H, W) float32 in 0-255.
 
     Returns:
-        (N, 1, H, W) float32; a flat picture becomes zeros, not NaN.
+        (N, 1, H, W) float32; a flat image becomes zeros, not NaN.
     """
     centred = views - views.mean(dim=(2, 3), keepdim=True)
     deviation = centred.square().mean(dim=(2, 3), keepdim=True).sqrt()
-    return centred / (deviation + 1.0)  # one gray level: keeps the noise of a flat picture small
+    return centred / (deviation + 1.0)  # one gray level: keeps the noise of a flat image small
 
 
 class ConvUnit(nn.Sequential):
@@ -528,7 +528,7 @@ def mlp(heads: tuple[LabelSet, ...] = ONE_HEAD) -> TutorialNet:
     """The tutorials' multi-layer perceptron on pixels: 1024-512, 2,888,711 values for seven classes.
 
     Source: the five-class tutorial around `ferdata.csv`. It standardises each pixel over the training data; here each
-    picture is standardised, which needs no statistics at run time.
+    image is standardised, which needs no statistics at run time.
 
     Args:
         heads: One label set per head.

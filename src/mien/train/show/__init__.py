@@ -1,1 +1,1 @@
-"""Pictures and tables of what is trained: layers, diagrams, augmentation."""
+"""Images and tables of what is trained: layers, diagrams, augmentation."""

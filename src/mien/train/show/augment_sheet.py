@@ -1,4 +1,4 @@
-"""A picture of what the augmentations of training do to real crops."""
+"""An image of what the augmentations of training do to real crops."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,7 +18,7 @@ SHOWN = 0.85  # of the change of the wildest draw, by the mean difference of the
 GAP_PX = 4
 TITLE_PX = 18
 DRAWS = 12  # per cell; a middling one is shown, neither the mildest nor the wildest
-EVEN_MIXUP = 8.0  # small parameters mostly leave one picture of the two, which shows nothing
+EVEN_MIXUP = 8.0  # small parameters mostly leave one image of the two, which shows nothing
 VISIBLE = 0.5  # mean change, in gray levels, from which a draw counts as one that changed something
 
 Transformation = Callable[[Tensor], Tensor]

@@ -1,4 +1,4 @@
-"""A picture of a network: one card per resolution with what happens there, arrows that shrink, heads at the end."""
+"""An image of a network: one card per resolution with what happens there, arrows that shrink, heads at the end."""
 
 import io
 import math
@@ -49,7 +49,7 @@ UNSEEN = {"Flatten", "Reshape", "Cast", "Identity", "Unsqueeze", "Squeeze"}  # m
 
 @dataclass(frozen=True)
 class Card:
-    """One box of the picture.
+    """One box of the image.
 
     Attributes:
         kind: `input`, `maps`, `vectors` or `head`: decides the colour.
@@ -98,7 +98,7 @@ def cards_of(summary: Summary) -> list[Card]:
     """
     known = [layer for layer in summary.layers if layer.output]
     if not known:
-        raise InputError(f"{summary.name} has no layer with a known shape; give an ONNX file with fixed picture sizes")
+        raise InputError(f"{summary.name} has no layer with a known shape; give an ONNX file with fixed image sizes")
     first = next((i for i, layer in enumerate(known) if layer.kind in WEIGHTED), 0)
     trunk = [layer for layer in known[first:] if not layer.head and layer.kind not in UNSEEN]
     return [

@@ -1,6 +1,6 @@
-"""`LiveSession`: the newest frame of a live source is analysed, logged and recorded; a window or a terminal shows it.
+"""`LiveSession`: the newest frame of a live source is analyzed, logged and recorded; a window or a terminal shows it.
 
-Reading, analysing, drawing a recording and showing each have a thread of their own. Between two of them there is one
+Reading, analyzing, drawing a recording and showing each have a thread of their own. Between two of them there is one
 place for the newest result, or a short queue, so that nothing ever piles up: the delay stays bounded.
 """
 
@@ -23,8 +23,8 @@ from mien.errors import InputError, MienError, OutputError
 from mien.faces import Faces, Frame
 from mien.labels import LabelSet
 from mien.output.draw.faces import draw_faces
-from mien.output.film_sink import FILM_EXTENSIONS
 from mien.output.sinks import TABLES, Draw, Sink, open_sink
+from mien.output.video_sink import VIDEO_EXTENSIONS
 from mien.sources.live import LiveFrame
 from mien.sources.videos import VideoInfo
 
@@ -32,7 +32,7 @@ POLL_S = 0.1  # how soon a stop is noticed while no frame comes
 RATE_S = 2.0  # the frame rate is that of the last seconds
 RECENT = 30  # the delay shown is the median of so many frames
 BIN_MS, LONGEST_MS = 0.25, 10_000.0
-FILM_QUEUE = 12  # frames that wait to be recorded
+VIDEO_QUEUE = 12  # frames that wait to be recorded
 
 
 class Source(Protocol):
@@ -56,10 +56,10 @@ class Source(Protocol):
         """Return the newest frame that was not given out before."""
 
 
-class Follows(Protocol):
-    """What a session needs of `mien.tracking.tracker.Follower`."""
+class Tracks(Protocol):
+    """What a session needs of `mien.tracking.tracker.Tracker`."""
 
-    def follow(self, frames: Sequence[Frame]) -> list[Faces]:
+    def track(self, frames: Sequence[Frame]) -> list[Faces]:
         """Return the faces of each frame."""
 
 
@@ -69,8 +69,8 @@ class LiveOutputs:
 
     Attributes:
         log: A table of all faces, or None.
-        record: An annotated film that starts at once; None if `toggle_recording` starts one.
-        draw: Draws faces for films.
+        record: An annotated video that starts at once; None if `toggle_recording` starts one.
+        draw: Draws faces for videos.
         stream: A further open writer, for standard output say; it is closed at the end.
     """
 
@@ -82,7 +82,7 @@ class LiveOutputs:
     def __post_init__(self) -> None:
         """Check the extensions."""
         _check_extension("log", self.log, tuple(TABLES))
-        _check_extension("record", self.record, FILM_EXTENSIONS)
+        _check_extension("record", self.record, VIDEO_EXTENSIONS)
 
 
 def _check_extension(name: str, path: Path | None, known: tuple[str, ...]) -> None:
@@ -92,10 +92,10 @@ def _check_extension(name: str, path: Path | None, known: tuple[str, ...]) -> No
 
 @dataclass(frozen=True)
 class Moment:
-    """One analysed frame.
+    """One analyzed frame.
 
     Attributes:
-        number: Counts the analysed frames, from 1.
+        number: Counts the analyzed frames, from 1.
         frame: The frame.
         faces: Its faces.
     """
@@ -110,8 +110,8 @@ class LiveSummary:
     """What a session did.
 
     Attributes:
-        frames: Frames analysed.
-        dropped: Frames left out so that the newest could be analysed.
+        frames: Frames analyzed.
+        dropped: Frames left out so that the newest could be analyzed.
         seconds: How long it ran.
         median_ms: Median delay from capture to where it was shown, milliseconds; NaN without a frame.
         p95_ms: The delay that 95 % of the frames stayed below.
@@ -189,22 +189,22 @@ class Rate:
 
 
 class Recording:
-    """An annotated film that is drawn and encoded in a thread of its own.
+    """An annotated video that is drawn and encoded in a thread of its own.
 
     Attributes:
-        path: The film.
-        taken: Frames taken; a film without one is not written.
-        skipped: Frames that the film lacks because encoding did not keep up.
+        path: The video.
+        taken: Frames taken; a video without one is not written.
+        skipped: Frames that the video lacks because encoding did not keep up.
     """
 
-    def __init__(self, path: Path, *, labels: LabelSet, draw: Draw, film: VideoInfo) -> None:
-        """Start the film.
+    def __init__(self, path: Path, *, labels: LabelSet, draw: Draw, video: VideoInfo) -> None:
+        """Start the video.
 
         Args:
             path: Where it goes.
             labels: The label set.
             draw: Draws the faces.
-            film: The source.
+            video: The source.
 
         Raises:
             InputError: Unknown extension, or it would replace its source.
@@ -212,8 +212,8 @@ class Recording:
             MissingExtraError: PyAV is not installed.
         """
         self.path, self.taken, self.skipped = path, 0, 0
-        self._sink = open_sink(path, labels=labels, draw=draw, tracked=True, film=film)
-        self._queue: queue.Queue[tuple[Frame, Faces] | None] = queue.Queue(FILM_QUEUE)
+        self._sink = open_sink(path, labels=labels, draw=draw, tracked=True, video=video)
+        self._queue: queue.Queue[tuple[Frame, Faces] | None] = queue.Queue(VIDEO_QUEUE)
         self._first_s = self._last_s = 0.0
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="mien-record", daemon=True)
@@ -228,7 +228,7 @@ class Recording:
         """Add a frame, unless too many wait already.
 
         Raises:
-            OutputError: An earlier frame could not be written; the film is gone.
+            OutputError: An earlier frame could not be written; the video is gone.
         """
         if self._error is not None:
             raise self._error
@@ -242,7 +242,7 @@ class Recording:
         self.taken += 1
 
     def close(self) -> None:
-        """Write what waits and complete the film.
+        """Write what waits and complete the video.
 
         Raises:
             OutputError: It cannot be completed; the unfinished file is removed.
@@ -273,13 +273,13 @@ class LiveFiles:
         error: The first failure, or None.
     """
 
-    def __init__(self, outputs: LiveOutputs, labels: LabelSet, film: VideoInfo) -> None:
+    def __init__(self, outputs: LiveOutputs, labels: LabelSet, video: VideoInfo) -> None:
         """Open those that start at once.
 
         Args:
             outputs: Where results go.
             labels: The label set at the start.
-            film: The source.
+            video: The source.
 
         Raises:
             InputError: A recording would replace its source.
@@ -290,7 +290,7 @@ class LiveFiles:
         self.problems: list[str] = []
         self.notes: deque[str] = deque(maxlen=4)
         self.error: MienError | None = None
-        self._outputs, self._labels, self._film = outputs, labels, film
+        self._outputs, self._labels, self._video = outputs, labels, video
         self._lock = threading.RLock()
         self._log: tuple[Path, Sink] | None = None
         self._recording: Recording | None = None
@@ -368,7 +368,7 @@ class LiveFiles:
                     self._fail(error)
 
     def _start_recording(self, path: Path) -> None:
-        self._recording = Recording(path, labels=self._labels, draw=self._outputs.draw, film=self._film)
+        self._recording = Recording(path, labels=self._labels, draw=self._outputs.draw, video=self._video)
 
     def _finish_recording(self) -> str:
         recording, self._recording = self._recording, None
@@ -426,20 +426,20 @@ def stamped_name() -> str:
 
 
 class LiveSession:
-    """Analyses the newest frame of a source, again and again, in a thread.
+    """Analyzes the newest frame of a source, again and again, in a thread.
 
     Attributes:
         files: The outputs.
         delays: From capture to screen, of every frame shown.
         rate: Of the frames shown.
         labels: The label set asked for last.
-        paused: Set it to let the picture stand still; nothing is analysed or written meanwhile.
+        paused: Set it to let the image stand still; nothing is analyzed or written meanwhile.
     """
 
     def __init__(
         self,
         source: Source,
-        followers: Callable[[LabelSet], Follows],
+        trackers: Callable[[LabelSet], Tracks],
         label_sets: Sequence[LabelSet],
         *,
         outputs: LiveOutputs | None = None,
@@ -450,11 +450,11 @@ class LiveSession:
 
         Args:
             source: Gives the frames.
-            followers: Makes what follows the faces, for one of the label sets.
+            trackers: Makes what follows the faces, for one of the label sets.
             label_sets: The sets to choose from; the first one counts at the start.
             outputs: Where results go.
             window: Whether the caller shows the frames and calls `shown`; if not, one counts as shown when it is
-                analysed, logged and handed to the recording.
+                analyzed, logged and handed to the recording.
             seconds: Stop after so long; None for no limit.
 
         Raises:
@@ -464,7 +464,7 @@ class LiveSession:
         """
         if not label_sets:
             raise InputError("a live session needs a label set; pass at least one")
-        self._source, self._followers, self._sets = source, followers, list(label_sets)
+        self._source, self._trackers, self._sets = source, trackers, list(label_sets)
         self._window, self._seconds = window, math.inf if seconds is None else seconds
         self.labels = self._sets[0]
         self.files = LiveFiles(outputs or LiveOutputs(), self.labels, source.info)
@@ -494,12 +494,12 @@ class LiveSession:
 
     @property
     def dropped(self) -> int:
-        """Frames left out so that the newest could be analysed."""
+        """Frames left out so that the newest could be analyzed."""
         return self._source.dropped
 
     @property
     def done(self) -> bool:
-        """Whether no further frame will be analysed: the source has ended, the time is up, or something failed."""
+        """Whether no further frame will be analyzed: the source has ended, the time is up, or something failed."""
         return self._done
 
     @property
@@ -508,7 +508,7 @@ class LiveSession:
         return self.files.recording_s
 
     def latest(self, after: int = 0, *, timeout_s: float = 0.0) -> Moment | None:
-        """Return the newest analysed frame.
+        """Return the newest analyzed frame.
 
         Args:
             after: Number of the moment that the caller has already.
@@ -570,7 +570,7 @@ class LiveSession:
 
     def _run(self) -> None:
         try:
-            self._analyse()
+            self._analyze()
         except BaseException as error:
             self._error = error
         self._ended_s = time.monotonic()
@@ -578,8 +578,8 @@ class LiveSession:
             self._done = True
             self._changed.notify_all()
 
-    def _analyse(self) -> None:
-        labels, follower = self.labels, self._followers(self.labels)
+    def _analyze(self) -> None:
+        labels, tracker = self.labels, self._trackers(self.labels)
         while not self._stop and time.monotonic() - self._started_s < self._seconds:
             frame = self._source.newest(POLL_S)
             if frame is None:
@@ -589,8 +589,8 @@ class LiveSession:
             if self.paused:
                 continue
             if labels != self.labels:
-                labels, follower = self.labels, self._followers(self.labels)
-            (faces,) = follower.follow([frame])
+                labels, tracker = self.labels, self._trackers(self.labels)
+            (faces,) = tracker.track([frame])
             self._frames += 1
             self._publish(Moment(self._frames, frame, faces))
             self.files.write(frame, faces, labels)

@@ -1,4 +1,4 @@
-"""One screen of `mien live` as an array: picture, faces, a scrolling timeline, a status line, marks and help.
+"""One screen of `mien live` as an array: image, faces, a scrolling timeline, a status line, marks and help.
 
 Everything here is a pure function of its arguments but `History`, which remembers the last seconds of every person.
 """
@@ -51,10 +51,10 @@ TICK_S = 5.0
 GAP_S = 0.7  # a person unseen for longer leaves a hole
 POINTS = 1024  # per person
 POINT_S = SPAN_S / POINTS
-STALE_S = 1.0  # a picture older than this is said to be old
+STALE_S = 1.0  # an image older than this is said to be old
 
 TEXT_PX = (11, 20)
-TIMELINE_LEAST = (300, 240)  # width and height of a window below which the timeline makes way for the picture
+TIMELINE_LEAST = (300, 240)  # width and height of a window below which the timeline makes way for the image
 STATUS_LEAST = (160, 120)
 
 
@@ -64,7 +64,7 @@ class ViewOptions:
 
     Attributes:
         style: What is drawn for each face.
-        mirror: Show the picture as a mirror does.
+        mirror: Show the image as a mirror does.
         help: Show the keys.
     """
 
@@ -78,13 +78,13 @@ class Status:
     """What the status line and the marks say.
 
     Attributes:
-        source: Name of the camera, stream or film.
+        source: Name of the camera, stream or video.
         labels: Key of the label set.
         fps: Frames shown per second, or None before the second frame.
         delay_ms: From capture to screen, milliseconds, or None before the first frame.
         dropped: Frames left out so that the newest could be shown.
         recording_s: Length of the recording, seconds; None while there is none.
-        paused: Whether the picture stands still.
+        paused: Whether the image stands still.
         message: What has just happened, or an empty text.
         silent_s: For how long no frame has come, seconds.
     """
@@ -201,7 +201,7 @@ class History:
 class Places(NamedTuple):
     """Where the parts of a screen are; a part without room has no height."""
 
-    picture: Rect
+    image: Rect
     timeline: Rect
     status: Rect
     px: int
@@ -238,7 +238,7 @@ def render(
 
     Args:
         size: Width and height of the window, pixels.
-        frame: The newest frame analysed; None before the first.
+        frame: The newest frame analyzed; None before the first.
         faces: Its faces, pixels of the frame.
         history: For the timeline.
         status: For the status line and the marks.
@@ -255,9 +255,9 @@ def render(
     canvas = np.full((size[1], size[0], 3), BACKGROUND, np.uint8)
     places = arrange(size)
     if frame is None:
-        _write_centred(canvas, f"waiting for {status.source} …", places.picture, places.px, DIM)
+        _write_centred(canvas, f"waiting for {status.source} …", places.image, places.px, DIM)
     else:
-        _paint_picture(canvas, frame, faces or Faces.empty(), places.picture, options)
+        _paint_image(canvas, frame, faces or Faces.empty(), places.image, options)
     if places.timeline.h:
         _paint_timeline(canvas, history, places.timeline, places.px)
     if places.status.h:
@@ -268,19 +268,19 @@ def render(
     return canvas
 
 
-def fitted(picture: tuple[int, int], area: Rect) -> Rect:
-    """Return the largest place in the middle of `area` with the proportions of a picture.
+def fitted(image: tuple[int, int], area: Rect) -> Rect:
+    """Return the largest place in the middle of `area` with the proportions of an image.
 
     Args:
-        picture: Width and height of the picture.
+        image: Width and height of the image.
         area: Where it has to fit.
     """
-    scale = min(area.w / picture[0], area.h / picture[1])
-    w, h = max(1, round(picture[0] * scale)), max(1, round(picture[1] * scale))
+    scale = min(area.w / image[0], area.h / image[1])
+    w, h = max(1, round(image[0] * scale)), max(1, round(image[1] * scale))
     return Rect(area.x + (area.w - w) // 2, area.y + (area.h - h) // 2, w, h)
 
 
-def _paint_picture(canvas: NDArray[np.uint8], frame: Frame, faces: Faces, area: Rect, options: ViewOptions) -> None:
+def _paint_image(canvas: NDArray[np.uint8], frame: Frame, faces: Faces, area: Rect, options: ViewOptions) -> None:
     height, width = frame.image.shape[:2]
     spot = fitted((width, height), area)
     how = cv2.INTER_AREA if spot.w < width else cv2.INTER_LINEAR
@@ -292,7 +292,7 @@ def _paint_picture(canvas: NDArray[np.uint8], frame: Frame, faces: Faces, area: 
 
 
 def scaled(faces: Faces, across: float, down: float) -> Faces:
-    """Return faces for a picture that was resized.
+    """Return faces for an image that was resized.
 
     Args:
         faces: The faces.
@@ -305,11 +305,11 @@ def scaled(faces: Faces, across: float, down: float) -> Faces:
 
 
 def mirrored(faces: Faces, width: int) -> Faces:
-    """Return faces for a picture that was flipped from left to right.
+    """Return faces for an image that was flipped from left to right.
 
     Args:
         faces: The faces.
-        width: Width of the picture, pixels.
+        width: Width of the image, pixels.
     """
     boxes = faces.xyxy.copy()
     boxes[:, [0, 2]] = width - faces.xyxy[:, [2, 0]]
@@ -462,7 +462,7 @@ def _figures(status: Status, faces: int) -> Iterator[tuple[str, Colour]]:
 
 
 def _paint_marks(canvas: NDArray[np.uint8], status: Status, places: Places) -> None:
-    area, px = places.picture, places.px
+    area, px = places.image, places.px
     if status.recording_s is not None:
         _paint_recording(canvas, status.recording_s, area, px)
     if status.paused:
@@ -470,7 +470,7 @@ def _paint_marks(canvas: NDArray[np.uint8], status: Status, places: Places) -> N
     if status.message:
         _paint_note(canvas, status.message, area, px, 0.9)
     elif status.silent_s > STALE_S and not status.paused:
-        _paint_note(canvas, f"no picture for {status.silent_s:.0f} s", area, px, 0.9)
+        _paint_note(canvas, f"no image for {status.silent_s:.0f} s", area, px, 0.9)
 
 
 def _paint_recording(canvas: NDArray[np.uint8], seconds: float, area: Rect, px: int) -> None:
@@ -499,7 +499,7 @@ def _paint_paused(canvas: NDArray[np.uint8], area: Rect, px: int) -> None:
 
 
 def _paint_note(canvas: NDArray[np.uint8], text: str, area: Rect, px: int, height: float) -> None:
-    """Write a line on a dark panel in the middle of the lower picture; a long one is shortened at its start."""
+    """Write a line on a dark panel in the middle of the lower image; a long one is shortened at its start."""
     room = max(0, area.w - 2 * px)
     while text_width(text, px) > room and len(text) > 1:
         text = "…" + text[2:]
@@ -519,7 +519,7 @@ def _paint_help(canvas: NDArray[np.uint8], places: Places) -> None:
             break
     else:
         return
-    spot = Rect((width - w) // 2, max(0, (places.picture.h - h) // 2), w, h)
+    spot = Rect((width - w) // 2, max(0, (places.image.h - h) // 2), w, h)
     _shade(canvas, spot, 0.95)
     for row, (key, what) in enumerate(HELP):
         middle = spot.y + px + round(1.7 * (row + 0.5) * px)

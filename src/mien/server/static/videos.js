@@ -1,39 +1,39 @@
-// The list of films: uploads, jobs with their progress, and the way to each film's page.
+// The list of videos: uploads, jobs with their progress, and the way to each video's page.
 
 import { $, announce, bytes, h, icon, span, toast } from "./dom.js";
 import { connection, getJson, request, tell, token, askForToken, upload } from "./api.js";
 import { catalogue, fillDetectors, fillLabelSets } from "./expressions.js";
-import { dropInto } from "./pictures.js";
+import { dropInto } from "./images.js";
 import { noteOf, shareOf } from "./jobs.js";
-import { FilmPage } from "./player.js";
+import { VideoPage } from "./player.js";
 
 const POLL_MS = 1000;
 const REST_MS = 10_000;
-const SYMBOLS = { uploading: "up", queued: "wait", running: "film", done: "play", failed: "warn", cancelled: "close" };
+const SYMBOLS = { uploading: "up", queued: "wait", running: "video", done: "play", failed: "warn", cancelled: "close" };
 
 /** Build the view; returns {show, hide}. */
-export function createFilms() {
-  const view = new FilmsView();
+export function createVideos() {
+  const view = new VideosView();
   return { show: (id) => view.show(id), hide: () => view.hide() };
 }
 
-class FilmsView {
+class VideosView {
   constructor() {
     this.jobs = null;
     this.uploads = [];
     this.cards = new Map();
     this.page = null;
     this.visible = false;
-    fillLabelSets($("#film-labels"));
-    fillDetectors($("#film-detector"));
-    const { max_film_bytes: most, max_film_s: longest, keep_s: keep } = catalogue.limits;
-    $("#film-limits").textContent = `MP4, MOV, MKV, WebM, AVI…, up to ${bytes(most)}${longest ? ` and ${span(longest)}` : ""}.`;
+    fillLabelSets($("#video-labels"));
+    fillDetectors($("#video-detector"));
+    const { max_video_bytes: most, max_video_s: longest, keep_s: keep } = catalogue.limits;
+    $("#video-limits").textContent = `MP4, MOV, MKV, WebM, AVI…, up to ${bytes(most)}${longest ? ` and ${span(longest)}` : ""}.`;
     $("#jobs-hint").textContent = `kept for ${span(keep)}`;
-    $("#film-file").onchange = ({ target }) => {
+    $("#video-file").onchange = ({ target }) => {
       this.addFiles([...target.files]);
       target.value = "";
     };
-    dropInto($("#film-drop"), (files) => this.addFiles(files));
+    dropInto($("#video-drop"), (files) => this.addFiles(files));
     connection.addEventListener("change", ({ detail }) => detail && this.visible && this.poll());
     document.addEventListener("visibilitychange", () => !document.hidden && this.visible && this.poll());
     addEventListener("beforeunload", (event) => this.uploads.some((one) => one.state === "uploading") && event.preventDefault());
@@ -43,9 +43,9 @@ class FilmsView {
   show(id) {
     this.visible = true;
     this.page?.close();
-    this.page = id ? new FilmPage(decodeURIComponent(id)) : null;
-    $("#film-list").hidden = Boolean(id);
-    $("#film-page").hidden = !id;
+    this.page = id ? new VideoPage(decodeURIComponent(id)) : null;
+    $("#video-list").hidden = Boolean(id);
+    $("#video-page").hidden = !id;
     if (!id) this.poll();
   }
 
@@ -87,14 +87,14 @@ class FilmsView {
 
   async send(file) {
     const job = { id: `upload-${crypto.getRandomValues(new Uint32Array(1))[0]}`, source: file.name, state: "uploading", share: 0, size: file.size };
-    if (file.size > catalogue.limits.max_film_bytes) {
-      toast(`${file.name} has ${bytes(file.size)}; the server takes films up to ${bytes(catalogue.limits.max_film_bytes)}.`, "bad");
+    if (file.size > catalogue.limits.max_video_bytes) {
+      toast(`${file.name} has ${bytes(file.size)}; the server takes videos up to ${bytes(catalogue.limits.max_video_bytes)}.`, "bad");
       return;
     }
     this.uploads.unshift(job);
     this.draw();
     const form = new FormData();
-    form.append("options", JSON.stringify({ labels: $("#film-labels").value, detector: $("#film-detector").value }));
+    form.append("options", JSON.stringify({ labels: $("#video-labels").value, detector: $("#video-detector").value }));
     form.append("file", file, file.name);
     try {
       const made = await upload("v1/jobs", form, {
@@ -132,7 +132,7 @@ class FilmsView {
       this.update(card, job);
       if (list.children[i] !== card.element) list.insertBefore(card.element, list.children[i] || null);
     });
-    if (!all.length) list.append(h("li", { class: "blank" }, this.jobs ? "No films yet. Add one above; a minute of video is a good start." : "Loading the list"));
+    if (!all.length) list.append(h("li", { class: "blank" }, this.jobs ? "No videos yet. Add one above; a minute of video is a good start." : "Loading the list"));
   }
 
   card(job) {
@@ -163,7 +163,7 @@ class FilmsView {
     const remove = h("button", { class: "round", type: "button", "aria-label": `Remove ${job.source}`, click: () => this.remove(job) }, icon("bin"));
     if (job.state === "uploading") return [h("button", { class: "button small", type: "button", "aria-label": `Cancel the upload of ${job.source}`, click: () => job.abort() }, "Cancel")];
     if (["queued", "running"].includes(job.state)) return [h("button", { class: "button small", type: "button", "aria-label": `Cancel ${job.source}`, click: () => this.remove(job) }, "Cancel")];
-    if (job.state === "done") return [h("a", { class: "button small primary", href: `#films/${job.id}`, "aria-label": `Open ${job.source}` }, "Open"), remove];
+    if (job.state === "done") return [h("a", { class: "button small primary", href: `#videos/${job.id}`, "aria-label": `Open ${job.source}` }, "Open"), remove];
     return [remove];
   }
 

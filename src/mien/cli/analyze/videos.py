@@ -1,4 +1,4 @@
-"""The film part of `mien analyze`: films alone or beside pictures, one or many."""
+"""The video part of `mien analyze`: videos alone or beside images, one or many."""
 
 import json
 import os
@@ -21,111 +21,111 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, Tex
 from rich.text import Text
 
 from mien.analyzer import Analyzer, Result
-from mien.cli.analyze.film_text import film_text, score_text
+from mien.cli.analyze.video_text import score_text, video_text
 from mien.cli.console import errors, out
 from mien.errors import InputError, MissingExtraError, SourceError
 from mien.faces import Faces, Frame, Record
 from mien.labels import LabelSet
-from mien.output.film_sink import FILM_EXTENSIONS
 from mien.output.sinks import (
-    PICTURE_EXTENSIONS,
+    IMAGE_EXTENSIONS,
     TABLES,
     JsonLinesStream,
     Sink,
+    image_name,
     open_interval_sink,
     open_sink,
-    picture_name,
 )
-from mien.sources.images import PICTURE_SUFFIXES, Item, Kind
+from mien.output.video_sink import VIDEO_EXTENSIONS
+from mien.sources.images import IMAGE_SUFFIXES, Item, Kind
 from mien.sources.videos import VIDEO_SUFFIXES, VideoSettings, is_video
 from mien.video import (
     Drawing,
-    FilmJob,
-    FilmOutputs,
-    FilmResult,
     Recipe,
+    VideoJob,
+    VideoOutputs,
+    VideoResult,
     WorkFolder,
     analyze_videos,
     replay,
 )
-from mien.video import Progress as FilmProgress
+from mien.video import Progress as VideoProgress
 from mien.video.summary import IntervalTable, clock
 from mien.video.truth import Truth, TruthScore
 
 INTERRUPTED = 130
-PICTURES_AND_FILMS = Kind("a picture or film", "pictures and films", PICTURE_SUFFIXES + VIDEO_SUFFIXES)
+IMAGES_AND_VIDEOS = Kind("an image or video", "images and videos", IMAGE_SUFFIXES + VIDEO_SUFFIXES)
 
 
 @dataclass(frozen=True)
-class FilmCommand:
-    """What the options of the command line ask of films.
+class VideoCommand:
+    """What the options of the command line ask of videos.
 
     Attributes:
-        film: What is wanted of each film; its source, outputs and journal are left open.
+        video: What is wanted of each video; its source, outputs and journal are left open.
         outputs: As given with `-o`.
         extra: The outputs of `--timeline`, `--summary` and `--moments`.
-        jobs: Films at once; 0 for one per core.
+        jobs: Videos at once; 0 for one per core.
         rows: Whether rows are printed.
         quiet: Whether nothing is.
     """
 
-    film: FilmJob
+    video: VideoJob
     outputs: Sequence[str] = ()
-    extra: FilmOutputs = field(default_factory=FilmOutputs)
+    extra: VideoOutputs = field(default_factory=VideoOutputs)
     jobs: int = 0
     rows: bool = True
     quiet: bool = False
 
-    def job(self, source: str, outputs: FilmOutputs, journal: Path | None = None) -> FilmJob:
-        """Return what is to be done with one film.
+    def job(self, source: str, outputs: VideoOutputs, journal: Path | None = None) -> VideoJob:
+        """Return what is to be done with one video.
 
         Args:
-            source: The film.
+            source: The video.
             outputs: Where its results go.
             journal: A place for its journal; None keeps it beside the first output.
         """
-        return replace(self.film, source=source, outputs=outputs, journal=journal)
+        return replace(self.video, source=source, outputs=outputs, journal=journal)
 
-    def film_options(self) -> str:
-        """Return the options in use that make sense for films only, separated by commas."""
-        extra, video, usual = self.extra, self.film.video, VideoSettings()
+    def video_options(self) -> str:
+        """Return the options in use that make sense for videos only, separated by commas."""
+        extra, video, usual = self.extra, self.video.video, VideoSettings()
         used = {
             "--timeline": extra.timelines, "--summary": extra.summaries, "--moments": extra.moments,
-            "--interval": self.film.interval_s, "--resume": self.film.resume, "--every": video.every != usual.every,
+            "--interval": self.video.interval_s, "--resume": self.video.resume, "--every": video.every != usual.every,
             "--fps": video.fps, "--start": video.start_s, "--end": video.end_s, "--max-frames": video.max_frames,
         }  # fmt: skip
         return ", ".join(name for name, value in used.items() if value)
 
 
-def films_among(items: Sequence[Item], *, allow_private: bool = False) -> tuple[list[Item], dict[int, str]]:
-    """Find the films among the sources.
+def videos_among(items: Sequence[Item], *, allow_private: bool = False) -> tuple[list[Item], dict[int, str]]:
+    """Find the videos among the sources.
 
     Args:
         items: From `expand`.
         allow_private: Whether URLs may lead to addresses that are not public.
 
     Returns:
-        The items, URLs of films that are refused replaced by the error; and the films: their place among the items, and
-        what `Video` opens.
+        The items, URLs of videos that are refused replaced by the error; and the videos: their place among the items,
+        and what `Video` opens.
     """
-    checked, films = [], {}
+    checked, videos = [], {}
     for number, item in enumerate(items):
-        name = _film_name(item)
+        name = _video_name(item)
         refused = None if name is None or allow_private else _refused(name, item.name)
         checked.append(item if refused is None else Item(item.name, refused))
         if name is not None and refused is None:
-            films[number] = name
-    return checked, films
+            videos[number] = name
+    return checked, videos
 
 
-def _film_name(item: Item) -> str | None:
+def _video_name(item: Item) -> str | None:
     if isinstance(item.origin, str) and item.origin.lower().startswith(("http://", "https://")):
         path = item.origin.partition("?")[0].partition("#")[0]
         return item.origin if path.lower().endswith(VIDEO_SUFFIXES) else None
     if isinstance(item.origin, Path) or (isinstance(item.origin, Exception) and "%" in item.name):
         try:
             return item.name if is_video(item.name) else None
-        except MissingExtraError:  # without PyAV a GIF is its first picture
+        except MissingExtraError:  # without PyAV a GIF is its first image
             return None
     return None
 
@@ -169,27 +169,27 @@ def stopping() -> Iterator[threading.Event]:
 
 
 def run(
-    command: FilmCommand,
+    command: VideoCommand,
     items: Sequence[Item],
-    films: dict[int, str],
+    videos: dict[int, str],
     *,
     analyzer: Analyzer,
     recipe: Recipe,
-    pictures: Callable[[Sequence[Item]], Iterator[Result]],
+    images: Callable[[Sequence[Item]], Iterator[Result]],
     printer: Callable[[], Sink],
     deliver: Callable[[Result, list[Sink]], bool],
 ) -> int:
-    """Analyze films, and the pictures beside them.
+    """Analyze videos, and the images beside them.
 
     Args:
         command: What is wanted.
         items: All sources.
-        films: Which of them are films, from `films_among`.
+        videos: Which of them are videos, from `videos_among`.
         analyzer: Detector and model.
         recipe: How other processes make the same.
-        pictures: Analyzes pictures.
-        printer: Makes what prints the results of pictures for people.
-        deliver: Hands the result of a picture to writers and says whether it was a failure.
+        images: Analyzes images.
+        printer: Makes what prints the results of images for people.
+        deliver: Hands the result of an image to writers and says whether it was a failure.
 
     Returns:
         How many sources failed.
@@ -199,9 +199,9 @@ def run(
     """
     with stopping() as stop:
         if len(items) == 1:
-            failed = _One(command, analyzer, stop).run(films[0])
+            failed = _One(command, analyzer, stop).run(videos[0])
         else:
-            failed = _Many(command, items, films, analyzer, stop).run(recipe, pictures, printer, deliver)
+            failed = _Many(command, items, videos, analyzer, stop).run(recipe, images, printer, deliver)
     if stop.is_set():
         again = "; --resume goes on from here" if command.outputs or command.extra.all() else ""
         errors.print(f"[bold red]mien:[/] stopped; what was done is written{again}", highlight=False)
@@ -210,9 +210,9 @@ def run(
 
 
 class _One:
-    """One film: its results stream to its outputs."""
+    """One video: its results stream to its outputs."""
 
-    def __init__(self, command: FilmCommand, analyzer: Analyzer, stop: threading.Event) -> None:
+    def __init__(self, command: VideoCommand, analyzer: Analyzer, stop: threading.Event) -> None:
         self._command, self._analyzer, self._stop = command, analyzer, stop
 
     def run(self, source: str) -> int:
@@ -220,7 +220,7 @@ class _One:
         command = self._command
         outputs = command.extra
         for path in command.outputs:
-            outputs = outputs.plus(_outputs_of(path, source, interval=command.film.interval_s is not None))
+            outputs = outputs.plus(_outputs_of(path, source, interval=command.video.interval_s is not None))
         _check_resume(command, outputs.all())
         with ExitStack() as stack:
             rows = [stack.enter_context(_row_printer(command, self._analyzer.labels))] if command.rows else []
@@ -232,7 +232,7 @@ class _One:
             console().print(score_text(result.summary["truth"]))
         return int(result.error is not None)
 
-    def _analyze(self, source: str, outputs: FilmOutputs, rows: list[Sink]) -> FilmResult:
+    def _analyze(self, source: str, outputs: VideoOutputs, rows: list[Sink]) -> VideoResult:
         job = self._command.job(source, outputs)
         try:
             with Lines(self._command) as lines:
@@ -243,92 +243,92 @@ class _One:
                     table.fail(job.name, str(error))
             for sink in rows:
                 sink.fail(job.name, str(error))
-            return FilmResult(job.name, error=str(error), outputs=outputs.tables)
+            return VideoResult(job.name, error=str(error), outputs=outputs.tables)
 
 
-def _outputs_of(path: str, source: str, *, interval: bool) -> FilmOutputs:
-    """Return what `-o` means for a single film."""
+def _outputs_of(path: str, source: str, *, interval: bool) -> VideoOutputs:
+    """Return what `-o` means for a single video."""
     if _is_folder(path):
-        return FilmOutputs.in_folder(Path(path) / picture_name(source)[0], interval=interval)
+        return VideoOutputs.in_folder(Path(path) / image_name(source)[0], interval=interval)
     _check_extension(path)
-    return FilmOutputs.named([path], interval=interval)
+    return VideoOutputs.named([path], interval=interval)
 
 
-def _check_resume(command: FilmCommand, outputs: Sequence[str | Path]) -> None:
-    if command.film.resume and not outputs:
+def _check_resume(command: VideoCommand, outputs: Sequence[str | Path]) -> None:
+    if command.video.resume and not outputs:
         raise InputError("--resume goes on with the outputs of an earlier run; give the same -o again")
 
 
 def _is_folder(path: str) -> bool:
     extension = Path(path).suffix.lower()
-    known = extension in (*TABLES, *FILM_EXTENSIONS)
+    known = extension in (*TABLES, *VIDEO_EXTENSIONS)
     return path.endswith(("/", os.sep)) or not extension or (not known and Path(path).is_dir())
 
 
 def _check_extension(path: str) -> None:
     extension = Path(path).suffix.lower()
-    if extension in PICTURE_EXTENSIONS or extension in (".json", ".svg", ".html"):
+    if extension in IMAGE_EXTENSIONS or extension in (".json", ".svg", ".html"):
         raise InputError(
-            f"cannot write {path}: a film has no such result; use --timeline or --moments for pictures, "
+            f"cannot write {path}: a video has no such result; use --timeline or --moments for images, "
             "--summary for .json, or -o FOLDER/ for all"
         )
-    if extension not in (*TABLES, *FILM_EXTENSIONS):
-        known = ", ".join((*TABLES, *FILM_EXTENSIONS))
+    if extension not in (*TABLES, *VIDEO_EXTENSIONS):
+        known = ", ".join((*TABLES, *VIDEO_EXTENSIONS))
         raise InputError(f"cannot write {path}: unknown extension {extension!r}; known: {known}, or a folder (dir/)")
 
 
 class _Many:
-    """Several films, in parallel, and pictures beside them: tables hold all, folders a folder for each film."""
+    """Several videos, in parallel, and images beside them: tables hold all, folders a folder for each video."""
 
     def __init__(
         self,
-        command: FilmCommand,
+        command: VideoCommand,
         items: Sequence[Item],
-        films: dict[int, str],
+        videos: dict[int, str],
         analyzer: Analyzer,
         stop: threading.Event,
     ) -> None:
-        self._command, self._items, self._films, self._analyzer, self._stop = command, items, films, analyzer, stop
+        self._command, self._items, self._videos, self._analyzer, self._stop = command, items, videos, analyzer, stop
         self._folders = [Path(path) for path in command.outputs if _is_folder(path)]
         self._files = [Path(path) for path in command.outputs if not _is_folder(path)]
         self._check()
 
     def _check(self) -> None:
-        single = [path for path in self._files if path.suffix.lower() in FILM_EXTENSIONS]
+        single = [path for path in self._files if path.suffix.lower() in VIDEO_EXTENSIONS]
         single += self._command.extra.all()
         if single:
-            raise InputError(f"{single[0]} is for one film, but there are {len(self._items)} sources; use -o FOLDER/")
+            raise InputError(f"{single[0]} is for one video, but there are {len(self._items)} sources; use -o FOLDER/")
         _check_resume(self._command, self._command.outputs)
         for path in self._files:
-            if path.suffix.lower() not in PICTURE_EXTENSIONS:
+            if path.suffix.lower() not in IMAGE_EXTENSIONS:
                 _check_extension(str(path))
 
     def run(
         self,
         recipe: Recipe,
-        pictures: Callable[[Sequence[Item]], Iterator[Result]],
+        images: Callable[[Sequence[Item]], Iterator[Result]],
         printer: Callable[[], Sink],
         deliver: Callable[[Result, list[Sink]], bool],
     ) -> int:
         """Analyze them all in the order of the sources; return how many failed."""
         command, labels = self._command, self._analyzer.labels
         tables = [path for path in self._files if path.suffix.lower() in TABLES]
-        score = ScoreSink(command.film.truth) if command.film.truth else None
+        score = ScoreSink(command.video.truth) if command.video.truth else None
         with tempfile.TemporaryDirectory(prefix="mien-") as spare, self._work_folder(tables) as work:
             with ExitStack() as stack:
                 sinks = [stack.enter_context(self._open_table(work.path(table))) for table in tables]
                 sinks += [stack.enter_context(_row_printer(command, labels))] if command.rows else []
                 sinks += [score] if score else []
-                others = [stack.enter_context(self._open_pictures(path)) for path in self._for_pictures(tables)]
+                others = [stack.enter_context(self._open_images(path)) for path in self._for_images(tables)]
                 others += [] if command.rows or command.quiet else [printer()]
                 lines = stack.enter_context(Lines(command))
                 jobs, count = self._jobs(work, Path(spare)), command.jobs or None
-                films = analyze_videos(jobs, recipe, workers=count, progress=lines.show, stop=self._stop)
-                stills = pictures([item for number, item in enumerate(self._items) if number not in self._films])
-                results = stack.enter_context(closing(films))
+                videos = analyze_videos(jobs, recipe, workers=count, progress=lines.show, stop=self._stop)
+                stills = images([item for number, item in enumerate(self._items) if number not in self._videos])
+                results = stack.enter_context(closing(videos))
                 failed = 0
                 for number in range(len(self._items)):
-                    if number in self._films:
+                    if number in self._videos:
                         failed += self._hand_on(next(results), sinks, lines)
                     elif not self._stop.is_set():
                         failed += deliver(next(stills), [*sinks, *others])
@@ -343,10 +343,10 @@ class _Many:
 
     def _work_folder(self, tables: Sequence[Path]) -> WorkFolder:
         home = self._folders[0] if self._folders else None
-        return WorkFolder(tables, sources=list(self._films.values()), resume=self._command.film.resume, home=home)
+        return WorkFolder(tables, sources=list(self._videos.values()), resume=self._command.video.resume, home=home)
 
-    def _hand_on(self, result: FilmResult, sinks: Sequence[Sink], lines: "Lines") -> bool:
-        """Give the results of a film to the writers and tell of it; return whether it failed."""
+    def _hand_on(self, result: VideoResult, sinks: Sequence[Sink], lines: "Lines") -> bool:
+        """Give the results of a video to the writers and tell of it; return whether it failed."""
         lines.drop(result.source)
         if result.info is None and result.interrupted:
             return False
@@ -354,35 +354,35 @@ class _Many:
         tell(result, self._command)
         return result.error is not None
 
-    def _for_pictures(self, tables: Sequence[Path]) -> list[Path]:
-        """Return the outputs that hold pictures; a folder only where there are any."""
-        only_films = len(self._films) == len(self._items)
-        return [path for path in self._files if path not in tables] + ([] if only_films else self._folders)
+    def _for_images(self, tables: Sequence[Path]) -> list[Path]:
+        """Return the outputs that hold images; a folder only where there are any."""
+        only_videos = len(self._videos) == len(self._items)
+        return [path for path in self._files if path not in tables] + ([] if only_videos else self._folders)
 
-    def _jobs(self, work: WorkFolder, spare: Path) -> list[FilmJob]:
-        """Return a job per film, its folders named after it."""
+    def _jobs(self, work: WorkFolder, spare: Path) -> list[VideoJob]:
+        """Return a job per video, its folders named after it."""
         command, taken = self._command, Counter[str]()
-        interval = command.film.interval_s is not None
-        jobs: list[FilmJob] = []
-        for source in self._films.values():
-            stem = picture_name(source)[0]
+        interval = command.video.interval_s is not None
+        jobs: list[VideoJob] = []
+        for source in self._videos.values():
+            stem = image_name(source)[0]
             taken[stem.casefold()] += 1
             name = stem if taken[stem.casefold()] == 1 else f"{stem}-{taken[stem.casefold()]}"
-            outputs = FilmOutputs()
+            outputs = VideoOutputs()
             for folder in self._folders:
-                outputs = outputs.plus(FilmOutputs.in_folder(folder / name, interval=interval))
+                outputs = outputs.plus(VideoOutputs.in_folder(folder / name, interval=interval))
             journal = work.journal_path(source) or spare / f"{len(jobs)}.journal"
             jobs.append(command.job(source, outputs, journal))
         return jobs
 
     def _open_table(self, path: Path) -> Sink:
-        labels, interval_s = self._analyzer.labels, self._command.film.interval_s
+        labels, interval_s = self._analyzer.labels, self._command.video.interval_s
         if interval_s is not None:
             return open_interval_sink(path, labels=labels, interval_s=interval_s)
         return open_sink(path, labels=labels, tracked=True)
 
-    def _open_pictures(self, path: Path) -> Sink:
-        draw = Drawing(self._command.film.style, self._command.film.truth)
+    def _open_images(self, path: Path) -> Sink:
+        draw = Drawing(self._command.video.style, self._command.video.truth)
         return open_sink(f"{path}/" if path in self._folders else path, labels=self._analyzer.labels, draw=draw)
 
 
@@ -399,8 +399,8 @@ def say_written(path: Path) -> None:
     console().print(f"wrote {escape(str(path))}", highlight=False, soft_wrap=True)
 
 
-def tell(result: FilmResult, command: FilmCommand) -> None:
-    """Print what became of a film.
+def tell(result: VideoResult, command: VideoCommand) -> None:
+    """Print what became of a video.
 
     Args:
         result: The result.
@@ -411,13 +411,13 @@ def tell(result: FilmResult, command: FilmCommand) -> None:
     if result.error:
         errors.print(f"[bold red]✗[/] {escape(result.error)}", highlight=False, soft_wrap=True)
     if result.summary and not command.quiet and not command.rows:
-        out.print(film_text(result))
+        out.print(video_text(result))
 
 
-def _row_printer(command: FilmCommand, labels: LabelSet) -> Sink:
-    if command.film.interval_s is None:
+def _row_printer(command: VideoCommand, labels: LabelSet) -> Sink:
+    if command.video.interval_s is None:
         return JsonLinesStream(sys.stdout, labels=labels, tracked=True)
-    return _IntervalPrinter(labels, command.film.interval_s)
+    return _IntervalPrinter(labels, command.video.interval_s)
 
 
 class SinkWithoutFile(Sink):
@@ -482,7 +482,7 @@ class _Rate(ProgressColumn):
     """Frames, frames per second and time left."""
 
     def render(self, task: Task) -> Text:
-        report: FilmProgress | None = task.fields.get("report")
+        report: VideoProgress | None = task.fields.get("report")
         if report is None:
             return Text("")
         total = f"/{report.total:,}" if report.total else ""
@@ -491,9 +491,9 @@ class _Rate(ProgressColumn):
 
 
 class Lines:
-    """A line of progress for each film that is being worked on; nothing where nobody watches."""
+    """A line of progress for each video that is being worked on; nothing where nobody watches."""
 
-    def __init__(self, command: FilmCommand) -> None:
+    def __init__(self, command: VideoCommand) -> None:
         """Choose the terminal.
 
         Args:
@@ -515,8 +515,8 @@ class Lines:
         """Take the lines away."""
         self._progress.stop()
 
-    def show(self, report: FilmProgress) -> None:
-        """Show how far a film is."""
+    def show(self, report: VideoProgress) -> None:
+        """Show how far a video is."""
         task = self._tasks.get(report.source)
         if task is None:
             name = Path(report.source).name
@@ -524,7 +524,7 @@ class Lines:
         self._progress.update(task, completed=report.frames, total=report.total, report=report)
 
     def drop(self, source: str) -> None:
-        """Take the line of a film away."""
+        """Take the line of a video away."""
         task = self._tasks.pop(source, None)
         if task is not None:
             self._progress.remove_task(task)

@@ -1,7 +1,7 @@
-"""Small real films for tests: `write_film` encodes pictures with PyAV; `numbered` draws pictures that say their number.
+"""Small real videos for tests: `write_video` encodes images with PyAV; `numbered` draws images that say their number.
 
-`write_film(tmp_path / "clip.mp4", portraits(50))` is 2 s of a moving portrait at 25 frames/s, and
-`write_film(tmp_path / "uneven.mkv", numbered(4), times_s=[0, 0.1, 1, 1.04])` has frames at these times, of which
+`write_video(tmp_path / "clip.mp4", portraits(50))` is 2 s of a moving portrait at 25 frames/s, and
+`write_video(tmp_path / "uneven.mkv", numbered(4), times_s=[0, 0.1, 1, 1.04])` has frames at these times, of which
 `read_number(frame.image)` is 0, 1, 2, 3.
 """
 
@@ -14,27 +14,27 @@ import numpy as np
 from conftest import read_rgb
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-DIGITS = 12  # bits of a picture's number, so up to 4095
+DIGITS = 12  # bits of an image's number, so up to 4095
 AUDIO_RATE = 48_000
 PIXELS = {"gif": "rgb8", "png": "rgb24", "ffv1": "bgr0", "mjpeg": "yuvj420p"}
 OPTIONS = {"h264": {"preset": "ultrafast"}, "libx264": {"preset": "ultrafast"}}
 
 
-def write_film(
+def write_video(
     path, images, *, fps=25, codec="h264", times_s=None, start_s=0.0, rotation=0, audio=False, b_frames=0, gop=12,
     container=None, options=None,
 ):  # fmt: skip
-    """Write pictures as a film and return its path; the container follows the extension.
+    """Write images as a video and return its path; the container follows the extension.
 
     Args:
         path: Where to; `.mp4`, `.mkv`, `.mov`, `.webm`, `.avi`, `.ts`, `.gif`…
-        images: (H, W, 3) uint8 RGB pictures, all of one size; a generator will do.
+        images: (H, W, 3) uint8 RGB images, all of one size; a generator will do.
         fps: Constant rate, used where `times_s` is None.
         codec: An FFmpeg encoder: h264, mpeg4, mjpeg, libvpx-vp9, libx265, ffv1 (lossless, .mkv), gif…
-        times_s: Time of each picture (variable rate), at least 1 ms apart.
-        start_s: Added to all times, so that the film starts late.
-        rotation: Degrees clockwise that a player turns the pictures (0, 90, 180, 270), stored as metadata.
-        audio: True adds a tone as long as the film.
+        times_s: Time of each image (variable rate), at least 1 ms apart.
+        start_s: Added to all times, so that the video starts late.
+        rotation: Degrees clockwise that a player turns the images (0, 90, 180, 270), stored as metadata.
+        audio: True adds a tone as long as the video.
         b_frames: B-frames in a row (h264, libx265, mpeg4).
         gop: Frames from one key frame to the next.
         container: FFmpeg's name of the format where the extension does not say it.
@@ -43,11 +43,11 @@ def write_film(
     rate = Fraction(fps).limit_denominator(1001)
     base = 1 / rate if times_s is None else Fraction(1, 1000)
     first = round(start_s / base)
-    pictures = iter(images)
-    image = next(pictures)
+    rest = iter(images)
+    image = next(rest)
     path = Path(path)
-    with av.open(str(path), "w", format=container) as film:
-        stream = film.add_stream(codec, rate=rate, options={**OPTIONS.get(codec, {}), **(options or {})})
+    with av.open(str(path), "w", format=container) as video:
+        stream = video.add_stream(codec, rate=rate, options={**OPTIONS.get(codec, {}), **(options or {})})
         stream.height, stream.width = image.shape[:2]
         stream.pix_fmt = PIXELS.get(codec, "yuv420p" if not (stream.width % 2 or stream.height % 2) else "yuv444p")
         stream.codec_context.time_base = base
@@ -55,23 +55,23 @@ def write_film(
         stream.codec_context.max_b_frames = b_frames
         if rotation:
             stream.set_display_rotation(-rotation)
-        tone = film.add_stream("aac", rate=AUDIO_RATE, layout="mono") if audio else None
+        tone = video.add_stream("aac", rate=AUDIO_RATE, layout="mono") if audio else None
         number = 0
         while image is not None:
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
             frame.pts = first + (number if times_s is None else round(times_s[number] * 1000))
             frame.time_base = base
-            film.mux(stream.encode(frame))
+            video.mux(stream.encode(frame))
             number += 1
-            image = next(pictures, None)
-        film.mux(stream.encode(None))
+            image = next(rest, None)
+        video.mux(stream.encode(None))
         if tone:
             end_s = float(number / rate) if times_s is None else times_s[number - 1]
-            _add_tone(film, tone, start_s, end_s)
+            _add_tone(video, tone, start_s, end_s)
     return path
 
 
-def _add_tone(film, stream, start_s, seconds):
+def _add_tone(video, stream, start_s, seconds):
     samples = 1024
     for number in range(max(1, int(seconds * AUDIO_RATE / samples))):
         at = np.arange(samples) + number * samples
@@ -80,12 +80,12 @@ def _add_tone(film, stream, start_s, seconds):
         frame.sample_rate = AUDIO_RATE
         frame.pts = round(start_s * AUDIO_RATE) + number * samples
         frame.time_base = Fraction(1, AUDIO_RATE)
-        film.mux(stream.encode(frame))
-    film.mux(stream.encode(None))
+        video.mux(stream.encode(frame))
+    video.mux(stream.encode(None))
 
 
 def write_webp(path, images, *, duration_ms=100):
-    """Write pictures as an animated WebP, without loss, and return its path."""
+    """Write images as an animated WebP, without loss, and return its path."""
     animation = cv2.Animation()
     animation.frames = [cv2.cvtColor(image, cv2.COLOR_RGB2BGR) for image in images]
     animation.durations = np.full(len(animation.frames), duration_ms, np.int32)
@@ -94,14 +94,14 @@ def write_webp(path, images, *, duration_ms=100):
 
 
 def write_audio(path, seconds=0.5):
-    """Write a file with a tone and no picture."""
-    with av.open(str(path), "w") as film:
-        _add_tone(film, film.add_stream("aac", rate=AUDIO_RATE, layout="mono"), 0.0, seconds)
+    """Write a file with a tone and no image."""
+    with av.open(str(path), "w") as video:
+        _add_tone(video, video.add_stream("aac", rate=AUDIO_RATE, layout="mono"), 0.0, seconds)
     return Path(path)
 
 
 def numbered(count, *, size=(96, 64), start=0):
-    """Yield pictures of `size` (width, height) that hold their number as black or white blocks, top left red."""
+    """Yield images of `size` (width, height) that hold their number as black or white blocks, top left red."""
     width, height = size
     for number in range(start, start + count):
         image = np.full((height, width, 3), 90, np.uint8)
@@ -113,7 +113,7 @@ def numbered(count, *, size=(96, 64), start=0):
 
 
 def read_number(image):
-    """Return the number of a picture of `numbered`, also after lossy coding."""
+    """Return the number of an image of `numbered`, also after lossy coding."""
     height, width = image.shape[:2]
     y = height * 3 // 4
     bits = [image[y, (2 * bit + 1) * width // (2 * DIGITS)].mean() > 127 for bit in range(DIGITS)]
@@ -121,17 +121,17 @@ def read_number(image):
 
 
 def is_upright(image):
-    """Whether the red corner of a `numbered` picture is at the top left."""
+    """Whether the red corner of a `numbered` image is at the top left."""
     height, width = image.shape[:2]
     red, _, blue = (int(v) for v in image[height // 8, width // 8])
     return red - blue > 100
 
 
 def portraits(count, *, size=(320, 240), name="astronaut", scale=0.3, amount_px=30):
-    """Yield `count` pictures of an example portrait that moves to the right and back over gray.
+    """Yield `count` images of an example portrait that moves to the right and back over gray.
 
     Args:
-        count: Number of pictures.
+        count: Number of images.
         size: (width, height).
         name: `astronaut` (smiling) or `grace_hopper` (neutral).
         scale: Size of the portrait against the example's; 1 is about 512 x 512 with a face of 200 pixels.
@@ -144,14 +144,14 @@ def portraits(count, *, size=(320, 240), name="astronaut", scale=0.3, amount_px=
         yield cv2.warpAffine(photo, place, size, flags=cv2.INTER_AREA, borderValue=(128, 128, 128))
 
 
-def make_film(path, frames=12, fps=10, size=(160, 160)):
-    """Write a film of the astronaut's face."""
-    picture = cv2.resize(read_rgb(EXAMPLES / "astronaut.jpg")[20:230, 110:330], size, interpolation=cv2.INTER_AREA)
+def make_video(path, frames=12, fps=10, size=(160, 160)):
+    """Write a video of the astronaut's face."""
+    image = cv2.resize(read_rgb(EXAMPLES / "astronaut.jpg")[20:230, 110:330], size, interpolation=cv2.INTER_AREA)
     with av.open(str(path), "w") as container:
         stream = container.add_stream("h264", rate=fps)
         stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
         for i in range(frames):
-            picture[-20:] = np.random.default_rng(i).integers(0, 255, (20, size[0], 3), np.uint8)  # so that files grow
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+            image[-20:] = np.random.default_rng(i).integers(0, 255, (20, size[0], 3), np.uint8)  # so that files grow
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(stream.encode())
     return path

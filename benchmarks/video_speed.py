@@ -1,13 +1,13 @@
-"""A film end to end, mien beside fer's `Video.analyze`: frames per second from the file to the table.
+"""A video end to end, mien beside fer's `Video.analyze`: frames per second from the file to the table.
 
-    python benchmarks/film_speed.py --clip CLIP.mp4 [--peer-env FOLDER] [--rounds 3] [--model NAME]
-    python benchmarks/film_speed.py --curve     # mien alone: frames/s against number of faces and resolution
+    python benchmarks/video_speed.py --clip CLIP.mp4 [--peer-env FOLDER] [--rounds 3] [--model NAME]
+    python benchmarks/video_speed.py --curve     # mien alone: frames/s against number of faces and resolution
 
 Each side runs in a fresh process, one after the other in one run, several rounds, with the threads that it takes by
 itself; loading the networks is not counted, and a first pass over some frames warms both up. mien writes a CSV with a
-row per face and frame, and in a second measurement the annotated film, too. fer (25.10.3) writes nothing, and in a
-second measurement what `Video.analyze(detector)` writes unless told otherwise: film, frames, archive. It finds faces
-with its default, Haar. Its environment is that of `end_to_end.py`. The films of the curve show the two example
+row per face and frame, and in a second measurement the annotated video, too. fer (25.10.3) writes nothing, and in a
+second measurement what `Video.analyze(detector)` writes unless told otherwise: video, frames, archive. It finds faces
+with its default, Haar. Its environment is that of `end_to_end.py`. The videos of the curve show the two example
 portraits, several times, moving a little over a gray room.
 """
 
@@ -31,7 +31,7 @@ from fresh import run_fresh
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 FACES, SIZES = (0, 1, 2, 4, 8), ((640, 360), (1280, 720), (1920, 1080))
 CURVE_FRAMES = 150
-FACE_SHARE = 0.2  # of the height of the picture
+FACE_SHARE = 0.2  # of the height of the image
 
 MIEN = """
 import json, sys, time
@@ -40,7 +40,7 @@ from mien.video import analyze_video
 from mien.sources.videos import VideoSettings
 clip, folder = sys.argv[1], sys.argv[2]
 analyzer = Analyzer(model=sys.argv[4])
-outputs = [folder + "/rows.csv"] + [folder + "/film.mp4"] * (sys.argv[5] == "annotated")
+outputs = [folder + "/rows.csv"] + [folder + "/video.mp4"] * (sys.argv[5] == "annotated")
 analyze_video(clip, analyzer=analyzer, outputs=[folder + "/warm.csv"], video=VideoSettings(max_frames=10))
 spent = []
 for _ in range(int(sys.argv[3])):
@@ -82,7 +82,7 @@ def compare(clip: Path, peer: str | None, rounds: int, model: str) -> None:
     """Print the median round of each side, and the ratios."""
     sides = {
         "mien, table": (sys.executable, MIEN, 3, "table"),
-        "mien, film too": (sys.executable, MIEN, 3, "annotated"),
+        "mien, video too": (sys.executable, MIEN, 3, "annotated"),
     }
     if peer:
         sides |= {"fer, nothing written": (peer, PEER, 1, "table"), "fer, as it comes": (peer, PEER, 1, "annotated")}
@@ -121,7 +121,7 @@ def curve(model: str) -> None:
 
 
 def crowd(count: int, size: tuple[int, int]) -> Iterator[NDArray[np.uint8]]:
-    """Yield the pictures of a film with so many faces."""
+    """Yield the images of a video with so many faces."""
     width, height = size
     photos = [cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB) for path in sorted(EXAMPLES.glob("*.jpg"))[:2]]
     boxes = {"astronaut": (179, 62, 267, 173), "grace_hopper": (175, 117, 351, 336)}
@@ -143,18 +143,18 @@ def crowd(count: int, size: tuple[int, int]) -> Iterator[NDArray[np.uint8]]:
         yield image
 
 
-def write(path: Path, pictures: Iterator[NDArray[np.uint8]]) -> None:
-    """Write a film at 25 frames/s."""
-    with av.open(str(path), "w") as film:
+def write(path: Path, images: Iterator[NDArray[np.uint8]]) -> None:
+    """Write a video at 25 frames/s."""
+    with av.open(str(path), "w") as video:
         stream = None
-        for number, image in enumerate(pictures):
+        for number, image in enumerate(images):
             if stream is None:
-                stream = film.add_stream("libx264", rate=25, options={"preset": "superfast", "crf": "20"})
+                stream = video.add_stream("libx264", rate=25, options={"preset": "superfast", "crf": "20"})
                 stream.height, stream.width, stream.pix_fmt = *image.shape[:2], "yuv420p"
             frame = av.VideoFrame.from_ndarray(image, format="rgb24")
             frame.pts, frame.time_base = number, Fraction(1, 25)
-            film.mux(stream.encode(frame))
-        film.mux(stream.encode(None))
+            video.mux(stream.encode(frame))
+        video.mux(stream.encode(None))
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-// The view for still pictures: dropped, pasted, chosen, or fetched by the server.
+// The view for still images: dropped, pasted, chosen, or fetched by the server.
 
 import { $, announce, bytes, h, icon, percent, plural, problemBox, save, toast } from "./dom.js";
 import { Problem, getJson } from "./api.js";
@@ -10,49 +10,49 @@ const AT_ONCE = 2;
 const BUSY_TRIES = 4;
 
 /** Build the view; returns {show}. */
-export function createPictures() {
-  const view = new PicturesView();
+export function createImages() {
+  const view = new ImagesView();
   return { show: () => (view.visible = true), hide: () => (view.visible = false) };
 }
 
-class PicturesView {
+class ImagesView {
   constructor() {
     this.shots = [];
     this.queue = [];
     this.running = 0;
     this.visible = false;
-    fillLabelSets($("#picture-labels"));
-    fillDetectors($("#picture-detector"));
+    fillLabelSets($("#image-labels"));
+    fillDetectors($("#image-detector"));
     const { max_body_bytes: most, url_allowed: urls } = catalogue.limits;
-    $("#picture-limits").textContent = `JPEG, PNG, WebP and more, up to ${bytes(most)} each. They are not kept on the server.`;
-    $("#picture-url").hidden = !urls;
-    $("#picture-paste").hidden = !navigator.clipboard?.read;
+    $("#image-limits").textContent = `JPEG, PNG, WebP and more, up to ${bytes(most)} each. They are not kept on the server.`;
+    $("#image-url").hidden = !urls;
+    $("#image-paste").hidden = !navigator.clipboard?.read;
     this.listen();
   }
 
   listen() {
-    $("#picture-files").onchange = ({ target }) => {
+    $("#image-files").onchange = ({ target }) => {
       this.addFiles([...target.files]);
       target.value = "";
     };
-    dropInto($("#picture-drop"), (files) => this.addFiles(files));
+    dropInto($("#image-drop"), (files) => this.addFiles(files));
     addEventListener("paste", ({ clipboardData }) => {
       const files = [...clipboardData.files].filter((file) => file.type.startsWith("image/"));
       if (this.visible && files.length) this.addFiles(files);
     });
-    $("#picture-paste").onclick = () => this.paste();
-    $("#picture-url").onsubmit = (event) => {
+    $("#image-paste").onclick = () => this.paste();
+    $("#image-url").onsubmit = (event) => {
       event.preventDefault();
-      this.add({ name: $("#picture-address").value, url: $("#picture-address").value });
-      $("#picture-address").value = "";
+      this.add({ name: $("#image-address").value, url: $("#image-address").value });
+      $("#image-address").value = "";
     };
-    $("#picture-labels").onchange = () => this.again();
-    $("#picture-detector").onchange = () => this.again();
-    $("#picture-csv").onclick = () => this.saveCsv();
-    $("#picture-json").onclick = () => save("mien-pictures.json", toJson(this.done.map((shot) => shot.result)));
-    $("#picture-clear").onclick = () => {
+    $("#image-labels").onchange = () => this.again();
+    $("#image-detector").onchange = () => this.again();
+    $("#image-csv").onclick = () => this.saveCsv();
+    $("#image-json").onclick = () => save("mien-images.json", toJson(this.done.map((shot) => shot.result)));
+    $("#image-clear").onclick = () => {
       for (const shot of [...this.shots]) this.remove(shot);
-      $("#picture-files").focus();
+      $("#image-files").focus();
     };
   }
 
@@ -69,7 +69,7 @@ class PicturesView {
         if (type) files.push(new File([await item.getType(type)], `pasted.${type.slice(6)}`, { type }));
       }
       if (files.length) this.addFiles(files);
-      else toast("There is no picture in the clipboard.");
+      else toast("There is no image in the clipboard.");
     } catch {
       toast("The browser did not allow a look into the clipboard. Press Ctrl+V instead.");
     }
@@ -82,7 +82,7 @@ class PicturesView {
   add({ name, file = null, url = null }) {
     const shot = { name, file, url, result: null, bitmap: null };
     shot.canvas = h("canvas", { role: "img", "aria-label": name });
-    shot.frame = h("div", { class: "shot-picture" }, shot.canvas, h("span", { class: "spinner", "aria-hidden": "true" }));
+    shot.frame = h("div", { class: "shot-image" }, shot.canvas, h("span", { class: "spinner", "aria-hidden": "true" }));
     shot.note = h("p", { class: "hint" }, "Looking for faces");
     shot.body = h("div", { class: "shot-body" });
     shot.element = h("article", { class: "shot waiting", "aria-busy": "true" }, shot.frame, shot.body);
@@ -141,15 +141,15 @@ class PicturesView {
     shot.element.classList.remove("waiting");
     shot.element.removeAttribute("aria-busy");
     shot.frame.querySelector(".spinner")?.remove();
-    $("#picture-downloads").hidden = !this.done.length;
+    $("#image-downloads").hidden = !this.done.length;
   }
 
-  /** Send a picture; where the browser cannot show it itself, the server returns it as a JPEG. */
+  /** Send an image; where the browser cannot show it itself, the server returns it as a JPEG. */
   async ask(shot) {
     if (shot.file && shot.file.size > catalogue.limits.max_body_bytes) {
-      throw new Problem({ title: "Too large", detail: `The picture has ${bytes(shot.file.size)}; the server takes ${bytes(catalogue.limits.max_body_bytes)}.` });
+      throw new Problem({ title: "Too large", detail: `The image has ${bytes(shot.file.size)}; the server takes ${bytes(catalogue.limits.max_body_bytes)}.` });
     }
-    const query = new URLSearchParams({ labels: $("#picture-labels").value, detector: $("#picture-detector").value });
+    const query = new URLSearchParams({ labels: $("#image-labels").value, detector: $("#image-detector").value });
     if (!shot.bitmap) query.set("annotated", "1");
     for (let tries = 1; ; tries += 1) {
       try {
@@ -174,15 +174,15 @@ class PicturesView {
     shot.canvas.setAttribute("aria-label", `${shot.name}: ${words || "no face"}`);
     if (shot.faces.length) shot.body.append(this.table(shot));
     else shot.body.append(h("p", { class: "hint" }, "No face was found. Small, dark or turned faces are missed more often; another detector may see them."));
-    shot.body.append(h("div", { class: "row" }, h("button", { class: "button small", type: "button", click: () => saveAnnotated(shot) }, icon("down"), "Annotated picture")));
+    shot.body.append(h("div", { class: "row" }, h("button", { class: "button small", type: "button", click: () => saveAnnotated(shot) }, icon("down"), "Annotated image")));
     paintShot(shot);
     announce(`${shot.name}: ${words || "no face found"}`);
   }
 
   fail(shot, problem) {
-    shot.note.textContent = "Not analysed";
+    shot.note.textContent = "Not analyzed";
     if (!shot.bitmap) shot.frame.replaceChildren(icon("warn", "drop-art"));
-    shot.body.append(problemBox(problem.title ? problem : { title: "The picture could not be sent", detail: problem.message }));
+    shot.body.append(problemBox(problem.title ? problem : { title: "The image could not be sent", detail: problem.message }));
     announce(`${shot.name}: ${problem.detail || problem.message}`);
   }
 
@@ -210,7 +210,7 @@ class PicturesView {
     shot.bitmap?.close();
     this.shots = this.shots.filter((one) => one !== shot);
     this.queue = this.queue.filter((one) => one !== shot);
-    $("#picture-downloads").hidden = !this.done.length;
+    $("#image-downloads").hidden = !this.done.length;
     this.arrange();
   }
 
@@ -221,7 +221,7 @@ class PicturesView {
   saveCsv() {
     const shots = [...this.done].reverse();
     const names = shots[0].names;
-    save("mien-pictures.csv", toCsv(shots.flatMap((shot) => shot.result.faces), columnsOf(names, false)));
+    save("mien-images.csv", toCsv(shots.flatMap((shot) => shot.result.faces), columnsOf(names, false)));
   }
 }
 
@@ -232,7 +232,7 @@ function bodyOf(shot) {
   return { body: form };
 }
 
-/** Draw a picture with its faces at its full size; the page shows it smaller. */
+/** Draw an image with its faces at its full size; the page shows it smaller. */
 function paintShot(shot, canvas = shot.canvas) {
   if (!shot.bitmap) return;
   const { width, height } = shot.bitmap;
@@ -245,7 +245,7 @@ function paintShot(shot, canvas = shot.canvas) {
 }
 
 async function saveAnnotated(shot) {
-  const name = `${shot.name.split(/[/\\]/).pop().replace(/\.[^.]*$/, "") || "picture"}-faces.jpg`;
+  const name = `${shot.name.split(/[/\\]/).pop().replace(/\.[^.]*$/, "") || "image"}-faces.jpg`;
   if (shot.annotated) return save(name, await (await fetch(shot.annotated)).blob());
   const canvas = document.createElement("canvas");
   paintShot(shot, canvas);

@@ -1,4 +1,4 @@
-"""The summary of a film as people read it in a terminal."""
+"""The summary of a video as people read it in a terminal."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mien.cli.console import colour, expression_text
-from mien.video import FilmResult
+from mien.video import VideoResult
 from mien.video.summary import clock
 
 MOST_TRACKS = 12
@@ -16,8 +16,8 @@ BAR_WIDTH = 24  # characters
 LEAST_SHARE = 0.01
 
 
-def film_text(result: FilmResult) -> Group:
-    """Return the summary of a film.
+def video_text(result: VideoResult) -> Group:
+    """Return the summary of a video.
 
     Args:
         result: From `analyze_video`.
@@ -35,7 +35,7 @@ def film_text(result: FilmResult) -> Group:
     return Group(*parts)
 
 
-def _title(result: FilmResult) -> Text:
+def _title(result: VideoResult) -> Text:
     summary = result.summary
     people = {0: "nobody", 1: "1 person"}.get(summary["people"], f"{summary['people']} people")
     facts = [clock(summary["seconds"]), f"{result.frames:,} frames", people]

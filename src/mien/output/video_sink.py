@@ -1,4 +1,4 @@
-"""Films written with PyAV: H.264 or VP9, every frame at its own time, the sound of the source copied.
+"""Videos written with PyAV: H.264 or VP9, every frame at its own time, the sound of the source copied.
 
 H.264 is ITU-T H.264 (ISO/IEC 14496-10), encoded by x264 where the installed PyAV has it.
 """
@@ -17,7 +17,7 @@ from mien.errors import InputError, OutputError, require_extra
 from mien.files import PartFile, explained
 
 MARK = "Annotated by mien"
-FILM_EXTENSIONS = (".mp4", ".mkv", ".mov", ".webm")
+VIDEO_EXTENSIONS = (".mp4", ".mkv", ".mov", ".webm")
 MUXERS = {".mp4": "mp4", ".mkv": "matroska", ".mov": "mov", ".webm": "webm"}
 
 H264_ENCODERS: dict[str, dict[str, str]] = {
@@ -33,29 +33,29 @@ VP9_ENCODERS = {
 FALLBACK_ENCODER = {"mpeg4": {"b": "8M", "bf": "0"}}
 MPEG4_BASE = Fraction(1, 60_000)  # its ticks are 16 bits
 
-TIME_BASE = Fraction(1, 90_000)  # where the source has none that a film can use
+TIME_BASE = Fraction(1, 90_000)  # where the source has none that a video can use
 FINEST = 1_000_000
 HD_HEIGHT = 720  # from here on players expect the colours of BT.709, below it those of BT.601
 NOT_PLAYED = {".mp4": ("pcm_",)}  # FFmpeg writes these, but browsers and most players stay silent
 
 
-class FilmWriter:
-    """One film that grows under a hidden name and takes its own at the end.
+class VideoWriter:
+    """One video that grows under a hidden name and takes its own at the end.
 
-    A film that is entered in the middle starts at 0; otherwise times are those of the source, as exactly as the
+    A video that is entered in the middle starts at 0; otherwise times are those of the source, as exactly as the
     container keeps them: to the source's own ticks in `.mp4` and `.mov`, to the millisecond in `.mkv` and `.webm`.
 
     Attributes:
-        problems: What could not be done without harm to the picture: sound that cannot be read, say.
+        problems: What could not be done without harm to the image: sound that cannot be read, say.
     """
 
     def __init__(self, path: str | Path, *, sound: Path | None = None, time_base: Fraction | None = None) -> None:
-        """Check the place; the film itself starts with its first frame, which gives the size.
+        """Check the place; the video itself starts with its first frame, which gives the size.
 
         Args:
-            path: Ends in one of `FILM_EXTENSIONS`.
-            sound: The file whose sound is copied, as long as the written frames last; None for a silent film.
-            time_base: The ticks in which the source times its pictures, seconds; None takes 1/90000.
+            path: Ends in one of `VIDEO_EXTENSIONS`.
+            sound: The file whose sound is copied, as long as the written frames last; None for a silent video.
+            time_base: The ticks in which the source times its images, seconds; None takes 1/90000.
 
         Raises:
             InputError: Another extension.
@@ -66,7 +66,7 @@ class FilmWriter:
         self.path = Path(path)
         self._extension = self.path.suffix.lower()
         if self._extension not in MUXERS:
-            raise InputError(f"cannot write {path}: a film ends in {', '.join(FILM_EXTENSIONS)}; rename it")
+            raise InputError(f"cannot write {path}: a video ends in {', '.join(VIDEO_EXTENSIONS)}; rename it")
         self.problems: list[str] = []
         self._sound_path, self._time_base = sound, time_base
         self._container: Any = None
@@ -85,10 +85,10 @@ class FilmWriter:
             image: (H, W, 3) uint8 RGB; a frame of another size than the first is scaled to that. Odd sizes get one
                 more row or column, since H.264 halves the resolution of colour.
             time_s: When it is shown, seconds; later than the frame before.
-            start_s: The time that becomes 0 in the film; only that of the first frame counts.
+            start_s: The time that becomes 0 in the video; only that of the first frame counts.
 
         Raises:
-            OutputError: The disk is full, or the like; the unfinished film is removed.
+            OutputError: The disk is full, or the like; the unfinished video is removed.
         """
         with self._guarded():
             if self._container is None:
@@ -97,14 +97,14 @@ class FilmWriter:
             if self._last_pts >= 0:
                 self._gap_s = time_s - self._last_s
             self._last_pts, self._last_s = pts, time_s
-            frame = self._picture(image)
+            frame = self._image(image)
             frame.pts, frame.time_base = pts, self._time_base
             self._mux(self._stream.encode(frame))
             if self._sound:
                 self._sound.copy_until(time_s)
 
     def close(self) -> None:
-        """Complete the film; without any frame there is none.
+        """Complete the video; without any frame there is none.
 
         Raises:
             OutputError: It cannot be completed; the unfinished file is removed.
@@ -122,7 +122,7 @@ class FilmWriter:
         self._part.commit()
 
     def discard(self) -> None:
-        """Remove the unfinished film."""
+        """Remove the unfinished video."""
         self._close_sound()
         container, self._container = self._container, None
         if container is not None:
@@ -153,12 +153,12 @@ class FilmWriter:
             str(self._part.growing), "w", format=MUXERS[self._extension], container_options=options
         )
         self._container.metadata["comment"] = MARK
-        self._stream = self._add_picture_stream(image)
+        self._stream = self._add_image_stream(image)
         if self._sound:
             self._sound.connect(self._container, self._extension, copy=copy_sound)
         self._container.start_encoding()
 
-    def _add_picture_stream(self, image: NDArray[np.uint8]) -> Any:
+    def _add_image_stream(self, image: NDArray[np.uint8]) -> Any:
         height, width = image.shape[:2]
         self._size = width + width % 2, height + height % 2
         name, options = _encoder(self._av, self._extension)
@@ -170,12 +170,12 @@ class FilmWriter:
         context.pix_fmt = "yuv420p"
         context.time_base = self._time_base
         context.thread_count = 0
-        context.color_range = 1  # 16-235, as films have it
+        context.color_range = 1  # 16-235, as videos have it
         colours = 1 if height >= HD_HEIGHT else 6  # BT.709, BT.601 (ITU-T H.273, tables 2-4)
         context.colorspace = context.color_primaries = context.color_trc = colours
         return stream
 
-    def _picture(self, image: NDArray[np.uint8]) -> Any:
+    def _image(self, image: NDArray[np.uint8]) -> Any:
         width, height = self._size
         rows, columns = image.shape[:2]
         if (columns + columns % 2, rows + rows % 2) != self._size:
@@ -189,7 +189,7 @@ class FilmWriter:
 
     def _mux(self, packets: list[Any]) -> None:
         for packet in packets:
-            if not packet.duration:  # the last one's is the length of the film
+            if not packet.duration:  # the last one's is the length of the video
                 packet.duration = max(1, round(self._gap_s / packet.time_base))
             self._container.mux(packet)
 
@@ -200,9 +200,9 @@ class FilmWriter:
 
 
 class _Guard:
-    """Turns errors of FFmpeg and of the disk into `OutputError`, and removes the film after any error."""
+    """Turns errors of FFmpeg and of the disk into `OutputError`, and removes the video after any error."""
 
-    def __init__(self, writer: FilmWriter) -> None:
+    def __init__(self, writer: VideoWriter) -> None:
         self._writer = writer
 
     def __enter__(self) -> None:
@@ -219,7 +219,7 @@ class _Guard:
         with explained(writer.path):
             if isinstance(error, OSError):
                 raise error
-            raise OutputError(f"cannot write {writer.path}: {error}; try another format: {', '.join(FILM_EXTENSIONS)}")
+            raise OutputError(f"cannot write {writer.path}: {error}; try another format: {', '.join(VIDEO_EXTENSIONS)}")
 
 
 def _encoder(av: Any, extension: str) -> tuple[str, dict[str, str]]:
@@ -235,10 +235,10 @@ def _encoder(av: Any, extension: str) -> tuple[str, dict[str, str]]:
 
 
 def time_base_of(path: Path) -> Fraction | None:
-    """Return the ticks that a film's pictures are timed in, seconds; None for what FFmpeg cannot read.
+    """Return the ticks that a video's images are timed in, seconds; None for what FFmpeg cannot read.
 
     Args:
-        path: The film.
+        path: The video.
     """
     av: Any = require_extra("video", "av")
     with suppress(av.FFmpegError, OSError), av.open(str(path)) as container:
@@ -254,34 +254,34 @@ def _open_sound(av: Any, path: Path, start_s: float, problems: list[str]) -> "_S
     try:
         return _Sound(av, path, start_s, problems)
     except (av.FFmpegError, OSError) as error:
-        problems.append(f"{path}: the sound cannot be read ({error}); the film is silent")
+        problems.append(f"{path}: the sound cannot be read ({error}); the video is silent")
         return None
 
 
 class _Sound:
-    """The sound of a film, read along with the pictures that are written and handed on packet by packet."""
+    """The sound of a video, read along with the images that are written and handed on packet by packet."""
 
     def __init__(self, av: Any, path: Path, start_s: float, problems: list[str]) -> None:
         self._av, self._path, self._start_s, self._problems = av, path, start_s, problems
         self._input = av.open(str(path))
         self._offset_s = (self._input.start_time or 0) / 1e6
-        picture = next(iter(self._input.streams.video), None)
-        self._end_s = self._end_of(picture)
+        image = next(iter(self._input.streams.video), None)
+        self._end_s = self._end_of(image)
         self._tracks: dict[int, _Copy | _Encode] = {}
         self._packets: Iterator[tuple[float, Any]] = iter(())
         self._waiting: tuple[float, Any] | None = None
 
-    def _end_of(self, picture: Any) -> float:
-        """Return when the last picture ends, seconds; infinity where the file does not say."""
-        if picture is not None and picture.duration and picture.time_base:
-            return float(((picture.start_time or 0) + picture.duration) * picture.time_base) - self._offset_s
+    def _end_of(self, image: Any) -> float:
+        """Return when the last image ends, seconds; infinity where the file does not say."""
+        if image is not None and image.duration and image.time_base:
+            return float(((image.start_time or 0) + image.duration) * image.time_base) - self._offset_s
         return self._input.duration / 1e6 if self._input.duration else float("inf")
 
     def connect(self, container: Any, extension: str, *, copy: bool) -> None:
-        """Add the sound's streams to a film.
+        """Add the sound's streams to a video.
 
         Args:
-            container: The film, not begun.
+            container: The video, not begun.
             extension: Its extension.
             copy: Whether sound is copied where the container says that it can hold it.
         """
@@ -292,14 +292,14 @@ class _Sound:
             except (self._av.FFmpegError, ValueError) as error:
                 self._problems.append(f"{self._path}: sound stream {stream.index} cannot be kept ({error})")
         if self._tracks:
-            # Sound before the first picture is what an encoder needs to get going. MP4 keeps it and cuts it off when
-            # played; Matroska would move the pictures instead.
+            # Sound before the first image is what an encoder needs to get going. MP4 keeps it and cuts it off when
+            # played; Matroska would move the images instead.
             early = self._start_s == 0 and extension in (".mp4", ".mov")
             kept = [stream for stream in streams if stream.index in self._tracks]
             self._packets = self._timed(kept, early=early)
 
     def _timed(self, streams: list[Any], *, early: bool) -> Iterator[tuple[float, Any]]:
-        """Yield the packets of the analysed span with their time in the film, seconds."""
+        """Yield the packets of the analyzed span with their time in the video, seconds."""
         if self._start_s > 0:
             with suppress(self._av.FFmpegError):  # what cannot be sought is read from its start
                 self._input.seek(round((self._start_s + self._offset_s) * 1e6))
@@ -326,7 +326,7 @@ class _Sound:
             self._tracks[packet.stream.index].write(packet, when)
 
     def finish(self, end_s: float) -> None:
-        """Write the rest: all of it where the pictures ran to their end, else up to `end_s`, a time of the source."""
+        """Write the rest: all of it where the images ran to their end, else up to `end_s`, a time of the source."""
         self.copy_until(float("inf") if end_s >= self._end_s - 0.02 else end_s)
         for track in self._tracks.values():
             track.flush()
@@ -352,7 +352,7 @@ class _Copy:
         self._stream = container.add_stream_from_template(stream)
 
     def write(self, packet: Any, time_s: float) -> None:
-        """Copy one packet to a time of the film, seconds."""
+        """Copy one packet to a time of the video, seconds."""
         shift = round(time_s / packet.time_base) - (packet.pts if packet.pts is not None else packet.dts)
         packet.dts = None if packet.dts is None else packet.dts + shift
         packet.pts = None if packet.pts is None else packet.pts + shift
@@ -377,7 +377,7 @@ class _Encode:
         self._resampler = av.AudioResampler(context.format, context.layout, rate, context.frame_size or None)
 
     def write(self, packet: Any, time_s: float) -> None:
-        """Encode one packet for a time of the film, seconds."""
+        """Encode one packet for a time of the video, seconds."""
         with suppress(self._broken):  # a broken packet is a moment of silence
             for frame in packet.decode():
                 frame.pts, frame.time_base = round(time_s * frame.sample_rate), Fraction(1, frame.sample_rate)

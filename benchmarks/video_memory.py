@@ -1,9 +1,9 @@
-"""Memory against minutes: the peak of one process on films of 1, 10 and 60 minutes, with all outputs.
+"""Memory against minutes: the peak of one process on videos of 1, 10 and 60 minutes, with all outputs.
 
-    python benchmarks/film_memory.py --clip CLIP.mp4 [--minutes 1 10 60] [--fps 5] [--size 320x180] [--rows-only]
+    python benchmarks/video_memory.py --clip CLIP.mp4 [--minutes 1 10 60] [--fps 5] [--size 320x180] [--rows-only]
 
-Each film repeats the clip, in the given size and rate, and is analysed in a fresh process. The figures are the resident
-set (VmRSS of /proc) after a third, two thirds and all of the film, and its peak (VmHWM). Needs Linux.
+Each video repeats the clip, in the given size and rate, and is analyzed in a fresh process. The figures are the
+resident set (VmRSS of /proc) after a third, two thirds and all of the video, and its peak (VmHWM). Needs Linux.
 """
 
 import argparse
@@ -20,13 +20,13 @@ from fresh import run_fresh
 from mien.sources.videos import Video
 
 OUTPUTS = ("rows.csv", "rows.jsonl", "rows.parquet", "summary.json", "timeline.html")
-PICTURES = ("annotated.mp4", "timeline.png")
+IMAGES = ("annotated.mp4", "timeline.png")
 
 RUN = """
 import json, os, sys, time
 from pathlib import Path
 from mien import Analyzer
-from mien.video import FilmOutputs, analyze_video
+from mien.video import VideoOutputs, analyze_video
 
 def megabytes(name):
     for line in open("/proc/self/status"):
@@ -39,9 +39,9 @@ def watch(progress):
     marks.setdefault(share, megabytes("VmRSS"))
 
 folder, outputs = Path(sys.argv[2]), sys.argv[3].split(",")
-wanted = FilmOutputs.named([folder / name for name in outputs])
+wanted = VideoOutputs.named([folder / name for name in outputs])
 if "annotated.mp4" in outputs:
-    wanted = wanted.plus(FilmOutputs(moments=(folder / "moments.png",)))
+    wanted = wanted.plus(VideoOutputs(moments=(folder / "moments.png",)))
 result = analyze_video(sys.argv[1], analyzer=Analyzer(), outputs=wanted, progress=watch)
 seconds = time.perf_counter() - started
 print(json.dumps({"frames": result.frames, "tracks": result.summary["people"],
@@ -50,41 +50,41 @@ print(json.dumps({"frames": result.frames, "tracks": result.summary["people"],
 """
 
 
-def make_film(clip: Path, path: Path, *, minutes: float, fps: int, size: tuple[int, int]) -> None:
-    with Video(clip) as film:
-        step = max(1, round((film.info.fps or fps) / fps))
-        pictures = [cv2.resize(frame.image, size, interpolation=cv2.INTER_AREA) for frame in film][::step]
-    pictures += pictures[::-1]  # forth and back, so that a repetition is no cut
+def make_video(clip: Path, path: Path, *, minutes: float, fps: int, size: tuple[int, int]) -> None:
+    with Video(clip) as video:
+        step = max(1, round((video.info.fps or fps) / fps))
+        images = [cv2.resize(frame.image, size, interpolation=cv2.INTER_AREA) for frame in video][::step]
+    images += images[::-1]  # forth and back, so that a repetition is no cut
     with av.open(str(path), "w") as out:
         stream = out.add_stream("libx264", rate=fps, options={"preset": "ultrafast"})
         stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
         for number in range(round(60 * minutes * fps)):
-            frame = av.VideoFrame.from_ndarray(pictures[number % len(pictures)], format="rgb24")
+            frame = av.VideoFrame.from_ndarray(images[number % len(images)], format="rgb24")
             frame.pts, frame.time_base = number, Fraction(1, fps)
             out.mux(stream.encode(frame))
         out.mux(stream.encode(None))
 
 
-def measure(film: Path, folder: Path, outputs: tuple[str, ...]) -> dict[str, float]:
-    return run_fresh(sys.executable, RUN, str(film), str(folder), ",".join(outputs), OMP_NUM_THREADS="1")
+def measure(video: Path, folder: Path, outputs: tuple[str, ...]) -> dict[str, float]:
+    return run_fresh(sys.executable, RUN, str(video), str(folder), ",".join(outputs), OMP_NUM_THREADS="1")
 
 
 def main() -> None:
-    """Make the films, analyze them, and print one JSON line for each."""
+    """Make the videos, analyze them, and print one JSON line for each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clip", type=Path, required=True)
     parser.add_argument("--minutes", type=float, nargs="+", default=[1, 10, 60])
     parser.add_argument("--fps", type=int, default=5)
     parser.add_argument("--size", default="320x180")
-    parser.add_argument("--rows-only", action="store_true", help="leave the annotated film and the pictures out")
+    parser.add_argument("--rows-only", action="store_true", help="leave the annotated video and the images out")
     args = parser.parse_args()
     width, height = map(int, args.size.split("x"))
     peaks = []
     for minutes in args.minutes:
         with tempfile.TemporaryDirectory() as name:
-            film = Path(name, "film.mp4")
-            make_film(args.clip, film, minutes=minutes, fps=args.fps, size=(width, height))
-            result = measure(film, Path(name, "out"), OUTPUTS + (() if args.rows_only else PICTURES))
+            video = Path(name, "video.mp4")
+            make_video(args.clip, video, minutes=minutes, fps=args.fps, size=(width, height))
+            result = measure(video, Path(name, "out"), OUTPUTS + (() if args.rows_only else IMAGES))
         peaks.append(result["peak_mb"])
         print(json.dumps({"minutes": minutes, **result}), flush=True)
     print(json.dumps({"largest - smallest peak, MB": round(max(peaks) - min(peaks), 1)}))

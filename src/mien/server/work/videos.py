@@ -1,4 +1,4 @@
-"""What a job does with its film."""
+"""What a job does with its video."""
 
 import threading
 from collections.abc import Callable
@@ -8,9 +8,9 @@ from mien.analyzer import Analyzer
 from mien.errors import MienError, SourceError
 from mien.output.draw.faces import DrawStyle
 from mien.server.web.schemas import JobOptions
-from mien.server.work.following import follow_settings
+from mien.server.work.tracking import track_settings
 from mien.sources.videos import VideoSettings
-from mien.video import FilmOutputs, FilmResult, Progress, analyze_video
+from mien.video import Progress, VideoOutputs, VideoResult, analyze_video
 
 Told = Callable[[int, int | None, float | None, float | None], None]
 
@@ -19,7 +19,7 @@ class StoppedError(MienError):
     """The work was told to stop before it was done."""
 
 
-def analyze_film(
+def analyze_upload(
     path: Path,
     *,
     name: str,
@@ -29,12 +29,12 @@ def analyze_film(
     tell: Told,
     stop: threading.Event,
 ) -> str | None:
-    """Analyze a film and leave `result.csv`, `.jsonl`, `.parquet`, `.mp4` and `summary.json` beside it.
+    """Analyze a video and leave `result.csv`, `.jsonl`, `.parquet`, `.mp4` and `summary.json` beside it.
 
     Where an earlier run was stopped, it goes on from there.
 
     Args:
-        path: The film.
+        path: The video.
         name: What results call it.
         analyzer: Finds faces and expressions.
         options: What was asked for.
@@ -43,11 +43,11 @@ def analyze_film(
         stop: Set from outside to end the work.
 
     Returns:
-        Why the film broke off, if it did; what came before is there.
+        Why the video broke off, if it did; what came before is there.
 
     Raises:
         StoppedError: It was told to stop.
-        SourceError: The film cannot be read.
+        SourceError: The video cannot be read.
         MienError: A result cannot be written.
     """
     result = analyze_video(
@@ -55,7 +55,7 @@ def analyze_film(
         analyzer=analyzer,
         outputs=_outputs(path.parent, options),
         video=video_settings(options, name=name, max_frames=max_frames),
-        follow=follow_settings(options.half_life_s),
+        track=track_settings(options.half_life_s),
         style=DrawStyle(blur=options.blur, bars=options.bars),
         resume=True,
         progress=lambda at: tell(*_told(at)),
@@ -68,10 +68,10 @@ def analyze_film(
     return result.error
 
 
-def _outputs(folder: Path, options: JobOptions) -> FilmOutputs:
-    return FilmOutputs(
+def _outputs(folder: Path, options: JobOptions) -> VideoOutputs:
+    return VideoOutputs(
         tables=tuple(folder / f"result.{kind}" for kind in ("csv", "jsonl", "parquet")),
-        films=(folder / "result.mp4",) if options.annotate else (),
+        videos=(folder / "result.mp4",) if options.annotate else (),
         summaries=(folder / "summary.json",),
     )
 
@@ -81,7 +81,7 @@ def video_settings(options: JobOptions, *, name: str, max_frames: int) -> VideoS
 
     Args:
         options: What was asked for.
-        name: What results call the film.
+        name: What results call the video.
         max_frames: Most frames.
 
     Raises:
@@ -102,6 +102,6 @@ def _told(at: Progress) -> tuple[int, int | None, float, float | None]:
     return at.frames, at.total, round(at.fps, 2), left_s
 
 
-def _check_not_empty(result: FilmResult) -> None:
+def _check_not_empty(result: VideoResult) -> None:
     if result.error and not result.frames:
         raise SourceError(result.error)

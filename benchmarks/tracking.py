@@ -1,14 +1,14 @@
 """What following faces costs against searching every frame, and how fast it is.
 
-    OMP_NUM_THREADS=1 python benchmarks/follow.py [--films FILE…] [--shared FOLDER] [--only quality parts speed]
+    OMP_NUM_THREADS=1 python benchmarks/follow.py [--videos FILE…] [--shared FOLDER] [--only quality parts speed]
 
 Prints three Markdown tables:
 
-- *quality*: for each film, and each scene of `tests/support/scenes.py` (known truth, made from portraits), the share of frames
-  that were searched, the recall of faces over frames of detection on every frame and of following, the faces found by
-  following that detection on every frame does not have, changes of a person's number, and cuts found and invented.
-  Where there is no truth, the faces of detection on every frame are the truth. A face is found where the IoU is at
-  least 0.4.
+- *quality*: for each video, and each scene of `tests/support/scenes.py` (known truth, made from portraits), the share
+  of frames that were searched, the recall of faces over frames of detection on every frame and of following, the faces
+  found by following that detection on every frame does not have, changes of a person's number, and cuts found and
+  invented. Where there is no truth, the faces of detection on every frame are the truth. A face is found where the IoU
+  is at least 0.4.
 - *parts*: CPU milliseconds per frame of every part.
 - *speed*: frames per second from a file, decoding included, against detection on every frame; and CPU time, which
   holds on a busy machine, too.
@@ -38,7 +38,7 @@ from mien.detect.boxes import overlap  # noqa: E402
 from mien.faces import Faces, Frame  # noqa: E402
 from mien.sources.videos import Video  # noqa: E402
 from mien.tracking.scene import glance, news, similarity  # noqa: E402
-from mien.tracking.tracker import Follower, FollowSettings, follow_film  # noqa: E402
+from mien.tracking.tracker import Tracker, TrackSettings, track_video  # noqa: E402
 
 FOUND_IOU = 0.4
 CUT_TOLERANCE_S = 0.1
@@ -48,7 +48,7 @@ Boxes = NDArray[np.float32]
 
 @dataclass
 class Quality:
-    """Counts over one film.
+    """Counts over one video.
 
     Attributes:
         frames: How many.
@@ -101,15 +101,15 @@ def matches_of(found: Boxes, truth: scenes.Truth) -> dict[int, int]:
     return pairs | {rest[i]: int(hidden[j]) for i, j in matches(found[rest], truth.xyxy[hidden]).items()}
 
 
-def measure_scene(scene: scenes.Scene, analyzer: Analyzer, settings: FollowSettings) -> Quality:
+def measure_scene(scene: scenes.Scene, analyzer: Analyzer, settings: TrackSettings) -> Quality:
     """Return the quality on a scene whose truth is known."""
-    follower, result = Follower(analyzer, settings), Quality(cuts=len(scene.cut_times_s))
+    tracker, result = Tracker(analyzer, settings), Quality(cuts=len(scene.cut_times_s))
     numbers: dict[tuple[int, int], tuple[int, float]] = {}
     cut_times = []
     for frame, truth in scene:
-        before = follower.cuts
-        (faces,) = follower.follow([frame])
-        cut_times += [frame.time_s] if follower.cuts > before else []
+        before = tracker.cuts
+        (faces,) = tracker.track([frame])
+        cut_times += [frame.time_s] if tracker.cuts > before else []
         always = analyzer.detector.detect(frame.image).xyxy
         wanted = truth.xyxy[~truth.hidden]
         pairs = matches_of(faces.xyxy, truth)
@@ -127,18 +127,18 @@ def measure_scene(scene: scenes.Scene, analyzer: Analyzer, settings: FollowSetti
             went = frame.time_s - seen_s > settings.max_age_s
             result.changes += int(number is not None and number != int(faces.track_id[i]) and not went)
             numbers[who] = (int(faces.track_id[i]), frame.time_s)
-    result.frames, result.searches = len(scene), follower.searches
+    result.frames, result.searches = len(scene), tracker.searches
     result.cuts_found = sum(any(abs(t - c) < CUT_TOLERANCE_S for t in cut_times) for c in scene.cut_times_s)
     result.cuts_wrong = len(cut_times) - result.cuts_found
     return result
 
 
-def measure_film(frames: Iterable[Frame], analyzer: Analyzer, settings: FollowSettings) -> Quality:
-    """Return the quality on a film without truth: detection on every frame is taken for it."""
-    follower, result = Follower(analyzer, settings), Quality()
+def measure_video(frames: Iterable[Frame], analyzer: Analyzer, settings: TrackSettings) -> Quality:
+    """Return the quality on a video without truth: detection on every frame is taken for it."""
+    tracker, result = Tracker(analyzer, settings), Quality()
     numbers = set()
     for frame in frames:
-        (faces,) = follower.follow([frame])
+        (faces,) = tracker.track([frame])
         always = analyzer.detector.detect(frame.image).xyxy
         pairs = matches(faces.xyxy, always)
         result.frames += 1
@@ -147,12 +147,12 @@ def measure_film(frames: Iterable[Frame], analyzer: Analyzer, settings: FollowSe
         result.found += len(pairs)
         result.extra += len(faces) - len(pairs)
         numbers |= set(faces.track_id.tolist())
-    result.searches, result.cuts_found, result.changes = follower.searches, follower.cuts, len(numbers)
+    result.searches, result.cuts_found, result.changes = tracker.searches, tracker.cuts, len(numbers)
     return result
 
 
-def print_quality(films: Sequence[Path], people: Sequence[scenes.Person], photo_people, analyzer, settings) -> None:
-    print("| film | frames | searched | faces | recall, every frame | recall, followed | loss, points | extra faces | "
+def print_quality(videos: Sequence[Path], people: Sequence[scenes.Person], photo_people, analyzer, settings) -> None:
+    print("| video | frames | searched | faces | recall, every frame | recall, followed | loss, points | extra faces | "
           "changes of number | cuts found / there / wrong |")  # fmt: skip
     print("|---|---|---|---|---|---|---|---|---|---|")
     total = Quality()
@@ -164,8 +164,8 @@ def print_quality(films: Sequence[Path], people: Sequence[scenes.Person], photo_
             scene = make(pair)
             print_row(f"{scene.name}, {cast}", measure_scene(scene, analyzer, settings), total)
     print_row("all scenes", total, Quality())
-    for film in films:
-        print_row(film.name, measure_film(Video(film), analyzer, settings), Quality())
+    for video in videos:
+        print_row(video.name, measure_video(Video(video), analyzer, settings), Quality())
 
 
 def print_row(name: str, q: Quality, total: Quality) -> None:
@@ -225,12 +225,12 @@ def parts(analyzer: Analyzer, scene: scenes.Scene) -> dict[str, float]:
     frames = iter(scene)
     (frame, _), (other, _) = next(frames), next(frames)
     image, small = frame.image, glance(other.image)
-    follower = Follower(analyzer)
-    follower.follow([frame])
+    tracker = Tracker(analyzer)
+    tracker.track([frame])
     faces = analyzer.detector.detect(image)
     crops = crop_faces(image, faces)
-    now, memory = glance(image), follower._memory
-    following = follower._locator.prepare(other, other.time_s)  # not one that is searched by the clock
+    now, memory = glance(image), tracker._memory
+    following = tracker._locator.prepare(other, other.time_s)  # not one that is searched by the clock
     size = (image.shape[1], image.shape[0])
 
     def compare() -> None:
@@ -239,11 +239,11 @@ def parts(analyzer: Analyzer, scene: scenes.Scene) -> dict[str, float]:
 
     return {
         "faces seen": float(len(faces)),
-        "search (`detect`, reduced to 1920 px)": cpu_ms(lambda: follower._locator._detect(image), 10),
+        "search (`detect`, reduced to 1920 px)": cpu_ms(lambda: tracker._locator._detect(image), 10),
         "follow (`refine`)": cpu_ms(lambda: analyzer.detector.refine(image, faces.xyxy)),
         "glance at the frame": cpu_ms(lambda: glance(image)),
         "cut and change": cpu_ms(compare),
-        "a followed frame in all (these and the tracks)": cpu_ms(lambda: follower._locator.step(memory, following)),
+        "a followed frame in all (these and the tracks)": cpu_ms(lambda: tracker._locator.step(memory, following)),
         "align": cpu_ms(lambda: crop_faces(image, faces)),
         "expression model": cpu_ms(lambda: analyzer.model.predict_proba(crops)),
         "expression model, 8 frames in one call, per frame": cpu_ms(
@@ -252,15 +252,15 @@ def parts(analyzer: Analyzer, scene: scenes.Scene) -> dict[str, float]:
     }  # fmt: skip
 
 
-def write_film(path: Path, scene: scenes.Scene) -> Path:
+def write_video(path: Path, scene: scenes.Scene) -> Path:
     """Encode a scene as H.264."""
-    with av.open(str(path), "w") as film:
-        stream = film.add_stream("h264", rate=round(scene.fps), options={"preset": "veryfast", "crf": "20"})
+    with av.open(str(path), "w") as video:
+        stream = video.add_stream("h264", rate=round(scene.fps), options={"preset": "veryfast", "crf": "20"})
         stream.width, stream.height = scene.size
         stream.pix_fmt = "yuv420p"
         for frame in scene.frames():
-            film.mux(stream.encode(av.VideoFrame.from_ndarray(frame.image, format="rgb24")))
-        film.mux(stream.encode(None))
+            video.mux(stream.encode(av.VideoFrame.from_ndarray(frame.image, format="rgb24")))
+        video.mux(stream.encode(None))
     return path
 
 
@@ -284,22 +284,22 @@ def frames_per_s(run: Callable[[Iterable[Frame]], Iterable[object]], path: Path,
     return count / wall, (time.process_time() - cpu) / wall
 
 
-def print_speed(films: Sequence[Path], people: Sequence[scenes.Person], analyzer, settings) -> None:
-    head = ("film, decoding included", "every frame searched, frames/s", "followed, frames/s", "cores busy")
+def print_speed(videos: Sequence[Path], people: Sequence[scenes.Person], analyzer, settings) -> None:
+    head = ("video, decoding included", "every frame searched, frames/s", "followed, frames/s", "cores busy")
     print("| " + " | ".join((*head, "CPU ms per frame", "ratio")) + " |")
     print("|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         made = []
         for count, size in SIZES[:2]:
             scene = crowd(people, count, size)
-            made.append(write_film(Path(folder) / f"{size[0]}x{size[1]}, {count} faces.mp4", scene))
-        for film in [*films, *made]:
-            follow = lambda frames: follow_film(frames, Follower(analyzer, settings))  # noqa: E731
-            frames_per_s(follow, film, 1)
-            slow, _ = frames_per_s(partial(always, analyzer), film, 1)
-            fast, busy = frames_per_s(follow, film, 3)
+            made.append(write_video(Path(folder) / f"{size[0]}x{size[1]}, {count} faces.mp4", scene))
+        for video in [*videos, *made]:
+            follow = lambda frames: track_video(frames, Tracker(analyzer, settings))  # noqa: E731
+            frames_per_s(follow, video, 1)
+            slow, _ = frames_per_s(partial(always, analyzer), video, 1)
+            fast, busy = frames_per_s(follow, video, 3)
             print(
-                f"| {film.stem} | {slow:.1f} | {fast:.1f} | {busy:.2f} | {1e3 * busy / fast:.2f} | {fast / slow:.1f} |",
+                f"| {video.stem} | {slow:.1f} | {fast:.1f} | {busy:.2f} | {1e3 * busy / fast:.2f} | {fast / slow:.1f} |",  # noqa: E501
                 flush=True,
             )
 
@@ -307,16 +307,16 @@ def print_speed(films: Sequence[Path], people: Sequence[scenes.Person], analyzer
 def main() -> None:
     """Print the tables asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--films", type=Path, nargs="*", default=[])
+    parser.add_argument("--videos", type=Path, nargs="*", default=[])
     parser.add_argument("--shared", type=Path, help="folder with data/photos: more people for the scenes")
     parser.add_argument("--people", type=int, default=6, help="how many of them")
     parser.add_argument(
         "--only", nargs="*", choices=("quality", "parts", "speed"), default=("quality", "parts", "speed")
     )
-    parser.add_argument("--detect-every-s", type=float, default=FollowSettings().detect_every_s)
+    parser.add_argument("--detect-every-s", type=float, default=TrackSettings().detect_every_s)
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
-    analyzer, settings = Analyzer(), FollowSettings(detect_every_s=arguments.detect_every_s)
+    analyzer, settings = Analyzer(), TrackSettings(detect_every_s=arguments.detect_every_s)
     people = scenes.portrait_people(ROOT / "examples")
     if "quality" in arguments.only:
         extra = (
@@ -324,11 +324,11 @@ def main() -> None:
             if arguments.shared
             else ()
         )
-        print_quality(arguments.films, people, extra, analyzer, settings)
+        print_quality(arguments.videos, people, extra, analyzer, settings)
     if "parts" in arguments.only:
         print_parts(analyzer, people)
     if "speed" in arguments.only:
-        print_speed(arguments.films, people, analyzer, settings)
+        print_speed(arguments.videos, people, analyzer, settings)
 
 
 if __name__ == "__main__":
