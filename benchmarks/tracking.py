@@ -1,6 +1,6 @@
 """What following faces costs against searching every frame, and how fast it is.
 
-    OMP_NUM_THREADS=1 python benchmarks/follow.py [--videos FILE…] [--shared FOLDER] [--only quality parts speed]
+    OMP_NUM_THREADS=1 python benchmarks/tracking.py [--videos FILE…] [--shared FOLDER] [--only quality parts speed]
 
 Prints three Markdown tables:
 
