@@ -93,6 +93,18 @@ def test_no_public_class_has_a_namesake() -> None:
     assert {name: where for name, where in homes.items() if len(where) > 1} == {}
 
 
+def test_no_module_imports_itself_through_others() -> None:
+    modules = {dotted(p): p for p in sorted(SRC.rglob("*.py")) if p.stem != "__init__"}
+    arrows = {
+        name: {".".join(n.split(".")[:k]) for n in imports(p) for k in range(2, n.count(".") + 2)} & set(modules)
+        for name, p in modules.items()
+    }
+    while leaves := [name for name, to in arrows.items() if not to & set(arrows)]:
+        for name in leaves:
+            del arrows[name]
+    assert arrows == {}, "a cycle"
+
+
 def test_no_two_rooms_import_each_other() -> None:
     arrows = {(room(p), n.split(".")[1]) for p in MODULES for n in imports(p) if room(p) not in ENTRANCE}
     assert [(a, b) for a, b in arrows if a != b and (b, a) in arrows] == []
@@ -148,3 +160,23 @@ def test_public_names_are_sorted_and_exist():
     assert all(hasattr(mien, name) for name in mien.__all__)
     with pytest.raises(AttributeError, match="has no attribute 'nonsense'"):
         _ = mien.nonsense
+
+
+def test_the_public_names_are_those_of_the_plan() -> None:
+    import mien
+
+    listed = PLAN.read_text(encoding="utf-8").split("## Names at the door")[1].split("\n## ")[0]
+    assert sorted(re.findall(r"`(\w+)`", listed)) == sorted(mien.__all__)
+
+
+def shown_imports() -> list[str]:
+    """Return every import of mien that README and the docs show."""
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    blocks = [b for p in pages for b in re.findall(r"```python\n(.*?)```", p.read_text(encoding="utf-8"), re.S)]
+    nodes = [n for block in blocks for n in ast.walk(ast.parse(block)) if isinstance(n, ast.Import | ast.ImportFrom)]
+    return sorted({line for node in nodes if "mien" in (line := ast.unparse(node))})
+
+
+@pytest.mark.parametrize("line", shown_imports())
+def test_imports_that_the_docs_show_work(line: str) -> None:
+    exec(line, {})
