@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import supervision as sv
 
+Floats = NDArray[np.float32]
 Record = dict[str, str | int | float | None]
 
 BASE_COLUMNS = (
@@ -90,7 +91,7 @@ def _dtype_fix(image: NDArray[Any]) -> str:
     return "convert it: (255 * image).astype(np.uint8) if its values are 0-1, image.astype(np.uint8) if 0-255"
 
 
-def _sum_to_one(probs: NDArray[np.float32]) -> bool:
+def _sum_to_one(probs: Floats) -> bool:
     return bool((np.abs(probs.sum(axis=1) - 1) <= 1e-3).all())  # NaN is not; np.allclose takes five times as long
 
 
@@ -110,13 +111,13 @@ class Face:
         steady: Number of the track's steady expression in `labels`, or None.
     """
 
-    xyxy: NDArray[np.float32]
+    xyxy: Floats
     score: float
-    landmarks: NDArray[np.float32] | None = None
-    probs: NDArray[np.float32] | None = None
+    landmarks: Floats | None = None
+    probs: Floats | None = None
     labels: LabelSet | None = None
     track_id: int | None = None
-    smoothed: NDArray[np.float32] | None = None
+    smoothed: Floats | None = None
     steady: int | None = None
 
     @property
@@ -163,13 +164,13 @@ class Faces:
         source: Where the frame came from.
     """
 
-    xyxy: NDArray[np.float32]
-    score: NDArray[np.float32]
-    landmarks: NDArray[np.float32] | None = None
-    probs: NDArray[np.float32] | None = None
+    xyxy: Floats
+    score: Floats
+    landmarks: Floats | None = None
+    probs: Floats | None = None
     track_id: NDArray[np.int64] | None = None
     labels: LabelSet | None = None
-    smoothed: NDArray[np.float32] | None = None
+    smoothed: Floats | None = None
     steady: NDArray[np.int64] | None = None
     frame_index: int = 0
     time_s: float = 0.0
@@ -226,7 +227,7 @@ class Faces:
         """Return the same faces with the source, number and time of `frame`."""
         return replace(self, source=frame.source, frame_index=frame.index, time_s=frame.time_s)
 
-    def with_probs(self, probs: NDArray[np.float32], labels: LabelSet) -> Self:
+    def with_probs(self, probs: Floats, labels: LabelSet) -> Self:
         """Return the same faces with probabilities.
 
         Args:
@@ -277,11 +278,11 @@ class Faces:
         return [face.expression for face in self]
 
     @property
-    def confidence(self) -> NDArray[np.float32]:
+    def confidence(self) -> Floats:
         """(N,) float32, the probability of that expression; NaN before the model has run."""
         if self.probs is None:
             return np.full(len(self), np.nan, np.float32)
-        best: NDArray[np.float32] = self.probs.max(axis=1, initial=0)
+        best: Floats = self.probs.max(axis=1, initial=0)
         return best
 
     def to_records(self) -> list[Record]:

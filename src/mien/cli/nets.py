@@ -27,6 +27,7 @@ from mien.datasets import (
 )
 from mien.errors import require_extra
 from mien.evaluate import evaluate as evaluate_model
+from mien.faces import Floats
 from mien.labels import label_set
 
 if TYPE_CHECKING:
@@ -206,7 +207,7 @@ def _measure(
         )  # fmt: skip
 
 
-def _answer(probs: NDArray[np.float32], _crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+def _answer(probs: Floats, _crops: NDArray[np.uint8]) -> Floats:
     return probs
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.faces import Floats
+
 HASH_BITS = 64
 HASH_DISTANCE = 12
 CORRELATION = 0.92  # on FER2013, 0.90 lets the first pairs of different people in
@@ -113,7 +115,7 @@ def near_pairs(crops: NDArray[np.uint8]) -> NDArray[np.int64]:
     return pairs[_correlation(crops, pairs, shift_px=SHIFT_PX) >= CORRELATION]
 
 
-def _correlation(crops: NDArray[np.uint8], pairs: NDArray[np.int64], *, shift_px: int) -> NDArray[np.float32]:
+def _correlation(crops: NDArray[np.uint8], pairs: NDArray[np.int64], *, shift_px: int) -> Floats:
     """Return the pixel correlation of each pair at the best shift; a crop without contrast correlates with nothing."""
     result = np.zeros(len(pairs), np.float32)
     for start in range(0, len(pairs), BLOCK):
@@ -122,7 +124,7 @@ def _correlation(crops: NDArray[np.uint8], pairs: NDArray[np.int64], *, shift_px
     return result
 
 
-def _best_correlation(left: NDArray[np.uint8], right: NDArray[np.uint8], shift_px: int) -> NDArray[np.float32]:
+def _best_correlation(left: NDArray[np.uint8], right: NDArray[np.uint8], shift_px: int) -> Floats:
     """Return the correlation of the middle of `left` with the best-fitting window of `right`, both (N, S, S)."""
     side = left.shape[-1] - 2 * shift_px
     middle = _standardised(left[:, shift_px : shift_px + side, shift_px : shift_px + side])
@@ -134,7 +136,7 @@ def _best_correlation(left: NDArray[np.uint8], right: NDArray[np.uint8], shift_p
     return best
 
 
-def _standardised(crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+def _standardised(crops: NDArray[np.uint8]) -> Floats:
     flat = crops.reshape(len(crops), -1).astype(np.float32)
     flat -= flat.mean(axis=1, keepdims=True)
     deviation = flat.std(axis=1, keepdims=True)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import InputError
-from mien.faces import CROP_PX
+from mien.faces import CROP_PX, Floats
 from mien.labels import FER7, FERPLUS8, FIVE, LabelSet, named_labels
 
 TRAINING, PUBLIC_TEST, PRIVATE_TEST = "Training", "PublicTest", "PrivateTest"
@@ -157,7 +157,7 @@ def ferplus_majority(votes: NDArray[np.uint8]) -> NDArray[np.int8]:
     return np.where(clear & (winner < len(FERPLUS8)), winner, -1).astype(np.int8)
 
 
-def ferplus_distribution(votes: NDArray[np.uint8]) -> NDArray[np.float32]:
+def ferplus_distribution(votes: NDArray[np.uint8]) -> Floats:
     """Return the distribution of the votes over the eight expressions, votes of one dropped.
 
     Args:
@@ -167,7 +167,7 @@ def ferplus_distribution(votes: NDArray[np.uint8]) -> NDArray[np.float32]:
         (N, 8) float32; rows sum to 1, or to 0 where no vote for an expression remains.
     """
     kept = _without_single_votes(votes)[:, : len(FERPLUS8)].astype(np.float32)
-    distribution: NDArray[np.float32] = kept / np.maximum(kept.sum(axis=1, keepdims=True), 1)
+    distribution: Floats = kept / np.maximum(kept.sum(axis=1, keepdims=True), 1)
     return distribution
 
 

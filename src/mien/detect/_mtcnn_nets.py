@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from mien._onnxruntime import ort
 from mien.detect._onnx_graph import Graph, Value
 from mien.errors import ModelError
+from mien.faces import Floats
 
 SHA256 = {
     "pnet": "ea6b0c3e685ebee3165326ad6484acc95f2ef78f1c94fbf40a55704fa989f7b5",
@@ -39,8 +40,6 @@ SHA256 = {
 PNET_CELL_PX, RNET_PX, ONET_PX = 12, 24, 48
 CHANNEL_BLOCK = 16  # of ONNX Runtime's blocked layout with AVX-512; a multiple of what narrower processors use
 MEAN, SPREAD = 127.5, 128.0
-
-Floats = NDArray[np.float32]
 
 
 def weights_folder() -> Path:

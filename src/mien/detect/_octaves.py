@@ -4,10 +4,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.faces import Floats
+
 REMAP_LIMIT_PX = 32767  # cv2.remap refuses longer sides of source and result
 GRAY = (128, 128, 128)  # what lies beyond the border
 
-Floats = NDArray[np.float32]
 Image = NDArray[np.uint8]
 
 

@@ -5,9 +5,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-SUPPRESSION_BLOCK = 256  # bounds the memory of suppression: it compares this many boxes at a time with all kept ones
+from mien.faces import Floats
 
-Floats = NDArray[np.float32]
+SUPPRESSION_BLOCK = 256  # bounds the memory of suppression: it compares this many boxes at a time with all kept ones
 
 
 def sigmoid(logit: Floats) -> Floats:

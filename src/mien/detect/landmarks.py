@@ -13,12 +13,10 @@ from numpy.typing import NDArray
 
 from mien.detect.dlib_ import model_file
 from mien.errors import require_extra
-from mien.faces import Faces, check_image
+from mien.faces import Faces, Floats, check_image
 
 MODEL_FILE = "shape_predictor_68_face_landmarks.dat"
 COUNT = 68
-
-Floats = NDArray[np.float32]
 
 
 def find_landmarks(image: NDArray[np.uint8], faces: Faces) -> Floats:

@@ -16,7 +16,7 @@ from mien.detect._mtcnn_nets import ONET_PX, PNET_CELL_PX, RNET_PX, load_network
 from mien.detect._octaves import Octaves, sample_near
 from mien.detect.boxes import logit, move_sides, sigmoid, squared, suppress
 from mien.errors import InputError
-from mien.faces import Faces, check_image
+from mien.faces import Faces, Floats, check_image
 
 DEFAULT_THRESHOLD = 0.8
 LEVEL_OVERLAP, PROPOSAL_OVERLAP, REFINED_OVERLAP, FINAL_OVERLAP = 0.5, 0.7, 0.7, 0.7
@@ -24,7 +24,6 @@ PNET_STRIDE_PX = 2
 STRIPE_PX = 65536  # pixels that P-Net sees in one run: bounds its memory on large images
 RNET_BATCH, ONET_BATCH = 64, 16  # likewise for images of crowds
 
-Floats = NDArray[np.float32]
 Sample = Callable[[Floats, int], NDArray[np.uint8]]
 
 

@@ -9,9 +9,8 @@ from numpy.typing import NDArray
 
 from mien.detect import DetectorSettings
 from mien.detect._given_files import NetworkDetector, given_file
-from mien.detect.boxes import Floats
 from mien.errors import ModelError
-from mien.faces import Faces
+from mien.faces import Faces, Floats
 
 SOURCE = "see https://github.com/opencv/opencv/blob/4.x/samples/dnn/face_detector/download_weights.py"
 WHAT_MODEL = f"the Caffe weights res10_300x300_ssd_iter_140000_fp16.caffemodel ({SOURCE})"

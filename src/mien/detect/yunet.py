@@ -9,9 +9,8 @@ from numpy.typing import NDArray
 
 from mien.detect import DetectorSettings
 from mien.detect._given_files import NetworkDetector, given_file
-from mien.detect.boxes import Floats
 from mien.errors import ModelError
-from mien.faces import Faces
+from mien.faces import Faces, Floats
 
 SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
 WHAT = (

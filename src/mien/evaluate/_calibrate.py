@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import InputError
+from mien.faces import Floats
 
 TEMPERATURES = (0.05, 20.0)
 EXPONENTS = (-0.9, 2.0)  # at -1 every image would get the same confidence
@@ -139,7 +140,7 @@ def fit_temperature(log_probs: NDArray[np.floating], truth: NDArray[np.integer])
     return math.exp(-(low + high) / 2)
 
 
-def apply_temperature(probs: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
+def apply_temperature(probs: Floats, temperature: float) -> Floats:
     """Return probabilities made less (above 1) or more (below 1) confident; the answers stay the same.
 
     Args:
@@ -157,7 +158,7 @@ def apply_temperature(probs: NDArray[np.float32], temperature: float) -> NDArray
     return _softmax(log_of_probs(probs) / temperature).astype(np.float32)
 
 
-def log_of_probs(probs: NDArray[np.float32]) -> NDArray[np.float64]:
+def log_of_probs(probs: Floats) -> NDArray[np.float64]:
     """Return logarithms fit for `fit_temperature`; a probability of 0 becomes float32's smallest normal number.
 
     Args:

@@ -21,6 +21,7 @@ from mien.evaluate._values import (
     RiskCoverage,
     VoteFigures,
 )
+from mien.faces import Floats
 from mien.labels import LabelSet
 
 RELIABILITY_BINS = 15
@@ -205,7 +206,7 @@ def operating_point(predictions: Predictions, threshold: float) -> OperatingPoin
     return OperatingPoint(threshold, float(answered.mean()), accuracy)
 
 
-def vote_figures(probs: NDArray[np.float32], votes: NDArray[np.uint8]) -> VoteFigures | None:
+def vote_figures(probs: Floats, votes: NDArray[np.uint8]) -> VoteFigures | None:
     """Compare probabilities with the distribution of the FER+ votes (Barsoum et al. 2016).
 
     Args:

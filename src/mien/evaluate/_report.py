@@ -18,6 +18,7 @@ from mien.evaluate._measures import (
     worst_mistakes,
 )
 from mien.evaluate._values import Figures, Predictions, PredictProba, Progress, Report, check_probs
+from mien.faces import Floats
 from mien.labels import FERPLUS8, LabelSet, convert_probs
 
 FERPLUS_MAJORITY, DATA_LABELS = "ferplus-majority", "labels"
@@ -84,7 +85,7 @@ def predict(
     *,
     batch_size: int = 256,
     progress: Progress | None = None,
-) -> NDArray[np.float32]:
+) -> Floats:
     """Run a model over many crops in batches and check what it returns.
 
     Args:

@@ -7,9 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import InputError
+from mien.faces import Floats
 from mien.labels import LabelSet
 
-PredictProba = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+PredictProba = Callable[[NDArray[np.uint8]], Floats]
 """(N, 48, 48) uint8 gray crops → (N, C) float32 probabilities, rows sum to 1."""
 
 
@@ -241,7 +242,7 @@ class Predictions:
         labels: The label set that is scored.
     """
 
-    probs: NDArray[np.float32]
+    probs: Floats
     truth: NDArray[np.int64]
     labels: LabelSet
 
@@ -323,7 +324,7 @@ class Report:
     seed: int
 
 
-def check_probs(probs: NDArray[np.float32], n: int, classes: int) -> NDArray[np.float32]:
+def check_probs(probs: Floats, n: int, classes: int) -> Floats:
     came = np.asarray(probs)
     if came.shape != (n, classes):
         raise InputError(

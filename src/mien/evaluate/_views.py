@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from mien.errors import check_known
 from mien.evaluate._values import PredictProba
+from mien.faces import Floats
 
 TestTimeAugmentation = Literal["flip", "ten-crop"]
 
@@ -30,7 +31,7 @@ def test_time_augment(predict_proba: PredictProba, method: TestTimeAugmentation)
     check_known("test-time augmentation", method, TEST_TIME_VIEWS)
     views = TEST_TIME_VIEWS[method]
 
-    def averaged(crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def averaged(crops: NDArray[np.uint8]) -> Floats:
         shown = views(crops)
         total = np.sum([predict_proba(view) for view in shown], axis=0, dtype=np.float64)
         return np.asarray(total / len(shown), np.float32)

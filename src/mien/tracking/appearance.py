@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.faces import Floats
+
 CELLS, DIRECTIONS = 6, 8
 COLOUR_PX = 12  # side of the tiny patch that the colours are counted in
 COLOUR_BINS = (6, 6, 6)
@@ -21,8 +23,6 @@ LENGTH = GRADIENTS + COLOURS
 
 # Of 25,195 pairs of faces from different photos none passes both; of faces turned, scaled and relit 9 in 10 do.
 SURE_SHAPE, SURE_COLOURS, SURE_LEAD = 0.92, 0.75, 0.03
-
-Floats = NDArray[np.float32]
 
 
 def describe(image: NDArray[np.uint8], xyxy: Floats, crop: NDArray[np.uint8]) -> Floats:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from mien.detect import Detector
 from mien.detect.align import crop_faces
 from mien.detect.boxes import overlap
-from mien.faces import Faces, Frame
+from mien.faces import Faces, Floats, Frame
 from mien.tracking.appearance import describe, likeness, recognise
 from mien.tracking.scene import Glance, News, Part, SceneMemory, glance, news
 from mien.tracking.tracks import SAME_SHARE, Track, assign, distances
@@ -35,8 +35,6 @@ CLEAR_LEAD = 0.05
 STRANGER = 0.4  # below this likeness a face is somebody else, wherever it is
 BODY = (-0.4, -0.4, 0.4, 1.5)  # in widths and heights of the face: what a person hides
 APART_SHARE = 0.05  # boxes that share more of the smaller one may hide each other
-
-Floats = NDArray[np.float32]
 
 
 @runtime_checkable

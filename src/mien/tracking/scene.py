@@ -15,6 +15,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.faces import Floats
+
 WIDTH, HEIGHT = 64, 48
 OVERSAMPLING = 4
 MAX_SHIFT = (12, 9)  # cells (x, y): how far a pan may go from one frame to the next
@@ -36,7 +38,6 @@ NEARBY_CELLS = 5  # changes that are closer together are one piece of news
 NEWS_MARGIN = 0.25
 PERSON = (-0.5, -0.5, 0.5, 1.5)  # in widths and heights of a known face: what moves with it
 
-Floats = NDArray[np.float32]
 Part = tuple[int, int, int, int]  # left, top, right, bottom, pixels
 
 

@@ -11,7 +11,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
+from mien.faces import Floats
+
 Doubles = NDArray[np.float64]
 
 

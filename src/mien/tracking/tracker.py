@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mien.analyzer import Analyzer
 from mien.errors import InputError
-from mien.faces import Faces, Frame
+from mien.faces import Faces, Floats, Frame
 from mien.tracking._stages import in_stages
 from mien.tracking.locate import LocateSettings, Locator, Memory, Prepared
 from mien.tracking.smooth import RunningExpression, SmoothSettings
@@ -20,7 +20,6 @@ BATCH_SIZE, AHEAD = 8, 4
 BATCH_BYTES = 32 << 20  # frames of a batch together: bounds the memory of large videos
 
 Crops = NDArray[np.uint8]
-Floats = NDArray[np.float32]
 Predict = Callable[[Crops], Floats]
 
 

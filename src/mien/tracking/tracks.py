@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.detect.boxes import overlap
-from mien.faces import Faces
+from mien.faces import Faces, Floats
 
 VELOCITY_HALF_LIFE_S = 0.08
 COAST_S = 2.0  # time constant with which an unseen face's motion dies down
@@ -21,7 +21,6 @@ SIZE_RATIO, SIZE_RATIO_PER_S = 1.6, 1.0
 SAME_SHARE = 0.6  # two boxes that share this much of the smaller one hold one face
 NOT_MATCHED = 1e6
 
-Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
 

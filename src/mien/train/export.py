@@ -23,7 +23,7 @@ from mien.datasets import TRAINING, CropDataset, seen_in
 from mien.detect.align import TEMPLATE_PX
 from mien.errors import InputError, check_known
 from mien.evaluate import LEAST_SPREAD, ConfidenceScaling, fit_confidence
-from mien.faces import CROP_PX
+from mien.faces import CROP_PX, Floats
 from mien.files import write_whole
 from mien.labels import FER7
 from mien.models.expression import INPUT_NAME, METADATA_KEY, ExpressionModel, Measured, ModelCard
@@ -358,7 +358,7 @@ def torch_probs(
     scalings: Sequence[ConfidenceScaling] | None = None,
     *,
     precision: str = "fp16",
-) -> tuple[NDArray[np.float32], ...]:
+) -> tuple[Floats, ...]:
     """Return the probabilities that PyTorch computes for what `export_onnx` writes (for int8: before rounding).
 
     Args:
@@ -373,9 +373,7 @@ def torch_probs(
     return _in_batches(InferenceGraph(net, scalings, precision=precision).eval(), crops)
 
 
-def torch_logits(
-    net: ExpressionNet, crops: NDArray[np.uint8], *, precision: str = "fp16"
-) -> tuple[NDArray[np.float32], ...]:
+def torch_logits(net: ExpressionNet, crops: NDArray[np.uint8], *, precision: str = "fp16") -> tuple[Floats, ...]:
     """Return the logits from which `torch_probs` computes probabilities.
 
     Args:
@@ -389,9 +387,7 @@ def torch_logits(
     return _in_batches(InferenceGraph(net, precision=precision).eval().logits, crops)
 
 
-def _in_batches(
-    answer: Callable[[Tensor], tuple[Tensor, ...]], crops: NDArray[np.uint8]
-) -> tuple[NDArray[np.float32], ...]:
+def _in_batches(answer: Callable[[Tensor], tuple[Tensor, ...]], crops: NDArray[np.uint8]) -> tuple[Floats, ...]:
     with torch.inference_mode():
         parts = [answer(torch.from_numpy(crops[i : i + 256])) for i in range(0, len(crops), 256)]
     return tuple(torch.cat(head).numpy() for head in zip(*parts, strict=True))

@@ -11,6 +11,7 @@ from torch.utils.data import Dataset, Sampler
 
 from mien.datasets import CropDataset, ferplus_distribution, ferplus_majority, is_face
 from mien.errors import InputError
+from mien.faces import Floats
 from mien.labels import FERPLUS8, LabelSet, canonical_name
 from mien.train.augment import central_views
 from mien.train.nets.networks import ExpressionNet
@@ -30,7 +31,7 @@ class HeadTargets:
     """
 
     labels: LabelSet
-    soft: NDArray[np.float32]
+    soft: Floats
     truth: NDArray[np.int64]
 
 
@@ -114,7 +115,7 @@ def _renumbered(label: NDArray[np.int8], numbers: NDArray[np.int64]) -> NDArray[
     return np.where(label >= 0, numbers[np.maximum(label, 0)], -1)
 
 
-def _one_hot(truth: NDArray[np.int64], classes: int, smoothing: float) -> NDArray[np.float32]:
+def _one_hot(truth: NDArray[np.int64], classes: int, smoothing: float) -> Floats:
     hot = np.zeros((len(truth), classes), np.float32)
     known = truth >= 0
     hot[known, truth[known]] = 1 - smoothing
@@ -138,7 +139,7 @@ def _from_votes(data: CropDataset, settings: TrainSettings) -> HeadTargets:
     return HeadTargets(labels, _carried_over(ferplus_distribution(data.votes), numbers, len(labels)), truth)
 
 
-def _carried_over(soft: NDArray[np.float32], numbers: NDArray[np.int64], classes: int) -> NDArray[np.float32]:
+def _carried_over(soft: Floats, numbers: NDArray[np.int64], classes: int) -> Floats:
     """Sum the columns that became one class, leave others out, and make the rows sum to 1 again."""
     carried = np.zeros((len(soft), classes), np.float32)
     for column, number in enumerate(numbers):
@@ -168,7 +169,7 @@ def training_crops(data: CropDataset, settings: TrainSettings) -> CropDataset:
     return data.where(kept)
 
 
-def class_weights(soft: NDArray[np.float32], kind: str) -> NDArray[np.float32]:
+def class_weights(soft: Floats, kind: str) -> Floats:
     """Return the weight of each class in the loss; over the data they average 1.
 
     Args:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from mien.datasets import CropDataset
 from mien.errors import InputError, MissingExtraError, ModelError, check_known, require_extra
 from mien.evaluate import fit_temperature, truth_of
-from mien.faces import CROP_PX
+from mien.faces import CROP_PX, Floats
 from mien.files import whole_or_nothing
 from mien.labels import LabelSet
 from mien.train.classical.distances import DISTANCE_NAMES, crop_distances
@@ -96,8 +96,8 @@ class Scaling:
         deviation: (F,) float32, 1 where a feature is constant.
     """
 
-    mean: NDArray[np.float32]
-    deviation: NDArray[np.float32]
+    mean: Floats
+    deviation: Floats
 
     @classmethod
     def of(cls, x: Array) -> Self:
@@ -106,7 +106,7 @@ class Scaling:
         deviation[deviation < 1e-6] = 1.0
         return cls(x.mean(axis=0, dtype=np.float64).astype(np.float32), deviation.astype(np.float32))
 
-    def __call__(self, x: Array) -> NDArray[np.float32]:
+    def __call__(self, x: Array) -> Floats:
         """Scale rows (N, F), float32."""
         return np.asarray((x.astype(np.float32) - self.mean) / self.deviation, np.float32)
 
@@ -135,7 +135,7 @@ class NeighbourVotes:
         index = kind(n_neighbors=min(self.neighbours, len(self.label)), algorithm="brute")
         object.__setattr__(self, "_index", index.fit(self.scaling(self.examples)))
 
-    def predict_proba(self, x: Array) -> NDArray[np.float32]:
+    def predict_proba(self, x: Array) -> Floats:
         """Return the shares of votes of rows (N, F): (N, classes) float32."""
         nearest = self._index.kneighbors(self.scaling(x), return_distance=False)  # type: ignore[attr-defined]
         return np.asarray(np.eye(self.classes, dtype=np.float32)[self.label[nearest]].mean(axis=1), np.float32)
@@ -161,10 +161,10 @@ class DenseLayers:
     """
 
     scaling: Scaling
-    layers: tuple[tuple[NDArray[np.float32], NDArray[np.float32]], ...]
+    layers: tuple[tuple[Floats, Floats], ...]
     temperature: float = 1.0
 
-    def logits(self, x: Array) -> NDArray[np.float32]:
+    def logits(self, x: Array) -> Floats:
         """Return the logits of rows (N, F), temperature not applied: (N, classes) float32."""
         value = self.scaling(x)
         for weights, bias in self.layers[:-1]:
@@ -172,7 +172,7 @@ class DenseLayers:
         weights, bias = self.layers[-1]
         return value @ weights + bias
 
-    def predict_proba(self, x: Array) -> NDArray[np.float32]:
+    def predict_proba(self, x: Array) -> Floats:
         """Return the probabilities of rows (N, F): (N, classes) float32."""
         z = self.logits(x) / np.float32(self.temperature)
         e = np.exp(z - z.max(axis=1, keepdims=True))
@@ -240,7 +240,7 @@ def _held_out(y: NDArray[np.int64], seed: int) -> tuple[NDArray[np.int64], NDArr
     return first, rest
 
 
-def _all_classes(model: Any, classes: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _all_classes(model: Any, classes: int) -> tuple[Floats, Floats]:
     """Return weights and bias of a scikit-learn linear model with a column for every class, seen or not."""
     coefficients, intercept = model.coef_, np.atleast_1d(model.intercept_)
     if len(model.classes_) == 2:  # scikit-learn then keeps one column, of the second class
@@ -309,7 +309,7 @@ class Baseline:
     labels: LabelSet
     fitted: Fitted
 
-    def predict_proba(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def predict_proba(self, crops: NDArray[np.uint8]) -> Floats:
         """Return the probabilities of crops.
 
         Args:
@@ -325,7 +325,7 @@ class Baseline:
             raise InputError(f"crops must be (N, 48, 48) uint8, got {crops.shape} {crops.dtype}; call align() first")
         return self.predict_proba_of(FEATURES[self.settings.features].compute(crops))
 
-    def predict_proba_of(self, rows: Array) -> NDArray[np.float32]:
+    def predict_proba_of(self, rows: Array) -> Floats:
         """Return the probabilities of crops whose features are known already.
 
         Args:

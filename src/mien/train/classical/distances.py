@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import InputError, MissingExtraError, require_extra
+from mien.faces import Floats
 
 LANDMARKS = 68
 ENLARGED = 4  # dlib's regression trees compare pixels; at 48 px their offsets are below one pixel
@@ -24,7 +25,7 @@ DISTANCE_NAMES = (*(f"distance_{a}_{b}" for a, b in zip(*PAIRS, strict=True)), *
 MODEL_FILE = "models/shape_predictor_68_face_landmarks.dat"
 
 
-def crop_landmarks(crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+def crop_landmarks(crops: NDArray[np.uint8]) -> Floats:
     """Find the 68 landmarks of face crops, taking the whole crop for the face.
 
     Args:
@@ -53,7 +54,7 @@ def _predictor() -> Any:
     return require_extra("dlib", "dlib").shape_predictor(str(Path(spec.submodule_search_locations[0]) / MODEL_FILE))
 
 
-def distances(landmarks: NDArray[np.float32]) -> NDArray[np.float32]:
+def distances(landmarks: Floats) -> Floats:
     """Return all distances between landmarks and the openness of eyes and mouth, free of position, roll and scale.
 
     Distances are divided by the distance between the centres of the eyes. Openness is height over width: of an eye by
@@ -82,14 +83,12 @@ def distances(landmarks: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.column_stack([between, *openness]).astype(np.float32)
 
 
-def _openness(
-    landmarks: NDArray[np.float32], heights: tuple[tuple[int, int], ...], width: tuple[int, int]
-) -> NDArray[np.float32]:
+def _openness(landmarks: Floats, heights: tuple[tuple[int, int], ...], width: tuple[int, int]) -> Floats:
     height = np.mean([np.linalg.norm(landmarks[:, a] - landmarks[:, b], axis=1) for a, b in heights], axis=0)
     across = np.linalg.norm(landmarks[:, width[0]] - landmarks[:, width[1]], axis=1)
     return np.asarray(height / np.maximum(across, 1.0), np.float32)
 
 
-def crop_distances(crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+def crop_distances(crops: NDArray[np.uint8]) -> Floats:
     """Return the features of `distances` for face crops (N, H, W) uint8 gray: (N, 2282) float32."""
     return distances(crop_landmarks(crops))

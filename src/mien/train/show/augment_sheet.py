@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mien.errors import InputError
-from mien.faces import CROP_PX
+from mien.faces import CROP_PX, Floats
 from mien.train.augment import Augment, AugmentSettings, transformations
 
 CELL_PX = 2 * CROP_PX
@@ -71,11 +71,11 @@ def _as_cells(views: Tensor) -> list[NDArray[np.uint8]]:
     return [_cell(view) for view in _pixels(views)]
 
 
-def _pixels(views: Tensor) -> NDArray[np.float32]:
+def _pixels(views: Tensor) -> Floats:
     return views.reshape(-1, *views.shape[-2:]).to(torch.float32).numpy()
 
 
-def _cell(view: NDArray[np.float32]) -> NDArray[np.uint8]:
+def _cell(view: Floats) -> NDArray[np.uint8]:
     gray = np.clip(view, 0, 255).round().astype(np.uint8)
     return np.asarray(cv2.resize(gray, (CELL_PX, CELL_PX), interpolation=cv2.INTER_LINEAR), np.uint8)
 
