@@ -64,7 +64,7 @@ def mien(monkeypatch, capsys):
 def tiny():
     """Networks for drawn faces, by the names "tiny" and "plain" among those that can be trained."""
     from drawn_faces import plain_net, tiny_net
-    from mien.train.nets.networks import NETS
+    from mien.train.nets.registry import NETS
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(NETS, "tiny", tiny_net)

@@ -330,7 +330,7 @@ SCRIPT = """
     sys.path[:0] = sys.argv.pop(1).split(os.pathsep)
     from drawn_faces import tiny_net
     from mien.cli import main
-    from mien.train.nets.networks import NETS
+    from mien.train.nets.registry import NETS
     NETS["tiny"] = tiny_net
     main()
 """

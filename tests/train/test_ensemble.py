@@ -8,11 +8,12 @@ from mien.evaluate import ConfidenceScaling
 from mien.labels import FER7, FERPLUS8
 from mien.models.expression import ExpressionModel
 from mien.train.augment import NO_AUGMENTATION
-from mien.train.checkpoints import create_net, load_net, load_nets, net_from_onnx
+from mien.train.checkpoints import load_net, load_nets, net_from_onnx
 from mien.train.ensemble import Ensemble
 from mien.train.export import calibrate_and_export, export_onnx, torch_logits, torch_probs
 from mien.train.fit import Hardware, TrainSettings, fit
-from mien.train.nets.networks import TWO_HEADS
+from mien.train.nets.blocks import TWO_HEADS
+from mien.train.nets.registry import create_net
 
 CROPS = drawn_faces(30, seed=6).crops
 pytestmark = pytest.mark.usefixtures("tiny")

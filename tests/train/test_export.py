@@ -13,7 +13,7 @@ from mien.labels import FER7, LabelSet
 from mien.models.catalogue import CATALOGUE
 from mien.models.expression import METADATA_KEY, ExpressionModel
 from mien.train.augment import NO_AUGMENTATION
-from mien.train.checkpoints import create_net, net_from_onnx, start_from
+from mien.train.checkpoints import net_from_onnx, start_from
 from mien.train.export import (
     InferenceGraph,
     calibrate_and_export,
@@ -25,7 +25,8 @@ from mien.train.export import (
 )
 from mien.train.fit import Hardware, TrainSettings, fit, load_net
 from mien.train.folding import folded, normalised_layers
-from mien.train.nets.networks import NETS, TWO_HEADS
+from mien.train.nets.blocks import TWO_HEADS
+from mien.train.nets.registry import NETS, create_net
 
 SETTINGS = TrainSettings(
     net="tiny", epochs=3, batch_size=12, lr=0.2, warmup_epochs=0.5, ema_decay=0.8, augment=NO_AUGMENTATION

@@ -25,7 +25,7 @@ from mien.train.callbacks import AtomicCheckpoints
 from mien.train.fit import Hardware, TrainSettings, fit, load_net, load_settings, settings_from_json, with_settings
 from mien.train.losses import soft_cross_entropy
 from mien.train.module import ExpressionModule
-from mien.train.nets.networks import TWO_HEADS, count_parameters
+from mien.train.nets.blocks import TWO_HEADS
 from mien.train.settings import settings_from_dict, settings_to_json
 from mien.train.targets import (
     EpochBatches,
@@ -36,6 +36,7 @@ from mien.train.targets import (
     plain_answers,
     training_crops,
 )
+from trained_sizes import count_parameters
 
 TINY = TrainSettings(
     net="tiny", epochs=4, batch_size=12, lr=0.2, warmup_epochs=0.5, ema_decay=0.8, label_smoothing=0.05,
@@ -605,7 +606,7 @@ SCRIPT = """
     from drawn_faces import plain_net, tiny_net, training_and_held_out
     from test_fit import PLAIN, RANDOM
     from mien.train.fit import Hardware, fit
-    from mien.train.nets.networks import NETS
+    from mien.train.nets.registry import NETS
     NETS |= {"tiny": tiny_net, "plain": plain_net}
     settings = {"random": RANDOM, "plain": PLAIN}[sys.argv[3]]
     hardware = Hardware(accelerator="cpu", threads=1, devices=int(sys.argv[4]), precision="32-true")

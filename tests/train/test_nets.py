@@ -11,25 +11,13 @@ from torch import nn
 from mien.errors import InputError, ModelError, SourceError
 from mien.labels import FER7, FERPLUS8, FIVE
 from mien.train.checkpoints import start_from
-from mien.train.nets.networks import (
-    NETS,
-    TWO_HEADS,
-    MultiHeadNet,
-    ResidualBlock,
-    SqueezeExcite,
-    count_parameters,
-    count_values,
-    mien_b,
-    mlp,
-    realtime_cnn,
-    standardise,
-    tutorial_one_dense,
-    tutorial_two_dense,
-    vgg16,
-    wide_cnn,
-)
-from mien.train.nets.vgg_weights import download_imagenet_weights, load_imagenet_weights
+from mien.train.nets.blocks import TWO_HEADS, MultiHeadNet, ResidualBlock, SqueezeExcite, standardise
+from mien.train.nets.mien import mien_b
+from mien.train.nets.registry import NETS
+from mien.train.nets.tutorials import mlp, realtime_cnn, tutorial_one_dense, tutorial_two_dense, wide_cnn
+from mien.train.nets.vgg import download_imagenet_weights, load_imagenet_weights, vgg16
 from mien.train.settings import TrainSettings
+from trained_sizes import count_parameters, count_values
 
 SIZES = {  # name: all stored values, trained values; seven classes
     "tutorial-two-dense": (4_478_727, 4_474_759),

@@ -9,9 +9,11 @@ from onnx import TensorProto, helper
 
 from mien.errors import InputError, ModelError, OutputError
 from mien.models.catalogue import CATALOGUE, model_path
-from mien.train.nets.networks import NETS, count_parameters, count_values, mien_s
+from mien.train.nets.mien import mien_s
+from mien.train.nets.registry import NETS
 from mien.train.show.diagram import cards_of, draw_network, save_diagram
 from mien.train.show.summary import Layer, Summary, summarise, summarise_net, summarise_onnx
+from trained_sizes import count_parameters, count_values
 
 
 def stored(path, nodes, weights, *, inputs, outputs):

@@ -60,7 +60,7 @@ class FeatureKind(StrEnum):
 def nets(as_json: JsonOption = False) -> None:
     """List the networks that `mien train --net` knows, with their size."""
     require_extra("train", "torch")
-    from mien.train.nets.networks import NETS
+    from mien.train.nets.registry import NETS
     from mien.train.show.summary import summarise
 
     found = [summarise(name) for name in NETS]

@@ -20,7 +20,7 @@ class CatalogueEntry:
         file: File name in the package's `weights` folder.
         sha256: Hash of the file.
         summary: One line for people who choose.
-        net: Name of its network in `mien.train.nets.networks.NETS`, for training that starts from it.
+        net: Name of its network in `mien.train.nets.registry.NETS`, for training that starts from it.
     """
 
     name: str

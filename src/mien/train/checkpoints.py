@@ -12,14 +12,15 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 from torch import Tensor, nn
 
-from mien.errors import InputError, check_known
+from mien.errors import InputError
 from mien.labels import LabelSet
 from mien.models.catalogue import CATALOGUE, model_path
 from mien.models.expression import ExpressionModel
 from mien.train.augment import central_views
 from mien.train.ensemble import MEMBERS, Ensemble
 from mien.train.folding import BatchNorm, folded, normalised_layers
-from mien.train.nets.networks import NETS, TWO_HEADS, ExpressionNet
+from mien.train.nets.blocks import TWO_HEADS, ExpressionNet
+from mien.train.nets.registry import create_net
 from mien.train.settings import TrainSettings, settings_from_dict
 
 ONNX_PREFIX = "net."  # what the exported graph calls the network
@@ -27,32 +28,6 @@ HALF_SUFFIX = "_half"  # of tensors that the file stores in half precision
 EIGHT_BIT_SUFFIX = "_quantized"  # of tensors that the file stores in eight bits
 HEAD_PREFIX = "classifiers."
 STATISTICS_CROPS = 2048  # enough for the mean and variance of every channel
-
-
-def create_net(name: str, heads: tuple[LabelSet, ...]) -> ExpressionNet:
-    """Return a network with fresh weights.
-
-    Args:
-        name: A name in `NETS`.
-        heads: One label set per head.
-
-    Raises:
-        InputError: There is no such network; the message lists the known ones.
-    """
-    check_net(name)
-    return NETS[name](heads)
-
-
-def check_net(name: str) -> None:
-    """Refuse a name that `NETS` lacks.
-
-    Args:
-        name: The name.
-
-    Raises:
-        InputError: There is no such network; the message lists the known ones.
-    """
-    check_known("net", name, NETS)
 
 
 def load_net(checkpoint: Path) -> ExpressionNet:

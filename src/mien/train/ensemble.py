@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mien.errors import InputError
-from mien.train.nets.networks import ExpressionNet
+from mien.train.nets.blocks import ExpressionNet
 
 MEMBERS = "members"  # what the exported graph calls them, too
 

@@ -31,7 +31,7 @@ from mien.train._quiet import quiet
 from mien.train.augment import central_views
 from mien.train.checkpoints import load_nets, load_settings
 from mien.train.folding import folded
-from mien.train.nets.networks import ExpressionNet
+from mien.train.nets.blocks import ExpressionNet
 from mien.train.settings import TrainSettings
 from mien.train.targets import HeadTargets, head_targets
 

@@ -36,9 +36,10 @@ from mien.train.callbacks import (
     StoppedError,
     WarmedAverage,
 )
-from mien.train.checkpoints import check_net, load_net, load_settings, start_from
+from mien.train.checkpoints import load_net, load_settings, start_from
 from mien.train.module import ExpressionModule
-from mien.train.nets.networks import ExpressionNet
+from mien.train.nets.blocks import ExpressionNet
+from mien.train.nets.registry import check_net
 from mien.train.settings import (
     Hardware,
     TrainSettings,

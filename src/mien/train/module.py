@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from mien.errors import InputError
 from mien.labels import LabelSet
 from mien.train.augment import Augment, central_views, mix
-from mien.train.checkpoints import create_net, head_names
+from mien.train.checkpoints import head_names
 from mien.train.losses import soft_cross_entropy
-from mien.train.nets.networks import ExpressionNet
+from mien.train.nets.blocks import ExpressionNet
+from mien.train.nets.registry import create_net
 from mien.train.settings import TrainSettings
 from mien.train.targets import blend, epoch_seed
 

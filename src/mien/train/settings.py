@@ -23,7 +23,7 @@ class TrainSettings:
     """Everything that decides how a run goes; saved with every checkpoint.
 
     Attributes:
-        net: Name in `mien.train.nets.networks.NETS`.
+        net: Name in `mien.train.nets.registry.NETS`.
         epochs: Passes over the training split.
         batch_size: Crops per step, over all processes together.
         optimizer: `"sgd"` (with Nesterov momentum), `"adam"` or `"adamw"`.

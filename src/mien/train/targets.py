@@ -14,7 +14,7 @@ from mien.errors import InputError
 from mien.faces import Floats
 from mien.labels import FERPLUS8, LabelSet, canonical_name
 from mien.train.augment import central_views
-from mien.train.nets.networks import ExpressionNet
+from mien.train.nets.blocks import ExpressionNet
 from mien.train.settings import TrainSettings
 
 LABELS, VOTES = "labels", "votes"

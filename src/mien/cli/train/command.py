@@ -139,7 +139,7 @@ def _imagenet_loader(settings: "TrainSettings", path: Path | None) -> Any:
         return lambda _: None
     if settings.net != "vgg16":
         raise InputError(f"--imagenet fills vgg16, not {settings.net!r}; add --net vgg16")
-    from mien.train.nets.vgg_weights import load_imagenet_weights
+    from mien.train.nets.vgg import load_imagenet_weights
 
     return lambda net: load_imagenet_weights(net, path)
 

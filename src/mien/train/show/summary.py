@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from mien.train.nets.networks import ExpressionNet
+    from mien.train.nets.blocks import ExpressionNet
 
 Shape = tuple[int, ...]
 
@@ -92,7 +92,7 @@ def summarise(name_or_path: str, *, heads: Sequence[str] | None = None) -> Summa
     """Summarise a registered net or an ONNX file.
 
     Args:
-        name_or_path: A name in `mien.train.nets.networks.NETS`, or the path of an .onnx file.
+        name_or_path: A name in `mien.train.nets.registry.NETS`, or the path of an .onnx file.
         heads: Keys of the label sets of a registered net's heads; None takes the net's own.
 
     Raises:
@@ -102,7 +102,7 @@ def summarise(name_or_path: str, *, heads: Sequence[str] | None = None) -> Summa
     """
     require_extra("train", "torch")
     from mien.labels import label_set
-    from mien.train.nets.networks import NETS
+    from mien.train.nets.registry import NETS
 
     if name_or_path in NETS:
         chosen = {} if heads is None else {"heads": tuple(label_set(key) for key in heads)}

@@ -1,4 +1,7 @@
-"""VGG16's ImageNet weights, from a file or from the official place; both are read only if the SHA-256 is right."""
+"""VGG16 for transfer, and its ImageNet weights.
+
+The weights come from a file or from the official place; both are read only if the SHA-256 is right.
+"""
 
 import hashlib
 import shutil
@@ -6,15 +9,52 @@ import urllib.request
 from pathlib import Path
 
 import torch
+from torch import Tensor, nn
 
 from mien.errors import InputError, ModelError, SourceError
+from mien.faces import CROP_PX
 from mien.files import whole_or_nothing
-from mien.train.nets.networks import VggNet
+from mien.labels import LabelSet
+from mien.train.nets.blocks import ONE_HEAD, MultiHeadNet
 
+IMAGENET_MEAN, IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+VGG16_STAGES = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))  # channels, convolutions
 WEIGHTS_URL = "https://download.pytorch.org/models/vgg16-397923af.pth"
 WEIGHTS_SHA256 = "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0"
 BLOCK_BYTES = 1 << 20
 TIMEOUT_S = 30.0
+
+
+class VggNet(MultiHeadNet):
+    """VGG16's convolutions under mien's heads."""
+
+    def normalise(self, views: Tensor) -> Tensor:
+        """Repeat gray views (N, 1, v, v) in 0-255 over three channels and scale them as the ImageNet weights expect."""
+        mean = torch.tensor(IMAGENET_MEAN, dtype=views.dtype, device=views.device)[:, None, None]
+        deviation = torch.tensor(IMAGENET_DEVIATION, dtype=views.dtype, device=views.device)[:, None, None]
+        return (views / 255.0 - mean) / deviation
+
+
+def vgg16(heads: tuple[LabelSet, ...] = ONE_HEAD) -> VggNet:
+    """VGG16 for transfer (Simonyan & Zisserman 2015): 14,714,688 values in the convolutions, one linear layer per head.
+
+    `load_imagenet_weights` fills and freezes the convolutions, so that 3,591 values are trained
+    for seven classes and 2,565 for five. A 48x48 crop ends as one 512-vector.
+
+    Args:
+        heads: One label set per head.
+
+    Returns:
+        The network with fresh weights; run on 48x48 crops.
+    """
+    layers: list[nn.Module] = []
+    channels = 3
+    for width, repeats in VGG16_STAGES:
+        for _ in range(repeats):
+            layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU(inplace=True)]
+            channels = width
+        layers.append(nn.MaxPool2d(2))
+    return VggNet(nn.Sequential(*layers), channels, heads=heads, view_px=CROP_PX, dropout=0.0)
 
 
 def load_imagenet_weights(net: VggNet, path: Path, *, sha256: str = WEIGHTS_SHA256, frozen: bool = True) -> None:
