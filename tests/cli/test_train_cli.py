@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Annotated
 
 import cv2
-import numpy as np
 import pytest
 import typer
 from typer.testing import CliRunner
@@ -25,7 +24,6 @@ from mien.datasets import (
     TRAINING,
     VALIDATION,
     VOTE_COLUMNS,
-    CropDataset,
     read_dataset,
     stratified_split,
     write_split,
@@ -196,25 +194,6 @@ def test_recipe_options_and_assignments(tmp_path):
 def test_wrong_use_says_what_to_do(mien, official, tmp_path, options, message):
     mien("train", official[0], "-o", tmp_path / "run", *options, fails=message)
     assert not (tmp_path / "run").exists()
-
-
-def test_splits_are_chosen_by_what_there_is(tmp_path):
-    def splits_of(data, **choice):
-        return DataOptions(**choice).splits_of(data, 0)
-
-    data = drawn_faces(60)
-    usage = np.array([TRAINING] * 40 + [VALIDATION] * 10 + [PUBLIC_TEST] * 10)
-    split = CropDataset(data.crops, data.label, usage)
-    assert [len(part) for part in splits_of(split)[:2]] == [40, 10]
-    assert splits_of(split, validation=PUBLIC_TEST)[1].usage[0] == PUBLIC_TEST
-    assert [len(part) for part in splits_of(split, val_share=0.25)[:2]] == [30, 10]
-    only_test = CropDataset(data.crops, data.label, np.array([TRAINING] * 50 + ["Test"] * 10))
-    training, held_out, how = splits_of(only_test)
-    assert (len(training), len(held_out)) == (45, 5)
-    assert how == "10% held out, seed 0"
-    doubled = CropDataset(np.repeat(data.crops, 2, axis=0), np.repeat(data.label, 2), np.full(120, "Unsplit"))
-    training, held_out, _ = splits_of(doubled, val_share=0.3)
-    assert not {c.tobytes() for c in training.crops} & {c.tobytes() for c in held_out.crops}
 
 
 def test_split_file(mien, tmp_path):

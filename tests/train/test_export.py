@@ -8,7 +8,7 @@ import torch
 
 from drawn_faces import card_of, drawn_faces, plain_net, training_and_held_out, without_votes
 from mien.errors import InputError, ModelError, OutputError
-from mien.evaluate import ConfidenceScaling, _calibrate, fit_confidence
+from mien.evaluate import ConfidenceScaling, calibrate, fit_confidence
 from mien.labels import FER7, LabelSet
 from mien.models.catalogue import CATALOGUE
 from mien.models.expression import METADATA_KEY, ExpressionModel
@@ -107,7 +107,7 @@ def test_equal_logits_stay_numbers():
 
 
 def test_export_fits_what_is_in_the_card(faces, checkpoint, tmp_path, monkeypatch):
-    monkeypatch.setattr(_calibrate, "FEW_IMAGES", 10)
+    monkeypatch.setattr(calibrate, "FEW_IMAGES", 10)
     card = calibrate_and_export(
         [checkpoint], tmp_path / "x.onnx", validation=faces[1], training=faces[0], precision="fp32"
     )  # fmt: skip

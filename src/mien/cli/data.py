@@ -18,27 +18,11 @@ from rich.table import Table
 from mien.analyzer import DEFAULT_DETECTOR
 from mien.cli.console import bar, colour, errors, expression_text, out
 from mien.cli.options import DetectorOption
-from mien.datasets import (
-    LEFT_OUT,
-    TEST,
-    TRAINING,
-    USAGES,
-    VALIDATION,
-    CropDataset,
-    ReadResult,
-    check_leaks,
-    check_target,
-    drop_leaks,
-    find_duplicates,
-    k_fold_split,
-    read_dataset,
-    read_photos,
-    stratified_split,
-    with_split,
-    write_dataset,
-    write_split,
-)
+from mien.datasets.dataset import LEFT_OUT, TEST, TRAINING, USAGES, VALIDATION, CropDataset, ReadResult
+from mien.datasets.duplicates import find_duplicates
 from mien.datasets.photos import LargestFace
+from mien.datasets.read import read_dataset, read_photos
+from mien.datasets.splits import check_leaks, drop_leaks, k_fold_split, stratified_split, with_split, write_split
 from mien.datasets.summary import (
     DatasetSummary,
     class_totals,
@@ -48,6 +32,7 @@ from mien.datasets.summary import (
     write_html,
     write_sheets,
 )
+from mien.datasets.write import check_target, write_dataset
 from mien.detect import create_detector
 from mien.errors import InputError, require_extra
 from mien.files import write_whole

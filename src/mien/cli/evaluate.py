@@ -23,26 +23,19 @@ from mien._version import __version__
 from mien.cli.console import errors, expression_text, out
 from mien.cli.import_keras import is_adapter, open_adapter
 from mien.cli.options import DataArgument
-from mien.datasets import PUBLIC_TEST, TRAINING, CropDataset, read_dataset
+from mien.datasets.dataset import PUBLIC_TEST, TRAINING, CropDataset
+from mien.datasets.read import read_dataset
 from mien.errors import InputError
-from mien.evaluate import (
-    TEST_TIME_VIEWS,
-    Comparison,
-    Estimate,
-    Figures,
-    PredictProba,
-    Report,
-    TestTimeAugmentation,
-    latency,
-    operating_point,
-    predict,
-    test_time_augment,
-)
-from mien.evaluate import compare as compare_predictions
-from mien.evaluate import evaluate as evaluate_model
 from mien.evaluate.compare_page import comparison_to_html
+from mien.evaluate.comparison import compare as compare_predictions
+from mien.evaluate.evaluation import evaluate as evaluate_model
+from mien.evaluate.evaluation import predict
+from mien.evaluate.measures import operating_point
 from mien.evaluate.report import ReportDocument, comparison_to_json, comparison_to_markdown, to_json, write_report
 from mien.evaluate.robustness import RobustnessReport, robustness
+from mien.evaluate.timing import latency
+from mien.evaluate.values import Comparison, Estimate, Figures, PredictProba, Report
+from mien.evaluate.views import TEST_TIME_VIEWS, TestTimeAugmentation, test_time_augment
 from mien.files import write_whole
 from mien.labels import EMOJI, FERPLUS8, LabelSet, label_set
 from mien.models.catalogue import load_model

@@ -16,17 +16,11 @@ from rich.table import Table
 
 from mien.cli.console import errors, out
 from mien.cli.options import DataArgument
-from mien.datasets import (
-    TRAINING,
-    UNSPLIT,
-    VALIDATION,
-    CropDataset,
-    read_dataset,
-    stratified_split,
-    training_and_validation,
-)
+from mien.datasets.dataset import CropDataset
+from mien.datasets.policy import hold_out, training_and_validation
+from mien.datasets.read import read_dataset
 from mien.errors import require_extra
-from mien.evaluate import evaluate as evaluate_model
+from mien.evaluate.evaluation import evaluate as evaluate_model
 from mien.faces import Floats
 from mien.labels import label_set
 
@@ -212,17 +206,14 @@ def _answer(probs: Floats, _crops: NDArray[np.uint8]) -> Floats:
 
 
 def _splits(
-    data: CropDataset, hold_out: float | None, seed: int, labels: str | None
+    data: CropDataset, held_out_share: float | None, seed: int, labels: str | None
 ) -> tuple[CropDataset, CropDataset]:
     from mien.train.classical.baselines import in_labels
 
-    if hold_out is None:
+    if held_out_share is None:
         training, held_out = training_and_validation(data)
     else:
-        pool = data.split(TRAINING if TRAINING in data.splits() else UNSPLIT)
-        pool = pool.where(pool.is_labelled)
-        dealt = stratified_split(pool, shares={TRAINING: 1 - hold_out, VALIDATION: hold_out}, seed=seed)
-        training, held_out = pool.where(dealt == TRAINING), pool.where(dealt == VALIDATION)
+        training, held_out = hold_out(data, held_out_share, seed=seed, copies_together=False)
     wanted = training.labels if labels is None else label_set(labels)
     return in_labels(training, wanted), in_labels(held_out, wanted)
 

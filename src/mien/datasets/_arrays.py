@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.datasets._values import (
+from mien.datasets.dataset import (
     PRIVATE_TEST,
     PUBLIC_TEST,
     TRAINING,

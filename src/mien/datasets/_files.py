@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mien.datasets._values import BadRow, CropDataset, ReadResult
+from mien.datasets.dataset import BadRow, CropDataset, ReadResult
 from mien.files import whole_or_nothing
 from mien.labels import LabelSet
 

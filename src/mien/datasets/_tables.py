@@ -9,8 +9,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.datasets._folders import CropReader, WholeImage
-from mien.datasets._values import (
+from mien.datasets.dataset import (
     SPLIT_NAMES,
     TEST,
     TRAINING,
@@ -25,6 +24,7 @@ from mien.datasets._values import (
     own_classes,
     refuse_bad_rows,
 )
+from mien.datasets.folders import CropReader, WholeImage
 from mien.errors import InputError
 from mien.faces import CROP_PX
 from mien.labels import FER7, FIVE, LabelSet, canonical_name

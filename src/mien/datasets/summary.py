@@ -11,16 +11,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.datasets import (
-    CropDataset,
-    Duplicates,
-    ReadResult,
-    copies_across,
-    copies_within,
-    ferplus_majority,
-    find_duplicates,
-    is_face,
-)
+from mien.datasets.dataset import CropDataset, ReadResult
+from mien.datasets.duplicates import Duplicates, copies_across, copies_within, find_duplicates
+from mien.datasets.votes import ferplus_majority, is_face
 from mien.errors import InputError
 from mien.faces import CROP_PX
 from mien.files import write_whole

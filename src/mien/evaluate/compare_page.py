@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from mien._version import __version__
 from mien.errors import InputError
-from mien.evaluate import Comparison, Estimate, Figures, Predictions, Report
 from mien.evaluate.report import (
     COMPARISON_COLUMNS,
     FIGURE_COLUMNS,
@@ -21,6 +20,7 @@ from mien.evaluate.report import (
     scoring_rule,
     section,
 )
+from mien.evaluate.values import Comparison, Estimate, Figures, Predictions, Report
 from mien.labels import EMOJI
 
 SHOWN_FACES = 12  # for each model of a pair

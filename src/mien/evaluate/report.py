@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from mien._version import __version__
 from mien.errors import InputError
-from mien.evaluate import FERPLUS_MAJORITY, Comparison, Estimate, Figures, GroupFigures, Latency, Mistake, Report
+from mien.evaluate.evaluation import FERPLUS_MAJORITY
 from mien.evaluate.robustness import RobustnessReport
+from mien.evaluate.values import Comparison, Estimate, Figures, GroupFigures, Latency, Mistake, Report
 from mien.files import write_whole
 from mien.labels import COLOURS, EMOJI
 from mien.output import plots

@@ -12,10 +12,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.datasets import CropDataset
+from mien.datasets.dataset import CropDataset
 from mien.detect.align import TEMPLATE_PX
 from mien.errors import InputError, check_known
-from mien.evaluate import PredictProba, Progress, check_labelled, predict, truth_of
+from mien.evaluate.evaluation import predict, truth_of
+from mien.evaluate.measures import check_labelled
+from mien.evaluate.values import PredictProba, Progress
 from mien.faces import CROP_PX
 from mien.labels import LabelSet, convert_probs
 

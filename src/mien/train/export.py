@@ -19,10 +19,11 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from mien._version import __version__
-from mien.datasets import TRAINING, CropDataset, seen_in
+from mien.datasets.dataset import TRAINING, CropDataset
+from mien.datasets.duplicates import seen_in
 from mien.detect.align import TEMPLATE_PX
 from mien.errors import InputError, check_known
-from mien.evaluate import LEAST_SPREAD, ConfidenceScaling, fit_confidence
+from mien.evaluate.calibrate import LEAST_SPREAD, ConfidenceScaling, fit_confidence
 from mien.faces import CROP_PX, Floats
 from mien.files import write_whole
 from mien.labels import FER7

@@ -19,7 +19,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader
 
 from mien._version import __version__
-from mien.datasets import CropDataset
+from mien.datasets.dataset import CropDataset
 from mien.errors import InputError, OutputError
 from mien.files import write_whole
 from mien.labels import LabelSet

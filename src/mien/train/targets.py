@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from mien.datasets import CropDataset, ferplus_distribution, ferplus_majority, is_face
+from mien.datasets.dataset import CropDataset
+from mien.datasets.votes import ferplus_distribution, ferplus_majority, is_face
 from mien.errors import InputError
 from mien.faces import Floats
 from mien.labels import FERPLUS8, LabelSet, canonical_name

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mien.datasets import CropDataset
+from mien.datasets.dataset import CropDataset
 from mien.errors import InputError, MissingExtraError, require_extra
 from mien.files import write_whole
 from mien.train.callbacks import EpochMetrics

@@ -27,9 +27,7 @@ from mien.cli.train.options import (
     say,
     split_names,
 )
-from mien.datasets import (
-    CropDataset,
-)
+from mien.datasets.dataset import CropDataset
 from mien.errors import InputError, MissingExtraError, require_extra
 from mien.models.catalogue import CATALOGUE
 
@@ -209,7 +207,7 @@ def _export_run(best: Path, training: CropDataset, held_out: CropDataset, settin
 
 def _write_reports(model: Path, training: CropDataset, held_out: CropDataset) -> None:
     """Write one report per head, on the split that chose the checkpoint."""
-    from mien.evaluate import evaluate
+    from mien.evaluate.evaluation import evaluate
     from mien.evaluate.report import ReportDocument, write_report
     from mien.models.expression import ExpressionModel
 

@@ -1,31 +1,22 @@
 """What `mien train`, `mien tune` and `mien export` have in common: which data, which recipe, which machine."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mien.cli.console import errors
-from mien.datasets import (
-    PUBLIC_TEST,
-    TRAINING,
-    UNSPLIT,
-    VALIDATION,
-    CropDataset,
-    exact_groups,
-    read_dataset,
-    stratified_split,
-    training_and_validation,
-    with_split,
-)
+from mien.datasets.dataset import CropDataset
+from mien.datasets.policy import HELD_OUT_SHARE, splits_for_training
+from mien.datasets.read import read_dataset
+from mien.datasets.splits import with_split
 from mien.errors import InputError
 
 if TYPE_CHECKING:
     from mien.train.settings import TrainSettings
 
-HELD_OUT_SHARE = 0.1
 DATA, RECIPE, START, MACHINE, RUN = "Data", "Recipe", "Where the weights start", "Machine", "Run"
 
 
@@ -69,27 +60,11 @@ class DataOptions:
         result = read_dataset(path, votes_path=self.votes, labels=self.labels, skip_bad=self.skip_bad)
         notes = [*result.notes, *([f"{len(result.bad):,} bad rows or images left out"] if result.bad else [])]
         data = result.data if self.split is None else with_split(result.data, self.split, fold=self.fold)
-        training, validation, how = self.splits_of(data, seed)
-        for note in (*notes, f"{len(training):,} crops to train on, {len(validation):,} to validate on ({how})"):
+        chosen = splits_for_training(data, validation=self.validation, share=self.val_share, seed=seed)
+        counts = f"{len(chosen.training):,} crops to train on, {len(chosen.validation):,} to validate on"
+        for note in (*notes, f"{counts} ({chosen.how})"):
             say(note)
-        return training, validation
-
-    def splits_of(self, data: CropDataset, seed: int) -> tuple[CropDataset, CropDataset, str]:
-        """Return the crops to train on, those to validate on, and how they were chosen."""
-        present = data.splits()
-        if self.validation is not None:
-            return data.split(TRAINING), data.split(self.validation), self.validation
-        if self.val_share is None and TRAINING in present and (VALIDATION in present or PUBLIC_TEST in present):
-            training, validation = training_and_validation(data)
-            return training, validation, validation.splits()[0]
-        share = HELD_OUT_SHARE if self.val_share is None else self.val_share
-        pool = data.split(TRAINING if TRAINING in present else UNSPLIT)
-        pool = pool.where(pool.is_labelled)
-        dealt = stratified_split(
-            pool, shares={TRAINING: 1 - share, VALIDATION: share}, seed=seed, groups=exact_groups(pool.crops)
-        )
-        pool = replace(pool, usage=dealt)
-        return pool.split(TRAINING), pool.split(VALIDATION), f"{share:.0%} held out, seed {seed}"
+        return chosen.training, chosen.validation
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,10 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.datasets import CropDataset
+from mien.datasets.dataset import CropDataset
 from mien.errors import InputError, MissingExtraError, ModelError, check_known, require_extra
-from mien.evaluate import fit_temperature, truth_of
+from mien.evaluate.calibrate import fit_temperature
+from mien.evaluate.evaluation import truth_of
 from mien.faces import CROP_PX, Floats
 from mien.files import whole_or_nothing
 from mien.labels import LabelSet

@@ -1,4 +1,4 @@
-"""FER+ votes, joined to crops by row or by image name."""
+"""FER+ votes: what they say about crops, and how they are joined to them by row or by image name."""
 
 import re
 from dataclasses import dataclass, replace
@@ -8,11 +8,61 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.datasets._tables import Table, row_name, with_table
-from mien.datasets._values import USAGES, VOTE_COLUMNS, CropDataset
+from mien.datasets.dataset import USAGES, VOTE_COLUMNS, CropDataset
 from mien.errors import InputError
+from mien.faces import Floats
+from mien.labels import FERPLUS8
 
 NAME_COLUMNS = ("image name", "name")
 FERPLUS_NAME = re.compile(r"fer\d{7}\.\w+", re.IGNORECASE)
+
+
+def ferplus_majority(votes: NDArray[np.uint8]) -> NDArray[np.int8]:
+    """Return the FER+ label of each crop by its authors' «majority» rule (Barsoum et al. 2016).
+
+    Votes of one are dropped; the winner must hold more than half of what remains; «unknown» and «not a face» are no
+    label.
+
+    Args:
+        votes: (N, 10) uint8.
+
+    Returns:
+        (N,) int8, index into `FERPLUS8`, or -1 where the crop is left out.
+    """
+    kept = _without_single_votes(votes)
+    winner = kept.argmax(axis=1)
+    clear = 2 * kept.max(axis=1) > kept.sum(axis=1)
+    return np.where(clear & (winner < len(FERPLUS8)), winner, -1).astype(np.int8)
+
+
+def ferplus_distribution(votes: NDArray[np.uint8]) -> Floats:
+    """Return the distribution of the votes over the eight expressions, votes of one dropped.
+
+    Args:
+        votes: (N, 10) uint8.
+
+    Returns:
+        (N, 8) float32; rows sum to 1, or to 0 where no vote for an expression remains.
+    """
+    kept = _without_single_votes(votes)[:, : len(FERPLUS8)].astype(np.float32)
+    distribution: Floats = kept / np.maximum(kept.sum(axis=1, keepdims=True), 1)
+    return distribution
+
+
+def is_face(votes: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Return which crops the annotators took for a face with a nameable expression.
+
+    Args:
+        votes: (N, 10) uint8.
+
+    Returns:
+        (N,) bool: False where «unknown» or «not a face» has the most votes.
+    """
+    return np.asarray(votes.argmax(axis=1) < len(FERPLUS8))
+
+
+def _without_single_votes(votes: NDArray[np.uint8]) -> NDArray[np.int64]:
+    return np.where(votes > 1, votes, 0).astype(np.int64)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import check_known
-from mien.evaluate._values import PredictProba
+from mien.evaluate.values import PredictProba
 from mien.faces import Floats
 
 TestTimeAugmentation = Literal["flip", "ten-crop"]

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.datasets import ferplus_distribution, is_face
+from mien.datasets.votes import ferplus_distribution, is_face
 from mien.errors import InputError
-from mien.evaluate._values import (
+from mien.evaluate.values import (
     Calibration,
     ClassFigures,
     Estimate,
@@ -75,12 +75,14 @@ def check_labelled(count: int) -> None:
 
 
 def resample(counts: NDArray[np.int64], resamples: int, seed: int) -> NDArray[np.int64]:
+    """Draw counts (…) anew, as drawing the images with replacement would: (resamples, …)."""
     n = int(counts.sum())
     drawn = np.random.default_rng(seed).multinomial(n, counts.ravel() / n, size=resamples)
     return drawn.reshape(resamples, *counts.shape)
 
 
 def estimate(value: float | NDArray[np.float64], resampled: NDArray[np.float64]) -> Estimate:
+    """Return a figure with its 95 % interval, from the figures of the resamples (R,)."""
     low, high = np.percentile(resampled, (2.5, 97.5)) if len(resampled) else (value, value)
     return Estimate(float(value), float(low), float(high))
 
@@ -280,5 +282,6 @@ def worst_mistakes(predictions: Predictions, *, count: int = 24) -> tuple[Mistak
 
 
 def check_length(name: str, values: NDArray[Any], predictions: Predictions) -> None:
+    """Refuse an array that has another length than the predictions."""
     if values.shape != (len(predictions),):
         raise InputError(f"{name} must have one entry for each of the {len(predictions)} images, got {values.shape}")

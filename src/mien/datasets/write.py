@@ -9,9 +9,8 @@ import cv2
 import numpy as np
 
 from mien.datasets._arrays import write_npz, write_parquet
-from mien.datasets._folders import OFFICIAL_PREFIXES
 from mien.datasets._tables import row_name
-from mien.datasets._values import (
+from mien.datasets.dataset import (
     LEFT_OUT,
     PRIVATE_TEST,
     PUBLIC_TEST,
@@ -22,7 +21,8 @@ from mien.datasets._values import (
     VOTE_COLUMNS,
     CropDataset,
 )
-from mien.datasets._votes import FERPLUS_NAME
+from mien.datasets.folders import OFFICIAL_PREFIXES
+from mien.datasets.votes import FERPLUS_NAME
 from mien.errors import InputError
 from mien.files import whole_or_nothing
 from mien.labels import FER7, FERPLUS8, FIVE

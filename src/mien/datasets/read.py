@@ -7,7 +7,6 @@ from pathlib import Path
 
 from mien.datasets._arrays import read_npz, read_parquet
 from mien.datasets._files import cached, content_digest
-from mien.datasets._folders import CropReader, list_folders, list_images, read_folders
 from mien.datasets._tables import (
     PATH_NAMES,
     Table,
@@ -17,8 +16,9 @@ from mien.datasets._tables import (
     read_pixel_table,
     with_table,
 )
-from mien.datasets._values import USAGES, CropDataset, ReadResult
-from mien.datasets._votes import join_votes, read_ferplus_votes
+from mien.datasets.dataset import USAGES, CropDataset, ReadResult
+from mien.datasets.folders import CropReader, list_folders, list_images, read_folders
+from mien.datasets.votes import join_votes, read_ferplus_votes
 from mien.errors import InputError
 from mien.labels import FER7, LabelSet, label_set, named_labels
 

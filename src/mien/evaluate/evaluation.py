@@ -5,8 +5,10 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.datasets import UNLABELLED, CropDataset, ferplus_majority, seen_in
-from mien.evaluate._measures import (
+from mien.datasets.dataset import UNLABELLED, CropDataset
+from mien.datasets.duplicates import seen_in
+from mien.datasets.votes import ferplus_majority
+from mien.evaluate.measures import (
     by_group,
     calibration,
     check_length,
@@ -17,7 +19,7 @@ from mien.evaluate._measures import (
     vote_figures,
     worst_mistakes,
 )
-from mien.evaluate._values import Figures, Predictions, PredictProba, Progress, Report, check_probs
+from mien.evaluate.values import Figures, Predictions, PredictProba, Progress, Report, check_probs
 from mien.faces import Floats
 from mien.labels import FERPLUS8, LabelSet, convert_probs
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import InputError
-from mien.evaluate._values import Latency, PredictProba
+from mien.evaluate.values import Latency, PredictProba
 
 
 def latency(

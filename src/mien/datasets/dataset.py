@@ -1,4 +1,4 @@
-"""`CropDataset`, the one value every reader returns, and what FER+ votes say about its crops."""
+"""`CropDataset`, the one value that every reader returns."""
 
 import hashlib
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import InputError
-from mien.faces import CROP_PX, Floats
+from mien.faces import CROP_PX
 from mien.labels import FER7, FERPLUS8, FIVE, LabelSet, named_labels
 
 TRAINING, PUBLIC_TEST, PRIVATE_TEST = "Training", "PublicTest", "PrivateTest"
@@ -112,75 +112,6 @@ class CropDataset:
             digest.update(b"none" if array is None else np.ascontiguousarray(array).tobytes())
         digest.update("\n".join(self.usage.tolist()).encode())
         return digest.hexdigest()
-
-
-def training_and_validation(data: CropDataset) -> tuple[CropDataset, CropDataset]:
-    """Return the split to fit on and the split that chooses the best epoch.
-
-    Validation is the first of Validation, PublicTest and Test that the data set has; PrivateTest never is.
-
-    Args:
-        data: A data set with a Training split.
-
-    Raises:
-        InputError: There is no such pair; the message says how to make one.
-    """
-    present = data.splits()
-    validation = next((name for name in (VALIDATION, PUBLIC_TEST, TEST) if name in present), None)
-    if TRAINING not in present or validation is None:
-        raise InputError(
-            f"training needs the split Training and one of Validation, PublicTest or Test; the data has "
-            f"{', '.join(present) or 'no crop at all'}; make one with: mien data split stratified"
-        )
-    return data.split(TRAINING), data.split(validation)
-
-
-def _without_single_votes(votes: NDArray[np.uint8]) -> NDArray[np.int64]:
-    return np.where(votes > 1, votes, 0).astype(np.int64)
-
-
-def ferplus_majority(votes: NDArray[np.uint8]) -> NDArray[np.int8]:
-    """Return the FER+ label of each crop by its authors' «majority» rule (Barsoum et al. 2016).
-
-    Votes of one are dropped; the winner must hold more than half of what remains; «unknown» and «not a face» are no
-    label.
-
-    Args:
-        votes: (N, 10) uint8.
-
-    Returns:
-        (N,) int8, index into `FERPLUS8`, or -1 where the crop is left out.
-    """
-    kept = _without_single_votes(votes)
-    winner = kept.argmax(axis=1)
-    clear = 2 * kept.max(axis=1) > kept.sum(axis=1)
-    return np.where(clear & (winner < len(FERPLUS8)), winner, -1).astype(np.int8)
-
-
-def ferplus_distribution(votes: NDArray[np.uint8]) -> Floats:
-    """Return the distribution of the votes over the eight expressions, votes of one dropped.
-
-    Args:
-        votes: (N, 10) uint8.
-
-    Returns:
-        (N, 8) float32; rows sum to 1, or to 0 where no vote for an expression remains.
-    """
-    kept = _without_single_votes(votes)[:, : len(FERPLUS8)].astype(np.float32)
-    distribution: Floats = kept / np.maximum(kept.sum(axis=1, keepdims=True), 1)
-    return distribution
-
-
-def is_face(votes: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Return which crops the annotators took for a face with a nameable expression.
-
-    Args:
-        votes: (N, 10) uint8.
-
-    Returns:
-        (N,) bool: False where «unknown» or «not a face» has the most votes.
-    """
-    return np.asarray(votes.argmax(axis=1) < len(FERPLUS8))
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ import math
 import numpy as np
 
 from mien.errors import InputError
-from mien.evaluate._measures import estimate, resample
-from mien.evaluate._values import Comparison, Predictions
+from mien.evaluate.measures import estimate, resample
+from mien.evaluate.values import Comparison, Predictions
 
 
 def compare(a: Predictions, b: Predictions, *, resamples: int = 1000, seed: int = 0) -> Comparison:

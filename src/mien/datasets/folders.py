@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.datasets._values import (
+from mien.datasets.dataset import (
     KNOWN_NAMES,
     PRIVATE_TEST,
     PUBLIC_TEST,

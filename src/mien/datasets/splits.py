@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.datasets._duplicates import copies_across
 from mien.datasets._tables import Table, with_table
-from mien.datasets._values import LEFT_OUT, TEST, TRAINING, VALIDATION, CropDataset
+from mien.datasets.dataset import LEFT_OUT, TEST, TRAINING, VALIDATION, CropDataset
+from mien.datasets.duplicates import copies_across
 from mien.errors import InputError, require_extra
 from mien.files import whole_or_nothing
 

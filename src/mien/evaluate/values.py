@@ -325,6 +325,7 @@ class Report:
 
 
 def check_probs(probs: Floats, n: int, classes: int) -> Floats:
+    """Return probabilities (n, classes) as they came, or refuse what is no such array."""
     came = np.asarray(probs)
     if came.shape != (n, classes):
         raise InputError(
