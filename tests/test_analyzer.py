@@ -7,6 +7,7 @@ import pytest
 import mien
 from mien import Analyzer, Faces, Frame
 from mien.detect.align import crop_faces
+from mien.detect.detector import Detector
 from mien.errors import InputError, ModelError, SourceError
 from mien.labels import FERPLUS8
 from mien.sources.images import Failed, expand
@@ -128,7 +129,9 @@ def test_one_broken_file_gives_one_record_and_the_rest_is_done(analyzer, astrona
 
 
 def test_an_unexpected_error_costs_one_image_only(astronaut, caplog):
-    class Fragile:
+    class Fragile(Detector):
+        identity = "fragile"
+
         def detect(self, image):
             if image[0, 0, 0] == 255:
                 raise ZeroDivisionError("inside")

@@ -14,7 +14,7 @@ from mien._version import __version__
 
 if TYPE_CHECKING:
     from mien.analyzer import Analyzer, analyze
-    from mien.detect import DetectorSettings
+    from mien.detect.detector import DetectorSettings
     from mien.errors import MienError
     from mien.faces import Face, Faces, Frame
     from mien.labels import LabelSet
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Analyzer": "mien.analyzer",
-    "DetectorSettings": "mien.detect",
+    "DetectorSettings": "mien.detect.detector",
     "ExpressionModel": "mien.models.expression",
     "Face": "mien.faces",
     "Faces": "mien.faces",

@@ -11,8 +11,9 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.detect import Detector, DetectorSettings, create_detector
 from mien.detect.align import crops_of
+from mien.detect.detector import Detector, DetectorSettings
+from mien.detect.registry import create_detector
 from mien.errors import InputError, MienError
 from mien.faces import CROP_PX, Faces, Frame
 from mien.models.catalogue import DEFAULT_MODEL, load_model
@@ -47,20 +48,25 @@ class Analyzer:
         """Open the detector and the model.
 
         Args:
-            detector: A name of `mien.detect.DETECTORS`, or any object with a `detect` method.
+            detector: A name of `mien.detect.DETECTORS`, or a detector of your own: see `mien.detect.Detector`.
             model: A name from the catalogue, the path of an ONNX file, or an open model.
             labels: `"fer2013"` (7 classes) or `"ferplus"` (8 classes); None takes the model's first.
             detector_settings: For a detector given by name.
             runtime: Device, threads and memory for a model given by name.
 
         Raises:
-            InputError: Unknown detector or label set.
+            InputError: Unknown detector or label set, or an object that is no detector.
             ModelError: Unknown or unusable model.
             MissingExtraError: The detector's extra is not installed.
         """
         self.model = model if isinstance(model, ExpressionModel) else load_model(model, runtime=runtime)
         self.labels = self.model.card.label_set(labels)
         self.detector = create_detector(detector, detector_settings) if isinstance(detector, str) else detector
+        if not isinstance(self.detector, Detector):
+            raise InputError(
+                f"detector must be a name or a Detector, got {type(detector).__name__}; let its class inherit from "
+                "mien.detect.Detector, which adds what is missing"
+            )
 
     def analyze(self, image: NDArray[np.uint8]) -> Faces:
         """Return the faces of one image with their probabilities.

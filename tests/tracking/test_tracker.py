@@ -16,6 +16,7 @@ import scenes
 from mien import Analyzer
 from mien.detect._octaves import Octaves, sample_near
 from mien.detect.boxes import overlap
+from mien.detect.detector import Detector
 from mien.detect.mtcnn import MtcnnDetector
 from mien.errors import InputError
 from mien.faces import Faces, Frame
@@ -216,8 +217,10 @@ class TestResults:
         assert values[30] == pytest.approx(0.5, abs=0.02)
 
 
-class SearchOnly:
+class SearchOnly(Detector):
     """A detector without `refine` and without landmarks."""
+
+    identity = "search only"
 
     def __init__(self):
         self._mtcnn, self.sizes = MtcnnDetector(), []

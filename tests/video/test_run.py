@@ -19,6 +19,7 @@ pytest.importorskip("av")
 import video_memory
 from helpers import names_in, rows_in
 from mien import Analyzer
+from mien.detect.detector import Detector
 from mien.errors import InputError, OutputError, SourceError
 from mien.labels import FER7
 from mien.output.draw.faces import DrawStyle
@@ -148,8 +149,10 @@ class TestOutputs:
     def test_faces_missed_for_a_moment_stay_blurred(self, analyzer, clip, tmp_path):
         frames = iter(range(100))
 
-        class Blinking:
+        class Blinking(Detector):
             """Sees nothing in frames 3 to 5."""
+
+            identity = "blinking"
 
             def detect(self, image):
                 return analyzer.detector.detect(image)[: 0 if 3 <= next(frames) <= 5 else None]

@@ -33,7 +33,7 @@ from mien.datasets.summary import (
     write_sheets,
 )
 from mien.datasets.write import check_target, write_dataset
-from mien.detect import create_detector
+from mien.detect.registry import create_detector
 from mien.errors import InputError, require_extra
 from mien.files import write_whole
 

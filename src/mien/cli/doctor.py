@@ -17,8 +17,9 @@ from rich.table import Table
 from mien._version import __version__
 from mien.analyzer import Analyzer
 from mien.cli.console import out
-from mien.detect import DetectorSettings, create_detector
 from mien.detect.align import crop_faces
+from mien.detect.detector import DetectorSettings
+from mien.detect.registry import create_detector
 from mien.errors import MienError
 from mien.faces import Faces
 from mien.models.catalogue import CATALOGUE

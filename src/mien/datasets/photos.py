@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.detect import Detector
 from mien.detect.align import crops_of
+from mien.detect.detector import Detector
 from mien.errors import InputError
 from mien.faces import Faces
 from mien.sources.images import read_image

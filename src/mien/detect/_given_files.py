@@ -1,6 +1,6 @@
 """What detectors share whose model files the user gives."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -9,13 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.detect._threads import PerThread
+from mien.detect.detector import Detector
 from mien.errors import InputError
 from mien.faces import Faces, check_image
 
 Network = TypeVar("Network")
 
 
-class NetworkDetector(ABC, Generic[Network]):
+class NetworkDetector(Detector, Generic[Network]):
     """A detector that runs a network of OpenCV, of which each thread gets its own."""
 
     def __init__(self, load: Callable[[], Network]) -> None:

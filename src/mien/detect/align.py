@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.detect.detector import Detector
 from mien.faces import CROP_PX, Faces, check_image
 
 TEMPLATE_PX = np.array(  # median landmarks that `mtcnn` finds on FER2013's Training crops: docs/benchmarks.md
@@ -36,18 +37,18 @@ def crop_faces(
     return np.stack(crops) if crops else np.zeros((0, CROP_PX, CROP_PX), np.uint8)
 
 
-def crops_of(detector: object, image: NDArray[np.uint8], faces: Faces) -> NDArray[np.uint8]:
+def crops_of(detector: Detector, image: NDArray[np.uint8], faces: Faces) -> NDArray[np.uint8]:
     """Return what a model sees of each face: aligned, or the whole image where the detector says it is a crop.
 
     Args:
-        detector: The one that found the faces; `framed` if its images are crops already.
+        detector: The one that found the faces.
         image: (H, W, 3) uint8 RGB.
         faces: N faces of this image.
 
     Returns:
         (N, 48, 48) uint8 gray.
     """
-    return crop_whole(image) if getattr(detector, "framed", False) else crop_faces(image, faces)
+    return crop_whole(image) if detector.framed else crop_faces(image, faces)
 
 
 def crop_whole(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.detect import DetectorSettings
 from mien.detect._threads import PerThread
 from mien.detect.boxes import logit, sigmoid
+from mien.detect.detector import Detector, DetectorSettings
+from mien.detect.identity import identity_of
 from mien.errors import MissingExtraError, ModelError, require_extra
 from mien.faces import Faces, check_image
 
@@ -44,7 +45,7 @@ def model_file(name: str) -> Path:
     return path
 
 
-class HogDetector:
+class HogDetector(Detector):
     """Finds upright frontal faces of at least 80 pixels, halved by each `upsample`. Each thread has its own."""
 
     def __init__(self, settings: DetectorSettings | None = None) -> None:
@@ -58,7 +59,8 @@ class HogDetector:
         """
         chosen = settings or DetectorSettings()
         self._upsample = HOG_UPSAMPLE if chosen.upsample is None else chosen.upsample
-        self._threshold = 0.5 if chosen.threshold is None else chosen.threshold
+        self._threshold = 0.5 if chosen.threshold is None else float(chosen.threshold)
+        self.identity = identity_of("dlib-hog", upsample=self._upsample, threshold=self._threshold)
         self._detector = PerThread(_load_hog)
         self._detector.get()
 
@@ -79,7 +81,7 @@ class HogDetector:
         return _to_faces(list(boxes), list(margins), self._threshold)
 
 
-class MmodDetector:
+class MmodDetector(Detector):
     """Finds faces in many poses of at least 80 pixels, halved by each `upsample`; slow. Threads take turns."""
 
     def __init__(self, settings: DetectorSettings | None = None) -> None:
@@ -93,7 +95,8 @@ class MmodDetector:
         """
         chosen = settings or DetectorSettings()
         self._upsample = MMOD_UPSAMPLE if chosen.upsample is None else chosen.upsample
-        self._threshold = 0.5 if chosen.threshold is None else chosen.threshold
+        self._threshold = 0.5 if chosen.threshold is None else float(chosen.threshold)
+        self.identity = identity_of("dlib-mmod", upsample=self._upsample, threshold=self._threshold)
         self._detector = _Mmod()
 
     def detect(self, image: NDArray[np.uint8]) -> Faces:

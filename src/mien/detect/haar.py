@@ -9,8 +9,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.detect import DetectorSettings
 from mien.detect._threads import PerThread
+from mien.detect.detector import Detector, DetectorSettings
+from mien.detect.identity import identity_of
 from mien.errors import ModelError
 from mien.faces import Faces, check_image
 
@@ -22,12 +23,14 @@ class Cascade:
     """A cascade file and how to scan with it.
 
     Attributes:
+        name: Name of the detector.
         file: Name in OpenCV's folder of cascades.
         scale_factor: Ratio of one window size to the next smaller one.
         min_neighbours: How many overlapping hits make a face.
         final_threshold: What the sum of the last stage must exceed, from the file.
     """
 
+    name: str
     file: str
     scale_factor: float
     min_neighbours: int
@@ -35,11 +38,13 @@ class Cascade:
 
 
 LONGEST_SIDE_PX = 8000
-FRONTALFACE_DEFAULT = Cascade("haarcascade_frontalface_default.xml", 1.3, 5, -2.9928279)  # the setting of the tutorials
-FRONTALFACE_ALT2 = Cascade("haarcascade_frontalface_alt2.xml", 1.1, 5, 53.7555695)
+FRONTALFACE_DEFAULT = Cascade(  # the setting of the tutorials
+    "haar", "haarcascade_frontalface_default.xml", 1.3, 5, -2.9928279
+)
+FRONTALFACE_ALT2 = Cascade("haar-alt2", "haarcascade_frontalface_alt2.xml", 1.1, 5, 53.7555695)
 
 
-class HaarDetector:
+class HaarDetector(Detector):
     """Finds upright frontal faces; square boxes, no landmarks. Each thread gets its own classifier."""
 
     def __init__(self, cascade: Cascade, settings: DetectorSettings | None = None) -> None:
@@ -53,7 +58,9 @@ class HaarDetector:
             ModelError: OpenCV cannot read the file; version 5 no longer has it.
         """
         self._cascade = cascade
-        self._settings = settings or DetectorSettings()
+        chosen = settings or DetectorSettings()
+        self._min_face_px, self._threshold = chosen.min_face_px, float(chosen.threshold or 0)
+        self.identity = identity_of(cascade.name, min_face_px=self._min_face_px, threshold=self._threshold)
         self._classifier = PerThread(partial(_load, cascade.file))
         self._classifier.get()
 
@@ -71,7 +78,7 @@ class HaarDetector:
             InputError: `image` is something else.
         """
         gray, shrink = _within_reach(cv2.cvtColor(check_image(image), cv2.COLOR_RGB2GRAY))
-        side = max(1, round(WINDOW_SHARE * self._settings.min_face_px / shrink))
+        side = max(1, round(WINDOW_SHARE * self._min_face_px / shrink))
         boxes, _, weights = self._classifier.get().detectMultiScale3(
             gray,
             scaleFactor=self._cascade.scale_factor,
@@ -80,9 +87,7 @@ class HaarDetector:
             outputRejectLevels=True,
         )
         margins = np.asarray(weights, np.float64).reshape(-1) - self._cascade.final_threshold
-        return _to_faces(
-            np.asarray(boxes, np.float32).reshape(-1, 4) * np.float32(shrink), margins, self._settings.threshold or 0.0
-        )
+        return _to_faces(np.asarray(boxes, np.float32).reshape(-1, 4) * np.float32(shrink), margins, self._threshold)
 
 
 def _load(file: str) -> cv2.CascadeClassifier:

@@ -11,10 +11,11 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.detect import DetectorSettings
 from mien.detect._mtcnn_nets import ONET_PX, PNET_CELL_PX, RNET_PX, load_networks, run
 from mien.detect._octaves import Octaves, sample_near
 from mien.detect.boxes import logit, move_sides, sigmoid, squared, suppress
+from mien.detect.detector import Detector, DetectorSettings
+from mien.detect.identity import identity_of
 from mien.errors import InputError
 from mien.faces import Faces, Floats, check_image
 
@@ -27,8 +28,10 @@ RNET_BATCH, ONET_BATCH = 64, 16  # likewise for images of crowds
 Sample = Callable[[Floats, int], NDArray[np.uint8]]
 
 
-class MtcnnDetector:
+class MtcnnDetector(Detector):
     """Finds faces and their five landmarks. Safe to share between threads, and picklable."""
+
+    refines = True
 
     def __init__(self, settings: DetectorSettings | None = None) -> None:
         """Load the networks.
@@ -40,6 +43,15 @@ class MtcnnDetector:
             ModelError: The weights of the `mtcnn` wheel are missing or not the known ones.
         """
         self._settings = settings or DetectorSettings()
+        chosen = self._settings.threshold
+        self._threshold = DEFAULT_THRESHOLD if chosen is None else float(chosen)
+        self.identity = identity_of(
+            "mtcnn",
+            min_face_px=self._settings.min_face_px,
+            threshold=self._threshold,
+            proposal_thresholds=self._settings.proposal_thresholds,
+            pyramid_factor=self._settings.pyramid_factor,
+        )
         load_networks(self._settings.threads)
 
     def detect(self, image: NDArray[np.uint8]) -> Faces:
@@ -58,8 +70,7 @@ class MtcnnDetector:
         candidates = self._propose(octaves)
         candidates = self._reject(octaves, candidates)
         faces = self._look_closely(octaves.sample, squared(candidates))
-        threshold = DEFAULT_THRESHOLD if self._settings.threshold is None else self._settings.threshold
-        faces = faces[faces.score >= threshold]
+        faces = faces[faces.score >= self._threshold]
         return faces[suppress(faces.xyxy, faces.score, FINAL_OVERLAP, of="smaller")]
 
     def refine(self, image: NDArray[np.uint8], xyxy: Floats) -> Faces:

@@ -3,16 +3,14 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.detect.detector import Detector
 from mien.faces import Faces, check_image
 
 
-class WholeImage:
-    """Takes every image for one face that fills it.
+class WholeImage(Detector):
+    """Takes every image for one face that fills it."""
 
-    Attributes:
-        framed: The images have the framing of the training crops already, so alignment leaves them as they are.
-    """
-
+    identity = "none"
     framed = True
 
     def detect(self, image: NDArray[np.uint8]) -> Faces:

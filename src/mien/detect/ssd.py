@@ -7,8 +7,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.detect import DetectorSettings
 from mien.detect._given_files import NetworkDetector, given_file
+from mien.detect.detector import DetectorSettings
+from mien.detect.identity import identity_of
 from mien.errors import ModelError
 from mien.faces import Faces, Floats
 
@@ -39,7 +40,8 @@ class SsdDetector(NetworkDetector[cv2.dnn.Net]):
         chosen = settings or DetectorSettings()
         model = given_file(chosen.model_path, setting="model_path", what=WHAT_MODEL)
         config = given_file(chosen.config_path, setting="config_path", what=WHAT_CONFIG)
-        self._threshold = DEFAULT_THRESHOLD if chosen.threshold is None else chosen.threshold
+        self._threshold = DEFAULT_THRESHOLD if chosen.threshold is None else float(chosen.threshold)
+        self.identity = identity_of("ssd", threshold=self._threshold, model=model, config=config)
         super().__init__(partial(_load, config, model))
 
     def _find(self, network: cv2.dnn.Net, image: NDArray[np.uint8]) -> Faces:

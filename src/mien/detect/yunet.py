@@ -7,8 +7,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.detect import DetectorSettings
 from mien.detect._given_files import NetworkDetector, given_file
+from mien.detect.detector import DetectorSettings
+from mien.detect.identity import identity_of
 from mien.errors import ModelError
 from mien.faces import Faces, Floats
 
@@ -36,7 +37,8 @@ class YunetDetector(NetworkDetector[cv2.FaceDetectorYN]):
         """
         chosen = settings or DetectorSettings()
         path = given_file(chosen.model_path, setting="model_path", what=WHAT)
-        threshold = DEFAULT_THRESHOLD if chosen.threshold is None else chosen.threshold
+        threshold = DEFAULT_THRESHOLD if chosen.threshold is None else float(chosen.threshold)
+        self.identity = identity_of("yunet", threshold=threshold, model=path)
         super().__init__(partial(_load, path, threshold))
 
     def _find(self, network: cv2.FaceDetectorYN, image: NDArray[np.uint8]) -> Faces:

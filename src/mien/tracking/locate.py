@@ -2,21 +2,21 @@
 
 A search looks at the whole frame with the detector. It runs on the first frame, on a schedule, after a cut, when a face
 gets lost and when something changes outside the known faces. In between each known face is looked at where it should be
-by now with the detector's `refine`, for a fraction of the time. A detector without `refine` searches every frame: its
+by now with the detector's `refine`, for a fraction of the time. A detector that cannot refine searches every frame: its
 boxes are what was seen, never a guess, and only the identities are worked out here.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import Any, Self
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.detect import Detector
 from mien.detect.align import crop_faces
 from mien.detect.boxes import overlap
+from mien.detect.detector import Detector
 from mien.faces import Faces, Floats, Frame
 from mien.tracking.appearance import describe, likeness, recognise
 from mien.tracking.scene import Glance, News, Part, SceneMemory, glance, news
@@ -35,19 +35,6 @@ CLEAR_LEAD = 0.05
 STRANGER = 0.4  # below this likeness a face is somebody else, wherever it is
 BODY = (-0.4, -0.4, 0.4, 1.5)  # in widths and heights of the face: what a person hides
 APART_SHARE = 0.05  # boxes that share more of the smaller one may hide each other
-
-
-@runtime_checkable
-class Refiner(Protocol):
-    """A detector that can look again at faces whose place is roughly known."""
-
-    def detect(self, image: NDArray[np.uint8]) -> Faces:
-        """Return the faces of one image."""
-        ...
-
-    def refine(self, image: NDArray[np.uint8], xyxy: Floats) -> Faces:
-        """Return what is at each box now, in order."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -132,11 +119,10 @@ class Locator:
         """Choose detector and settings.
 
         Args:
-            detector: Any; one with `refine` makes following fast.
+            detector: Any; one that `refines` makes tracking fast.
             settings: None takes the defaults.
         """
         self._detector = detector
-        self._refiner = detector if isinstance(detector, Refiner) else None
         self._settings = settings or LocateSettings()
 
     def prepare(self, frame: Frame, last_s: float | None) -> Prepared:
@@ -149,7 +135,7 @@ class Locator:
         now = glance(frame.image)
         if not now.flat:
             _ = now.contrast  # made here, kept with it
-        due = self._refiner is None or last_s is None or self._scheduled(last_s, frame.time_s)
+        due = not self._detector.refines or last_s is None or self._scheduled(last_s, frame.time_s)
         return Prepared(frame, now, self._detect(frame.image) if due else None)
 
     def _scheduled(self, last_s: float, time_s: float) -> bool:
@@ -170,8 +156,8 @@ class Locator:
         frame, now = prepared.frame, prepared.now
         memory = self._begin(memory, frame, now)
         view = _View(frame, memory.tracks, self._settings)
-        if self._refiner is not None:
-            view.track(self._refiner)
+        if self._detector.refines:
+            view.track(self._detector)
         if prepared.found is not None or memory.scene.searched is None or view.lost(memory.time_s):
             memory = self._search(memory, view, prepared)
         else:
@@ -294,12 +280,12 @@ class _View:
         self._settings = settings
         self._looks: dict[tuple[int, int], Floats] = {}
 
-    def track(self, refiner: Refiner) -> None:
+    def track(self, detector: Detector) -> None:
         """Look at every track where it should be by now."""
         if not self._tracks:
             return
         places = np.stack([track.at(self.time_s)[0] for track in self._tracks])
-        looked = _look_twice(refiner, self.frame.image, places, self._settings.keep_score)
+        looked = _look_twice(detector, self.frame.image, places, self._settings.keep_score)
         cost = distances(self._tracks, looked, self.time_s)
         for i in np.flatnonzero((looked.score >= self._settings.keep_score) & np.isfinite(np.diagonal(cost))).tolist():
             self._seen[i] = _Sighting(looked, i, False)
@@ -485,13 +471,13 @@ class _View:
         return replace(track, looks=looks, looked_s=self.time_s)
 
 
-def _look_twice(refiner: Refiner, image: NDArray[np.uint8], places: Floats, keep_score: float) -> Faces:
+def _look_twice(detector: Detector, image: NDArray[np.uint8], places: Floats, keep_score: float) -> Faces:
     """Return what is at each place, after a second look from where the first one led if that was no clear success."""
-    looked = refiner.refine(image, places)
+    looked = detector.refine(image, places)
     unclear = np.flatnonzero((looked.score < keep_score) & (looked.score >= NEAR_SCORE))
     if not len(unclear):
         return looked
-    again = refiner.refine(image, looked.xyxy[unclear])
+    again = detector.refine(image, looked.xyxy[unclear])
     better = again.score > looked.score[unclear]
     xyxy, score = looked.xyxy.copy(), looked.score.copy()
     landmarks = None if looked.landmarks is None else looked.landmarks.copy()

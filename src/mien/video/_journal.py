@@ -20,15 +20,13 @@ from mien.errors import InputError, OutputError
 from mien.faces import Faces, Frame
 from mien.files import explained
 from mien.labels import LabelSet
+from mien.video._head import FORMAT, Head, check_head
 
-FORMAT = 1
 PIXEL = np.zeros((1, 1, 3), np.uint8)  # stands in for images that nobody looks at
 ARRAYS = {
     "xyxy": np.float32, "score": np.float32, "landmarks": np.float32, "probs": np.float32,
     "track_id": np.int64, "smoothed": np.float32, "steady": np.int64,
 }  # fmt: skip
-
-Head = dict[str, Any]
 
 
 @dataclass
@@ -95,12 +93,7 @@ class Journal:
         if found is None:
             return None
         head, past = found
-        for name, now in self._head.items():
-            if head.get(name) != now:
-                raise InputError(
-                    f"cannot resume: {_difference(name, head.get(name), now)}; "
-                    "repeat the command of the first run, or leave --resume out to start again"
-                )
+        check_head(head, self._head)
         return past
 
     def _begin(self) -> Past:
@@ -255,12 +248,3 @@ def _unpacked(packed: dict[str, str] | None, labels: LabelSet) -> Faces:
         for name, text in packed.items()
     }
     return Faces(**arrays, labels=labels if "probs" in arrays else None)
-
-
-def _difference(name: str, before: Any, now: Any) -> str:
-    """Say in words in what two values of the head differ."""
-    if isinstance(before, dict) and isinstance(now, dict):
-        for key in {**before, **now}:
-            if before.get(key) != now.get(key):
-                return _difference(f"{name} {key}", before.get(key), now.get(key))
-    return f"{name} was {before} and is {now}"

@@ -19,7 +19,7 @@ from typing import Any
 import cv2
 
 from mien.analyzer import DEFAULT_DETECTOR, Analyzer
-from mien.detect import DetectorSettings
+from mien.detect.detector import DetectorSettings
 from mien.errors import MienError
 from mien.models.catalogue import DEFAULT_MODEL
 from mien.models.expression import RuntimeSettings

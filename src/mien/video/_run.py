@@ -1,16 +1,14 @@
 """One video from its first frame, or from where an earlier run stopped, to its outputs."""
 
-import hashlib
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
-from mien._version import __version__
 from mien.analyzer import Analyzer
 from mien.errors import InputError, SourceError
 from mien.faces import Faces, Frame
@@ -19,14 +17,14 @@ from mien.output.draw.faces import PLAIN, DrawStyle
 from mien.output.sinks import INTERRUPTED, Sink
 from mien.sources.videos import Video, VideoInfo, VideoSettings
 from mien.tracking.tracker import Tracker, TrackSettings, track_video
-from mien.video._journal import FORMAT, Head, Journal, Past, read_past, read_results
+from mien.video._head import head_of
+from mien.video._journal import Journal, Past, read_past, read_results
 from mien.video._outputs import Drawing, Sums, VideoOutputs, Writers, open_writers
 from mien.video._work import WorkFolder
 from mien.video.truth import Truth
 
 SNAPSHOT_S = 1.0  # seconds of work that a crash may cost
 RATE_S = 3.0  # frames/s are those of the last seconds
-FINGERPRINT_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -138,7 +136,7 @@ def analyze_video(
     with Video(source, video) as reader, ExitStack() as stack:
         work = stack.enter_context(WorkFolder(named.all(), sources=[str(source)], resume=resume))
         path = journal or work.journal_path(str(source))
-        head = _head(source, reader, analyzer, track or TrackSettings()) if path else {}
+        head = head_of(source, reader, analyzer, track or TrackSettings()) if path else {}
         book = stack.enter_context(Journal(path, head, resume=resume)) if path else None
         sums = Sums(analyzer.labels, truth, timeline=bool(named.timelines))
         writers = stack.enter_context(
@@ -187,39 +185,6 @@ def replay(result: VideoResult, labels: LabelSet, sinks: Sequence[Sink]) -> None
     if result.error:
         for sink in sinks:
             sink.fail(result.source, result.error)
-
-
-def _head(source: str | Path, video: Video, analyzer: Analyzer, track: TrackSettings) -> Head:
-    """Return what must be the same when a run goes on."""
-    detector = analyzer.detector
-    return {
-        "format": FORMAT,
-        "version": __version__,
-        "video": {
-            "name": video.info.source,
-            **_fingerprint(source),
-            "width": video.info.width,
-            "height": video.info.height,
-        },
-        **{name: value for name, value in asdict(video.settings).items() if name != "threads"},
-        **asdict(track),
-        "labels": analyzer.labels.key,
-        "model": f"{analyzer.model.card.name} {analyzer.model.card.version}",
-        "detector": f"{type(detector).__name__} {getattr(detector, '_settings', '')}".strip(),
-    }
-
-
-def _fingerprint(source: str | Path) -> dict[str, Any]:
-    """Return what tells a file from another of the same name."""
-    path = Path(source)
-    if not path.is_file():
-        return {}
-    status = path.stat()
-    with path.open("rb") as file:
-        digest = hashlib.sha256(file.read(FINGERPRINT_BYTES))
-        file.seek(max(0, status.st_size - FINGERPRINT_BYTES))
-        digest.update(file.read())
-    return {"size": status.st_size, "time": status.st_mtime_ns, "hash": digest.hexdigest()[:16]}
 
 
 class _Run:

@@ -35,7 +35,8 @@ from mien.cli.analyze.videos import (
 from mien.cli.analyze.videos import run as run_videos
 from mien.cli.console import bar, colour, errors, expression_text, out
 from mien.cli.options import DetectorOption, LabelSetOption, ModelOption
-from mien.detect import DETECTORS, DetectorSettings, create_detector
+from mien.detect.detector import DetectorSettings
+from mien.detect.registry import DETECTORS, create_detector
 from mien.errors import InputError, MissingExtraError
 from mien.faces import Face, Faces, Frame
 from mien.labels import EMOJI, LabelSet

@@ -23,7 +23,7 @@ from rich.text import Text
 from mien.analyzer import DEFAULT_DETECTOR, Analyzer
 from mien.cli.console import errors, expression_text, out
 from mien.cli.options import DetectorOption, LabelSetOption, ModelOption
-from mien.detect import DetectorSettings
+from mien.detect.detector import DetectorSettings
 from mien.errors import InputError, MienError, SourceError, require_extra
 from mien.faces import CROP_PX, Faces, Frame
 from mien.files import write_whole

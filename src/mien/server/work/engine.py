@@ -5,14 +5,15 @@ import threading
 from collections.abc import Callable, Hashable
 
 from mien.analyzer import Analyzer
-from mien.detect import Detector, create_detector
+from mien.detect.detector import Detector
+from mien.detect.registry import create_detector
 from mien.errors import InputError, MienError
 from mien.models.catalogue import load_model
 from mien.models.expression import ModelCard, RuntimeSettings
 from mien.server.settings import ServerSettings
 from mien.server.web.problems import Problem
 from mien.server.work.batching import BatchedModel, Batcher
-from mien.server.work.turns import turn_taking
+from mien.server.work.turns import TurnTaking
 from mien.server.work.workers import FairWorkers
 
 
@@ -95,7 +96,7 @@ class Engine:
         """
         plain = self.analyzer(detector=detector, labels=labels)
         return Analyzer(
-            detector=turn_taking(plain.detector, self.workers, client), model=self.model, labels=plain.labels.key
+            detector=TurnTaking(plain.detector, self.workers, client), model=self.model, labels=plain.labels.key
         )
 
     @functools.cached_property

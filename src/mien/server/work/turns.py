@@ -1,41 +1,19 @@
-"""Detectors whose work is done in the server's workers, so that a video takes its turn beside live streams."""
+"""A detector whose work is done in the server's workers, so that a video takes its turn beside live streams."""
 
 from collections.abc import Hashable
-from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.detect import Detector
+from mien.detect.detector import Detector
 from mien.faces import Faces
 from mien.server.work.workers import FairWorkers
 
 
-class _Refining(Protocol):
-    def detect(self, image: NDArray[np.uint8]) -> Faces: ...
+class TurnTaking(Detector):
+    """Another detector, in the workers: it waits for its turn each time."""
 
-    def refine(self, image: NDArray[np.uint8], xyxy: NDArray[np.float32]) -> Faces: ...
-
-
-def turn_taking(detector: Detector, workers: FairWorkers, client: Hashable) -> Detector:
-    """Return a detector that waits for its turn each time.
-
-    Args:
-        detector: Does the work.
-        workers: The threads in which it does it.
-        client: Whose turn it is.
-    """
-    return (
-        TurnTakingRefiner(detector, workers, client)
-        if hasattr(detector, "refine")
-        else TurnTaking(detector, workers, client)
-    )
-
-
-class TurnTaking:
-    """A detector in the workers."""
-
-    def __init__(self, detector: Any, workers: FairWorkers, client: Hashable) -> None:
+    def __init__(self, detector: Detector, workers: FairWorkers, client: Hashable) -> None:
         """Wrap a detector.
 
         Args:
@@ -43,22 +21,12 @@ class TurnTaking:
             workers: The threads in which it does it.
             client: Whose turn it is.
         """
-        self._detector = detector
-        self._settings = getattr(detector, "_settings", None)
-        self._workers = workers
-        self._client = client
-        self.framed = bool(getattr(detector, "framed", False))
+        self._detector, self._workers, self._client = detector, workers, client
+        self.identity, self.refines, self.framed = detector.identity, detector.refines, detector.framed
 
     def detect(self, image: NDArray[np.uint8]) -> Faces:
         """Return the faces of an image, when it is this client's turn."""
-        faces: Faces = self._workers.submit(self._client, lambda: self._detector.detect(image), always=True).result()
-        return faces
-
-
-class TurnTakingRefiner(TurnTaking):
-    """A detector in the workers that can look again at known faces."""
-
-    _detector: _Refining
+        return self._workers.submit(self._client, lambda: self._detector.detect(image), always=True).result()
 
     def refine(self, image: NDArray[np.uint8], xyxy: NDArray[np.float32]) -> Faces:
         """Return what is at known places, when it is this client's turn."""
