@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from mien import datasets as ds
-from mien.datasets.summary import conflicting_labels, summarise
+from mien.datasets.summary import conflicting_labels, summarise_dataset
 from mien.errors import InputError, OutputError
 from mien.labels import FER7, FERPLUS8, FIVE, LabelSet
 
@@ -786,7 +786,7 @@ def test_public_test_by_the_published_figures(shared: Path, tmp_path: Path) -> N
     path, votes = ds.write_dataset(data, tmp_path / "fer2013.csv")
     result = ds.read_dataset(path, votes_path=votes)
     assert result.data.digest() == data.digest()
-    summary = summarise(result)
+    summary = summarise_dataset(result)
     assert summary.crops == 3589
     assert summary.votes is not None and summary.votes.majority == {"PublicTest": 3199}
     assert summary.counts["PublicTest"]["disgust"] == 56

@@ -23,8 +23,8 @@ from mien.evaluate import (
     mcnemar_exact,
     operating_point,
     predict,
+    report_on,
     risk_coverage,
-    summarise,
     test_time_augment,
     truth_of,
     vote_figures,
@@ -82,7 +82,7 @@ def softmax_of_pixels(classes):
 
 
 def test_a_case_small_enough_for_a_hand():
-    report = summarise(predictions([[0.7, 0.2, 0.1], [0.5, 0.4, 0.1], [0.1, 0.6, 0.3], [0.2, 0.3, 0.5]], [0, 1, 1, 0]))
+    report = report_on(predictions([[0.7, 0.2, 0.1], [0.5, 0.4, 0.1], [0.1, 0.6, 0.3], [0.2, 0.3, 0.5]], [0, 1, 1, 0]))
     assert report.confusion.tolist() == [[1, 0, 1], [1, 1, 0], [0, 0, 0]]
     assert report.overall.n == 4
     assert report.overall.accuracy.value == 0.5
@@ -95,7 +95,7 @@ def test_a_case_small_enough_for_a_hand():
 @pytest.mark.parametrize("seed", range(3))
 def test_figures_agree_with_scikit_learn(seed):
     p = random_predictions(seed=seed)
-    report = summarise(p, resamples=10)
+    report = report_on(p, resamples=10)
     columns = list(range(len(FER7)))
     exact = p.probs / p.probs.sum(axis=1, keepdims=True, dtype=np.float64)
     assert report.overall.accuracy.value == pytest.approx(oracle.accuracy_score(p.truth, p.predicted))
@@ -115,7 +115,7 @@ def test_macro_f1_counts_only_classes_that_occur_as_scikit_learn_does():
 
 def test_a_perfect_predictor_gets_perfect_figures():
     truth = np.arange(21) % 7
-    report = summarise(predictions(np.eye(7)[truth], truth, FER7))
+    report = report_on(predictions(np.eye(7)[truth], truth, FER7))
     assert report.overall.accuracy.value == report.overall.macro_f1.value == report.overall.top2_accuracy == 1
     assert report.overall.ece == report.overall.log_loss == report.calibration.adaptive_ece == 0
     assert report.selective.aurc == 0
@@ -127,7 +127,7 @@ def test_the_order_of_the_images_does_not_matter_even_with_ties():
     p = random_predictions(decimals=0)
     assert len(np.unique(p.confidence)) < len(p)
     order = np.random.default_rng(1).permutation(len(p))
-    a, b = summarise(p), summarise(p.where(order))
+    a, b = report_on(p), report_on(p.where(order))
     assert a.overall == b.overall
     assert (a.confusion == b.confusion).all()
     np.testing.assert_allclose(a.selective.risk, b.selective.risk)
@@ -437,7 +437,7 @@ def test_groups():
     found = by_group(Predictions(p.probs, truth, p.labels), groups, attribute="age")
     assert [(g.attribute, g.group, g.figures.n) for g in found] == [("age", "old", 20), ("age", "young", 20)]
     assert found[0].figures.accuracy.value == p.correct[groups == "old"].mean()
-    report = summarise(p, groups={"age": groups, "all": np.full(60, "x")}, resamples=10)
+    report = report_on(p, groups={"age": groups, "all": np.full(60, "x")}, resamples=10)
     assert [g.attribute for g in report.groups] == ["age"] * 3 + ["all"]
     assert report.groups[-1].figures == report.overall
     with pytest.raises(InputError, match="one entry for each of the 60"):

@@ -19,7 +19,7 @@ def texts(axes):
 
 
 def confusion():
-    return plots.confusion_matrix(np.diag(range(7)) + 1, NAMES, title="Confusion")
+    return plots.confusion_heatmap(np.diag(range(7)) + 1, NAMES, title="Confusion")
 
 
 def reliability():
@@ -30,7 +30,7 @@ def reliability():
 
 
 def risk():
-    return plots.risk_coverage({"one": ((0.5, 1), (0.1, 0.3)), "two": ((0.5, 1), (0.2, 0.4))})
+    return plots.risk_coverage_curves({"one": ((0.5, 1), (0.1, 0.3)), "two": ((0.5, 1), (0.2, 0.4))})
 
 
 def scores():
@@ -80,7 +80,7 @@ def test_every_figure_becomes_an_image(draw, tmp_path):
 
 
 def test_confusion_shows_shares_of_each_label_and_counts():
-    figure = plots.confusion_matrix(np.array([[3, 1], [0, 0]]), ("a", "b"))
+    figure = plots.confusion_heatmap(np.array([[3, 1], [0, 0]]), ("a", "b"))
     assert texts(figure.axes[0]) == ["75%", "3", "25%", "1", "0%", "0", "0%", "0"]
     assert [p.get_alpha() for p in figure.axes[0].patches] == [0.75, 0.25, 0, 0]
 
@@ -95,7 +95,7 @@ def test_reliability_leaves_empty_bins_out_and_shows_the_share_of_images():
 
 def test_risk_names_several_curves_and_labels_a_single_one():
     assert [t.get_text() for t in risk().axes[0].get_legend().get_texts()] == ["one: 30.0% of all", "two: 40.0% of all"]
-    single = plots.risk_coverage({"": ((0.5, 1), (0.1, 0.25))}).axes[0]
+    single = plots.risk_coverage_curves({"": ((0.5, 1), (0.1, 0.25))}).axes[0]
     assert single.get_legend() is None
     assert texts(single) == ["25.0%"]
 
@@ -149,7 +149,7 @@ def test_a_users_settings_neither_change_the_figures_nor_are_changed():
 def test_pyplot_is_never_loaded():
     code = (
         "import sys, numpy as np; from mien import plots; assert 'matplotlib' not in sys.modules\n"
-        "plots.inline_svg(plots.confusion_matrix(np.eye(2, dtype=int), ('a', 'b')), label='x')\n"
+        "plots.inline_svg(plots.confusion_heatmap(np.eye(2, dtype=int), ('a', 'b')), label='x')\n"
         "assert 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -17,13 +17,13 @@ from mien.train.classical.baselines import (
     BASELINES,
     FEATURES,
     BaselineSettings,
-    Scaling,
+    FeatureScaling,
     fit_baseline,
     in_labels,
     load_baseline,
     pixels,
 )
-from mien.train.classical.distances import DISTANCE_NAMES, crop_distances, crop_landmarks, distances
+from mien.train.classical.distances import DISTANCE_NAMES, crop_distances, crop_landmarks, landmark_distances
 
 THREE = LabelSet("three", ("angry", "happy", "sad"))
 
@@ -97,14 +97,16 @@ def test_the_seed_decides(name, training, fresh):
 
 def scaled(data):
     x = pixels(data.crops)
-    return Scaling.of(x)(x), data.label.astype(int)
+    return FeatureScaling.of(x)(x), data.label.astype(int)
 
 
 def test_neighbours_vote_as_in_scikit_learn(training, fresh):
     from sklearn.neighbors import KNeighborsClassifier
 
     x, y = scaled(training)
-    theirs = KNeighborsClassifier(5).fit(x, y).predict_proba(Scaling.of(pixels(training.crops))(pixels(fresh.crops)))
+    theirs = (
+        KNeighborsClassifier(5).fit(x, y).predict_proba(FeatureScaling.of(pixels(training.crops))(pixels(fresh.crops)))
+    )
     ours = fit_baseline(training, BaselineSettings("knn", neighbours=5)).predict_proba(fresh.crops)
     np.testing.assert_allclose(ours, theirs, atol=1e-6)
 
@@ -235,7 +237,7 @@ def feature(values, name):
 
 
 def test_distances_are_named_and_measured_in_eye_distances(face):
-    values = distances(face)
+    values = landmark_distances(face)
     assert values.shape == (1, len(DISTANCE_NAMES)) == (1, 68 * 67 // 2 + 4)
     assert len(set(DISTANCE_NAMES)) == len(DISTANCE_NAMES)
     assert feature(values, "distance_36_39") == pytest.approx(16 / 40, abs=1e-5)
@@ -244,7 +246,7 @@ def test_distances_are_named_and_measured_in_eye_distances(face):
 
 
 def test_openness_is_height_over_width(face):
-    values = distances(face)
+    values = landmark_distances(face)
     lid = np.sin(np.pi / 3) * 4 / 16  # lids at a third of the way round
     assert feature(values, "left_eye_openness") == pytest.approx(lid, abs=1e-5)
     assert feature(values, "right_eye_openness") == pytest.approx(lid, abs=1e-5)
@@ -252,22 +254,22 @@ def test_openness_is_height_over_width(face):
     assert feature(values, "mouth_openness") == pytest.approx(lips, abs=1e-5)
     shut = face.copy()
     shut[:, 36:42, 1] = 35
-    assert feature(distances(shut), "left_eye_openness") == 0
-    assert feature(distances(shut), "mouth_openness") == pytest.approx(lips, abs=1e-5)
+    assert feature(landmark_distances(shut), "left_eye_openness") == 0
+    assert feature(landmark_distances(shut), "mouth_openness") == pytest.approx(lips, abs=1e-5)
 
 
 def test_distances_do_not_change_when_the_face_moves_turns_or_grows(face):
     angle = np.radians(25)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]], np.float32)
     moved = 1.7 * face @ turn + np.float32(9)
-    np.testing.assert_allclose(distances(moved), distances(face), atol=1e-4)
+    np.testing.assert_allclose(landmark_distances(moved), landmark_distances(face), atol=1e-4)
 
 
 def test_landmarks_in_one_point_give_numbers_and_wrong_shapes_a_message():
-    assert (distances(np.ones((2, 68, 2), np.float32)) == 0).all()
-    assert distances(np.ones((0, 68, 2), np.float32)).shape == (0, len(DISTANCE_NAMES))
+    assert (landmark_distances(np.ones((2, 68, 2), np.float32)) == 0).all()
+    assert landmark_distances(np.ones((0, 68, 2), np.float32)).shape == (0, len(DISTANCE_NAMES))
     with pytest.raises(InputError, match=r"must be \(N, 68, 2\), got \(5, 2\)"):
-        distances(np.ones((5, 2), np.float32))
+        landmark_distances(np.ones((5, 2), np.float32))
 
 
 @pytest.fixture

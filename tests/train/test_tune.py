@@ -10,7 +10,7 @@ from drawn_faces import training_and_held_out
 from mien.errors import InputError
 from mien.train.augment import NO_AUGMENTATION
 from mien.train.fit import Hardware, TrainSettings, settings_from_json, with_settings
-from mien.train.tune import SPACE, Choice, Span, TrialRow, chosen_space, summarise, tune, tune_figure
+from mien.train.tune import SPACE, Choice, Range, TrialRow, chosen_space, collect_result, tune, tune_figure
 
 pytest.importorskip("optuna")
 
@@ -18,7 +18,7 @@ SETTINGS = TrainSettings(
     net="tiny", epochs=2, batch_size=24, lr=1e-4, warmup_epochs=0.0, ema_decay=0.0, augment=NO_AUGMENTATION
 )  # fmt: skip
 pytestmark = pytest.mark.usefixtures("tiny")
-TWO = {"lr": Span(1e-4, 0.4, log=True), "augment.erase": Span(0.0, 0.5)}
+TWO = {"lr": Range(1e-4, 0.4, log=True), "augment.erase": Range(0.0, 0.5)}
 HERE = Hardware(accelerator="cpu", threads=1)
 
 
@@ -112,7 +112,7 @@ def test_every_setting_of_the_space_can_be_set():
 
 def test_settings_outside_the_space_do_not_stop_the_search(faces, tmp_path):
     settings = replace(SETTINGS, lr=0.9, batch_size=20)
-    space = {"lr": Span(0.01, 0.1), "batch_size": Choice((24, 30, 256)), "ferplus_weight": SPACE["ferplus_weight"]}
+    space = {"lr": Range(0.01, 0.1), "batch_size": Choice((24, 30, 256)), "ferplus_weight": SPACE["ferplus_weight"]}
     data = [replace(d, votes=None) for d in faces]
     result = tune(*data, out=tmp_path / "t", settings=settings, space=space, trials=1, hardware=HERE)
     assert set(result.trials[0].values) == {"lr", "batch_size"}
@@ -135,4 +135,4 @@ def test_workers_share_a_study(faces, tmp_path):
     )  # fmt: skip
     assert len(result.trials) >= 4
     assert len({row.number for row in result.trials}) == len(result.trials)
-    assert summarise(tmp_path / "t", settings).trials == result.trials
+    assert collect_result(tmp_path / "t", settings).trials == result.trials

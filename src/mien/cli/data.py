@@ -28,7 +28,7 @@ from mien.datasets.summary import (
     class_totals,
     copy_rows,
     png_bytes,
-    summarise,
+    summarise_dataset,
     write_html,
     write_sheets,
 )
@@ -80,7 +80,7 @@ def info(
     """Show classes, splits, pixels, broken rows and copies within and across splits."""
     result = read_dataset(data, votes_path=votes, labels=labels, skip_bad=skip_bad, cache=cache)
     duplicates = find_duplicates(result.data.crops) if near else None
-    summary = summarise(result, duplicates=duplicates)
+    summary = summarise_dataset(result, duplicates=duplicates)
     if as_json:
         typer.echo(json.dumps(summary.to_json(), ensure_ascii=False, indent=2))
     else:

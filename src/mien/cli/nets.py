@@ -55,9 +55,9 @@ def nets(as_json: JsonOption = False) -> None:
     """List the networks that `mien train --net` knows, with their size."""
     require_extra("train", "torch")
     from mien.train.nets.registry import NETS
-    from mien.train.show.summary import summarise
+    from mien.train.show.layers import summarise_net
 
-    found = [summarise(name) for name in NETS]
+    found = [summarise_net(name) for name in NETS]
     if as_json:
         rows = [{"name": s.name, "parameters": s.parameters, "values": s.values, "macs": s.macs} for s in found]
         typer.echo(json.dumps(rows, indent=2))
@@ -77,9 +77,9 @@ def nets(as_json: JsonOption = False) -> None:
 def summary(net: NetArgument, labels: LabelsOption = None, as_json: JsonOption = False) -> None:
     """Show the layers of a network or an ONNX file: shapes, parameters, multiply-adds."""
     require_extra("train", "torch")
-    from mien.train.show.summary import summarise
+    from mien.train.show.layers import summarise_net
 
-    found = summarise(net, heads=labels)
+    found = summarise_net(net, heads=labels)
     totals = {
         "parameters": found.parameters,
         "statistics": found.statistics,
@@ -109,9 +109,9 @@ def diagram(
     """Draw a network or an ONNX file."""
     require_extra("train", "torch")
     from mien.train.show.diagram import save_diagram
-    from mien.train.show.summary import summarise
+    from mien.train.show.layers import summarise_net
 
-    save_diagram(summarise(net, heads=labels), output)
+    save_diagram(summarise_net(net, heads=labels), output)
     out.print(f"wrote {output}", soft_wrap=True)
 
 
@@ -159,7 +159,7 @@ def baseline(
 
 
 @dataclass(frozen=True)
-class _Measured:
+class _BaselineRow:
     """The figures of one classical model; accuracies 0-1 with a 95 % interval, time in seconds of CPU."""
 
     model: str
@@ -179,7 +179,7 @@ class _Measured:
 
 def _measure(
     training: CropDataset, held_out: CropDataset, settings: "Sequence[BaselineSettings]", out_dir: Path | None
-) -> Iterator[_Measured]:
+) -> Iterator[_BaselineRow]:
     """Compute the features once, then fit, measure and save one model after another."""
     from mien.train.classical.baselines import FEATURES, fit_baseline
 
@@ -194,7 +194,7 @@ def _measure(
             fitted.save(out_dir / f"{one.model}-{one.features}.npz")
         known = partial(_answer, fitted.predict_proba_of(held_out_rows))
         overall = evaluate_model(known, held_out, fitted.labels, batch_size=len(held_out)).overall
-        yield _Measured(
+        yield _BaselineRow(
             one.model, one.features, fitted.labels.key, one.seed, len(training), overall.n, overall.accuracy.value,
             overall.accuracy.low, overall.accuracy.high, overall.macro_f1.value, overall.log_loss, overall.ece,
             round(spent, 1),
@@ -218,7 +218,7 @@ def _splits(
     return in_labels(training, wanted), in_labels(held_out, wanted)
 
 
-def _table(measured: list[_Measured]) -> Table:
+def _table(measured: list[_BaselineRow]) -> Table:
     table = Table("model", "features", "labels")
     for heading in ("accuracy", "95 % interval", "macro-F1", "log loss", "ECE", "N", "fit, CPU s"):
         table.add_column(heading, justify="right")

@@ -24,7 +24,7 @@ from mien.datasets.dataset import (
     own_classes,
     refuse_bad_rows,
 )
-from mien.datasets.folders import CropReader, WholeImage
+from mien.datasets.folders import CropReader, WholeImageReader
 from mien.errors import InputError
 from mien.faces import CROP_PX
 from mien.labels import FER7, FIVE, LabelSet, canonical_name
@@ -210,7 +210,7 @@ def read_list_table(
     Raises:
         InputError: A column is missing or rows are malformed; they are named by line number.
     """
-    reader = crop_of or WholeImage()
+    reader = crop_of or WholeImageReader()
     result = with_table(path, lambda table: _read_list_rows(table, labels, reader, skip_bad=skip_bad))
     return replace(result, notes=(*result.notes, *reader.notes()))
 

@@ -58,7 +58,7 @@ class CropReader(Protocol):
         ...
 
 
-class WholeImage:
+class WholeImageReader:
     """Reads images with `read_crop`, and remembers their sizes."""
 
     def __init__(self) -> None:
@@ -181,7 +181,7 @@ def read_folders(
     if not images:
         raise InputError(f"{root} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}); give the data set's folder")
     chosen = labels or _labels_of_folders(root, images)
-    reader = crop_of or WholeImage()
+    reader = crop_of or WholeImageReader()
 
     def read(path: Path) -> tuple[NDArray[np.uint8], int] | BadRow:
         inside = path.relative_to(root)

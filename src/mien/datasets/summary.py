@@ -64,7 +64,7 @@ class CopyFigures:
 
 
 @dataclass(frozen=True)
-class VoteFigures:
+class VoteSummary:
     """What the FER+ votes say.
 
     Attributes:
@@ -108,7 +108,7 @@ class DatasetSummary:
     pixels: dict[str, PixelFigures]
     exact: CopyFigures
     near: CopyFigures | None
-    votes: VoteFigures | None
+    votes: VoteSummary | None
     bad: int
     bad_rows: tuple[str, ...]
     notes: tuple[str, ...]
@@ -119,7 +119,7 @@ class DatasetSummary:
         return asdict(self)
 
 
-def summarise(result: ReadResult, *, duplicates: Duplicates | None = None) -> DatasetSummary:
+def summarise_dataset(result: ReadResult, *, duplicates: Duplicates | None = None) -> DatasetSummary:
     """Count classes, splits, pixels, copies and broken rows.
 
     Args:
@@ -202,13 +202,13 @@ def conflicting_labels(data: CropDataset, groups: NDArray[np.int64]) -> NDArray[
     return np.asarray((kinds.sum(axis=1) > 1)[unit] & data.is_labelled)
 
 
-def _vote_figures(data: CropDataset) -> VoteFigures | None:
+def _vote_figures(data: CropDataset) -> VoteSummary | None:
     if data.votes is None:
         return None
     voted = data.votes.sum(axis=1) > 0
     kept = ferplus_majority(data.votes) >= 0
     majority = {split: int(kept[data.usage == split].sum()) for split in data.splits()}
-    return VoteFigures(int(voted.sum()), int((voted & ~is_face(data.votes)).sum()), majority)
+    return VoteSummary(int(voted.sum()), int((voted & ~is_face(data.votes)).sum()), majority)
 
 
 def crop_grid(crops: NDArray[np.uint8], *, columns: int, scale: int = 1) -> NDArray[np.uint8]:

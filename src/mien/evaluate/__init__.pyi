@@ -10,7 +10,7 @@ from .evaluation import DATA_LABELS as DATA_LABELS
 from .evaluation import FERPLUS_MAJORITY as FERPLUS_MAJORITY
 from .evaluation import evaluate as evaluate
 from .evaluation import predict as predict
-from .evaluation import summarise as summarise
+from .evaluation import report_on as report_on
 from .evaluation import truth_of as truth_of
 from .measures import RELIABILITY_BINS as RELIABILITY_BINS
 from .measures import by_group as by_group

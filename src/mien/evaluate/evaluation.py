@@ -68,7 +68,7 @@ def evaluate(
     if target != labels:
         probs = convert_probs(probs, labels, target)
     by_votes = target == FERPLUS8 and data.votes is not None
-    return summarise(
+    return report_on(
         Predictions(probs, truth_of(data, target), target),
         rule=FERPLUS_MAJORITY if by_votes else DATA_LABELS,
         votes=data.votes if by_votes else None,
@@ -129,7 +129,7 @@ def truth_of(data: CropDataset, target: LabelSet) -> NDArray[np.int64]:
     return np.asarray(columns[data.label], np.int64)
 
 
-def summarise(
+def report_on(
     predictions: Predictions,
     *,
     rule: str = DATA_LABELS,

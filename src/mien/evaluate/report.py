@@ -374,7 +374,7 @@ def _classes(document: ReportDocument) -> str:
 
 def _confusion(document: ReportDocument) -> str:
     report = document.report
-    image = plots.confusion_matrix(report.confusion, report.labels.names)
+    image = plots.confusion_heatmap(report.confusion, report.labels.names)
     note = "Rows are labels, columns answers: how the images of one label were answered, in percent and in numbers."
     return section("Confusion", _image(image, "Confusion matrix"), note=note)
 
@@ -404,7 +404,7 @@ def _percent_or_dash(value: float) -> str:
 
 def _selective(document: ReportDocument) -> str:
     found = document.report.selective
-    image = plots.risk_coverage({"": (found.coverage, found.risk)})
+    image = plots.risk_coverage_curves({"": (found.coverage, found.risk)})
     rows = [(f"{p.threshold:.0%}", f"{p.coverage:.1%}", _percent_or_dash(p.accuracy)) for p in found.points]
     table = html_table(("answer from confidence", "images answered", "accuracy"), rows)
     note = (

@@ -99,7 +99,7 @@ def new_figure(width: float, height: float, rows: int = 1, columns: int = 1) -> 
 
 
 @in_style
-def confusion_matrix(confusion: NDArray[np.int64], names: Sequence[str], *, title: str = "") -> "Figure":
+def confusion_heatmap(confusion: NDArray[np.int64], names: Sequence[str], *, title: str = "") -> "Figure":
     """Draw a confusion matrix: the share of each label's images by answer, with the counts beneath.
 
     Args:
@@ -171,7 +171,7 @@ def reliability(
 
 
 @in_style
-def risk_coverage(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], *, title: str = "") -> "Figure":
+def risk_coverage_curves(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], *, title: str = "") -> "Figure":
     """Draw the error rate against the share of images answered, the most confident first.
 
     Args:

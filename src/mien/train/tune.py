@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Span:
+class Range:
     """Numbers from `low` to `high`, on a logarithmic scale if `log`."""
 
     low: float
@@ -73,20 +73,20 @@ class Choice:
         return " or ".join(map(str, self.values))
 
 
-Space = Mapping[str, Span | Choice]
+Space = Mapping[str, Range | Choice]
 
 SPACE: Space = {
-    "lr": Span(0.005, 0.5, log=True),
-    "weight_decay": Span(1e-5, 5e-3, log=True),
+    "lr": Range(0.005, 0.5, log=True),
+    "weight_decay": Range(1e-5, 5e-3, log=True),
     "batch_size": Choice((64, 128, 256)),
-    "label_smoothing": Span(0.0, 0.2),
-    "ferplus_weight": Span(0.25, 3.0, log=True),
-    "augment.rotate_deg": Span(0.0, 25.0),
-    "augment.scale": Span(0.0, 0.3),
-    "augment.shift": Span(0.0, 0.15),
-    "augment.erase": Span(0.0, 0.7),
-    "augment.mixup": Span(0.05, 1.0, log=True),
-    "augment.mixup_share": Span(0.0, 1.0),
+    "label_smoothing": Range(0.0, 0.2),
+    "ferplus_weight": Range(0.25, 3.0, log=True),
+    "augment.rotate_deg": Range(0.0, 25.0),
+    "augment.scale": Range(0.0, 0.3),
+    "augment.shift": Range(0.0, 0.15),
+    "augment.erase": Range(0.0, 0.7),
+    "augment.mixup": Range(0.05, 1.0, log=True),
+    "augment.mixup_share": Range(0.0, 1.0),
 }
 
 
@@ -181,17 +181,17 @@ def tune(
     _open_folder(out, resume=resume)
     settings = settings or TrainSettings()
     searched = _fitting(space, training, settings)
-    job = _Job(training, validation, out, settings, searched, trials, hardware or Hardware())
+    search = _Search(training, validation, out, settings, searched, trials, hardware or Hardware())
     with _quiet():
-        _create_study(job)
+        _create_study(search)
         if workers > 1:
-            _run_workers(job, workers)
+            _run_workers(search, workers)
         else:
-            _work(job, job.settings.seed, report)
-    return summarise(out, job.settings)
+            _work(search, search.settings.seed, report)
+    return collect_result(out, search.settings)
 
 
-def _fitting(space: Space, training: CropDataset, settings: TrainSettings) -> dict[str, Span | Choice]:
+def _fitting(space: Space, training: CropDataset, settings: TrainSettings) -> dict[str, Range | Choice]:
     """Leave out what makes no sense for these data: the weight of a second head, batches larger than the data."""
     heads, size = head_label_sets(training, settings), len(training_crops(training, settings))
     fitting = {name: values for name, values in space.items() if len(heads) > 1 or name != "ferplus_weight"}
@@ -211,14 +211,14 @@ def _open_folder(out: Path, *, resume: bool) -> None:
 
 
 @dataclass(frozen=True)
-class _Job:
+class _Search:
     """What a worker needs to know."""
 
     training: CropDataset
     validation: CropDataset
     out: Path
     settings: TrainSettings
-    space: dict[str, Span | Choice]
+    space: dict[str, Range | Choice]
     trials: int
     hardware: Hardware
 
@@ -250,15 +250,15 @@ def _storage(out: Path) -> "optuna.storages.RDBStorage":
     )
 
 
-def _create_study(job: _Job) -> None:
+def _create_study(search: _Search) -> None:
     import optuna
 
     study = optuna.create_study(
-        storage=_storage(job.out), study_name=STUDY_NAME, direction="maximize", load_if_exists=True
+        storage=_storage(search.out), study_name=STUDY_NAME, direction="maximize", load_if_exists=True
     )
     if not study.trials:
-        here = {name: _current(job.settings, name) for name in job.space}
-        known = {name: value for name, value in here.items() if job.space[name].holds(value)}
+        here = {name: _current(search.settings, name) for name in search.space}
+        known = {name: value for name, value in here.items() if search.space[name].holds(value)}
         study.enqueue_trial(known)  # the settings to beat come first
 
 
@@ -266,10 +266,10 @@ def _current(settings: TrainSettings, name: str) -> Any:
     return getattr(settings.augment, name.removeprefix("augment.")) if "." in name else getattr(settings, name)
 
 
-def _run_workers(job: _Job, workers: int) -> None:
+def _run_workers(search: _Search, workers: int) -> None:
     context = multiprocessing.get_context("spawn")
     processes = [
-        context.Process(target=_work_apart, args=(job, job.settings.seed + number)) for number in range(workers)
+        context.Process(target=_work_apart, args=(search, search.settings.seed + number)) for number in range(workers)
     ]
     for process in processes:
         process.start()
@@ -284,40 +284,40 @@ def _run_workers(job: _Job, workers: int) -> None:
         raise InputError("every worker failed; run with one worker (--workers 1) to see why")
 
 
-def _work_apart(job: _Job, seed: int) -> None:
+def _work_apart(search: _Search, seed: int) -> None:
     with _quiet(), suppress(KeyboardInterrupt):
-        _work(job, seed, lambda _row, _best: None)
+        _work(search, seed, lambda _row, _best: None)
 
 
-def _work(job: _Job, seed: int, report: Callable[[TrialRow, TrialRow], None]) -> None:
+def _work(search: _Search, seed: int, report: Callable[[TrialRow, TrialRow], None]) -> None:
     import optuna
     from optuna.study import MaxTrialsCallback
     from optuna.trial import TrialState
 
     counted = (TrialState.COMPLETE, TrialState.PRUNED)
     study = optuna.load_study(
-        storage=_storage(job.out),
+        storage=_storage(search.out),
         study_name=STUDY_NAME,
         sampler=optuna.samplers.TPESampler(
             seed=seed, n_startup_trials=STARTUP_TRIALS, multivariate=True, constant_liar=True
         ),
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=STARTUP_TRIALS, n_warmup_steps=job.settings.epochs // 4),
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=STARTUP_TRIALS, n_warmup_steps=search.settings.epochs // 4),
     )
-    if len(study.get_trials(deepcopy=False, states=counted)) >= job.trials:
+    if len(study.get_trials(deepcopy=False, states=counted)) >= search.trials:
         return
 
     def tell(study: "optuna.Study", _trial: "optuna.trial.FrozenTrial") -> None:
         rows = _rows(study)
         report(next(row for row in rows if row.number == _trial.number), rows[0])
 
-    study.optimize(lambda trial: _run_trial(job, trial), callbacks=[MaxTrialsCallback(job.trials, counted), tell])
+    study.optimize(lambda trial: _run_trial(search, trial), callbacks=[MaxTrialsCallback(search.trials, counted), tell])
 
 
-def _run_trial(job: _Job, trial: "optuna.Trial") -> float:
+def _run_trial(search: _Search, trial: "optuna.Trial") -> float:
     import optuna
 
-    folder = job.out / f"trial-{trial.number:04d}"
-    settings = with_settings(job.settings, {name: kind.suggest(trial, name) for name, kind in job.space.items()})
+    folder = search.out / f"trial-{trial.number:04d}"
+    settings = with_settings(search.settings, {name: kind.suggest(trial, name) for name, kind in search.space.items()})
     best = 0.0
 
     def watch(metrics: EpochMetrics) -> None:
@@ -329,7 +329,7 @@ def _run_trial(job: _Job, trial: "optuna.Trial") -> float:
 
     try:
         fit(
-            job.training, job.validation, out=folder, settings=settings, hardware=job.hardware, overwrite=True,
+            search.training, search.validation, out=folder, settings=settings, hardware=search.hardware, overwrite=True,
             curves=False, tensorboard=False, report=watch,
         )  # fmt: skip
     finally:
@@ -347,7 +347,7 @@ def _rows(study: "optuna.Study") -> list[TrialRow]:
     return sorted(rows, key=lambda row: (row.state == "complete", row.score or 0.0), reverse=True)
 
 
-def summarise(out: Path, settings: TrainSettings) -> TuneResult:
+def collect_result(out: Path, settings: TrainSettings) -> TuneResult:
     """Write and return what a study in a folder has found so far.
 
     Args:
@@ -442,7 +442,7 @@ def _draw_setting(axes: Any, name: str, rows: list[TrialRow]) -> None:
     if isinstance(kind, Choice):
         axes.set_xticks(range(len(shown)), [str(value) for value in shown])
         axes.set_xlim(-0.5, len(shown) - 0.5)
-    elif isinstance(kind, Span) and kind.log and min(shown) > 0:
+    elif isinstance(kind, Range) and kind.log and min(shown) > 0:
         axes.set_xscale("log")
     axes.set_title(name, loc="left")
     axes.set_ylabel("validation score")

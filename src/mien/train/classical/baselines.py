@@ -89,7 +89,7 @@ FEATURES = {"pixels": Features(pixels, PIXEL_NAMES), "distances": Features(crop_
 
 
 @dataclass(frozen=True, eq=False)
-class Scaling:
+class FeatureScaling:
     """Zero mean and unit deviation for each feature over the training crops.
 
     Attributes:
@@ -124,7 +124,7 @@ class NeighbourVotes:
         classes: Number of classes.
     """
 
-    scaling: Scaling
+    scaling: FeatureScaling
     examples: Array
     label: NDArray[np.int64]
     neighbours: int
@@ -146,7 +146,7 @@ class NeighbourVotes:
         return {"examples": self.examples, "label": self.label}
 
     @classmethod
-    def from_arrays(cls, scaling: Scaling, arrays: Arrays, settings: BaselineSettings, classes: int) -> Self:
+    def from_arrays(cls, scaling: FeatureScaling, arrays: Arrays, settings: BaselineSettings, classes: int) -> Self:
         """Rebuild from what `arrays` returned."""
         return cls(scaling, arrays["examples"], arrays["label"], settings.neighbours, classes)
 
@@ -161,7 +161,7 @@ class DenseLayers:
         temperature: What the logits are divided by.
     """
 
-    scaling: Scaling
+    scaling: FeatureScaling
     layers: tuple[tuple[Floats, Floats], ...]
     temperature: float = 1.0
 
@@ -186,7 +186,7 @@ class DenseLayers:
         return {**named, "temperature": np.array(self.temperature)}
 
     @classmethod
-    def from_arrays(cls, scaling: Scaling, arrays: Arrays, _settings: BaselineSettings, _classes: int) -> Self:
+    def from_arrays(cls, scaling: FeatureScaling, arrays: Arrays, _settings: BaselineSettings, _classes: int) -> Self:
         """Rebuild from what `arrays` returned."""
         count = sum(name.startswith("weights_") for name in arrays)
         layers = tuple((arrays[f"weights_{i}"], arrays[f"bias_{i}"]) for i in range(count))
@@ -198,13 +198,13 @@ Fitted = NeighbourVotes | DenseLayers
 
 def fit_neighbours(x: Array, y: NDArray[np.int64], classes: int, settings: BaselineSettings) -> NeighbourVotes:
     """Keep rows (N, F) of classes `y` as examples."""
-    return NeighbourVotes(Scaling.of(x), x, y, settings.neighbours, classes)
+    return NeighbourVotes(FeatureScaling.of(x), x, y, settings.neighbours, classes)
 
 
 def fit_logistic(x: Array, y: NDArray[np.int64], classes: int, settings: BaselineSettings) -> DenseLayers:
     """Fit multinomial logistic regression to rows (N, F) of classes `y`."""
     linear_model = require_extra("train", "sklearn.linear_model")
-    scaling = Scaling.of(x)
+    scaling = FeatureScaling.of(x)
     model = linear_model.LogisticRegression(C=settings.strength, max_iter=1000, tol=1e-3)
     return DenseLayers(scaling, (_all_classes(model.fit(scaling(x), y), classes),))
 
@@ -223,7 +223,7 @@ def fit_svm(x: Array, y: NDArray[np.int64], classes: int, settings: BaselineSett
 def _fit_margins(x: Array, y: NDArray[np.int64], classes: int, settings: BaselineSettings) -> DenseLayers:
     """Minimise the hinge loss by averaged stochastic descent (Bottou 2010), `SVM_EPOCHS` passes."""
     linear_model = require_extra("train", "sklearn.linear_model")
-    scaling = Scaling.of(x)
+    scaling = FeatureScaling.of(x)
     penalty = 1 / (settings.strength * len(x))
     model = linear_model.SGDClassifier(
         loss="hinge", alpha=penalty, average=True, max_iter=SVM_EPOCHS, tol=None, random_state=settings.seed
@@ -259,7 +259,7 @@ def fit_mlp(x: Array, y: NDArray[np.int64], classes: int, settings: BaselineSett
     """
     network = require_extra("train", "sklearn.neural_network")
     exceptions = require_extra("train", "sklearn.exceptions")
-    scaling = Scaling.of(x)
+    scaling = FeatureScaling.of(x)
     batch = max(1, min(128, round((1 - HELD_OUT) * len(y)) - 1))
     model = network.MLPClassifier(
         HIDDEN, batch_size=batch, learning_rate_init=settings.lr, max_iter=settings.epochs,
@@ -377,7 +377,7 @@ def load_baseline(path: Path) -> Baseline:
             raise ValueError(f"its format is {about['format']!r}, not {FORMAT!r}")
         settings = BaselineSettings(**about["settings"])
         labels = LabelSet(about["labels"]["key"], tuple(about["labels"]["names"]))
-        scaling = Scaling(arrays.pop("mean"), arrays.pop("deviation"))
+        scaling = FeatureScaling(arrays.pop("mean"), arrays.pop("deviation"))
         return Baseline(settings, labels, KINDS[settings.model].from_arrays(scaling, arrays, settings, len(labels)))
     except MissingExtraError:
         raise

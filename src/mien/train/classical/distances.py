@@ -54,7 +54,7 @@ def _predictor() -> Any:
     return require_extra("dlib", "dlib").shape_predictor(str(Path(spec.submodule_search_locations[0]) / MODEL_FILE))
 
 
-def distances(landmarks: Floats) -> Floats:
+def landmark_distances(landmarks: Floats) -> Floats:
     """Return all distances between landmarks and the openness of eyes and mouth, free of position, roll and scale.
 
     Distances are divided by the distance between the centres of the eyes. Openness is height over width: of an eye by
@@ -90,5 +90,5 @@ def _openness(landmarks: Floats, heights: tuple[tuple[int, int], ...], width: tu
 
 
 def crop_distances(crops: NDArray[np.uint8]) -> Floats:
-    """Return the features of `distances` for face crops (N, H, W) uint8 gray: (N, 2282) float32."""
-    return distances(crop_landmarks(crops))
+    """Return the features of `landmark_distances` for face crops (N, H, W) uint8 gray: (N, 2282) float32."""
+    return landmark_distances(crop_landmarks(crops))

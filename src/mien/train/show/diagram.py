@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from mien.errors import InputError, require_extra
 from mien.files import write_whole
 from mien.labels import LABEL_SETS
-from mien.train.show.summary import Layer, Shape, Summary
+from mien.train.show.layers import NetLayer, NetSummary, Shape
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -87,11 +87,11 @@ class _Open:
         return Card(self.kind, title, self.shape, lines, self.parameters, self.macs, tuple(self.arrow))
 
 
-def cards_of(summary: Summary) -> list[Card]:
+def cards_of(summary: NetSummary) -> list[Card]:
     """Cut a network into cards: the input, one per resolution, the vectors, the heads.
 
     Args:
-        summary: What `summarise` returned.
+        summary: What `summarise_net` returned.
 
     Raises:
         InputError: No layer has a known shape, so there is nothing to draw.
@@ -108,7 +108,7 @@ def cards_of(summary: Summary) -> list[Card]:
     ]
 
 
-def _input_card(summary: Summary, before: list[Layer]) -> Card:
+def _input_card(summary: NetSummary, before: list[NetLayer]) -> Card:
     title = "gray crop" if len(summary.input) < 3 or summary.input[0] == 1 else "input"
     lines = [" × ".join(map(str, summary.input))]
     if before:
@@ -116,10 +116,10 @@ def _input_card(summary: Summary, before: list[Layer]) -> Card:
     return Card("input", title, summary.input, tuple(lines))
 
 
-def _with_side_branches(layers: list[Layer]) -> list[Layer]:
+def _with_side_branches(layers: list[NetLayer]) -> list[NetLayer]:
     """Give squeeze-and-excite and other side branches the shape of the maps they scale, so that they stay with them."""
     last_maps = max((i for i, layer in enumerate(layers) if len(layer.output) == 3), default=-1)
-    merged: list[Layer] = []
+    merged: list[NetLayer] = []
     for i, layer in enumerate(layers):
         small = len(layer.output) != 3 or max(layer.output[1:]) == 1 < _side(merged)
         inside = i < last_maps or "Residual" in layer.block
@@ -129,11 +129,11 @@ def _with_side_branches(layers: list[Layer]) -> list[Layer]:
     return merged
 
 
-def _side(layers: list[Layer]) -> int:
+def _side(layers: list[NetLayer]) -> int:
     return layers[-1].output[-1] if layers and len(layers[-1].output) == 3 else 0
 
 
-def _trunk(layers: list[Layer]) -> Iterator[Card]:
+def _trunk(layers: list[NetLayer]) -> Iterator[Card]:
     card: _Open | None = None
     for residual, members in groupby(layers, key=lambda layer: layer.block if "Residual" in layer.block else ""):
         for position, layer in enumerate(members):
@@ -147,7 +147,7 @@ def _trunk(layers: list[Layer]) -> Iterator[Card]:
         yield card.close()
 
 
-def _starts_card(card: _Open, layer: Layer) -> bool:
+def _starts_card(card: _Open, layer: NetLayer) -> bool:
     if layer.kind in POOLS or (layer.kind not in WEIGHTED and card.arrow):
         return False
     if card.kind == "vectors":
@@ -155,12 +155,12 @@ def _starts_card(card: _Open, layer: Layer) -> bool:
     return bool(card.arrow) or len(layer.output) != 3 or layer.output[1:] != card.shape[1:]
 
 
-def _way_to_vectors(card: _Open, layer: Layer) -> list[str]:
+def _way_to_vectors(card: _Open, layer: NetLayer) -> list[str]:
     averaged = layer.output == card.shape[:1] and layer.kind not in WEIGHTED and not card.arrow
     return ["global", "mean"] if averaged else []
 
 
-def _add(card: _Open, layer: Layer, *, residual: bool, first: bool) -> None:
+def _add(card: _Open, layer: NetLayer, *, residual: bool, first: bool) -> None:
     card.parameters += layer.parameters
     card.macs += layer.macs
     if layer.kind in POOLS:
@@ -184,13 +184,13 @@ def _add(card: _Open, layer: Layer, *, residual: bool, first: bool) -> None:
         card.lines[-1] += f" · {_short(layer)}"
 
 
-def _weighted_line(layer: Layer, *, gate: bool) -> str:
+def _weighted_line(layer: NetLayer, *, gate: bool) -> str:
     if WEIGHTED[layer.kind] == "conv":
         return f"conv {layer.detail.replace('x', '×')}, {layer.output[0]}"
     return f"{'channel gate' if gate else 'linear'} {layer.detail}".strip()
 
 
-def _short(layer: Layer) -> str:
+def _short(layer: NetLayer) -> str:
     return SHORT.get(layer.kind, layer.kind)
 
 
@@ -205,7 +205,7 @@ def _folded(lines: list[str]) -> list[str]:
     return folded
 
 
-def _heads(summary: Summary) -> Iterator[Card]:
+def _heads(summary: NetSummary) -> Iterator[Card]:
     for key, classes in summary.heads.items():
         own = [layer for layer in summary.layers if layer.head == key]
         names = LABEL_SETS[key].names if key in LABEL_SETS and len(LABEL_SETS[key]) == classes else ()
@@ -216,11 +216,11 @@ def _heads(summary: Summary) -> Iterator[Card]:
         )  # fmt: skip
 
 
-def draw_network(summary: Summary) -> "Figure":
+def draw_network(summary: NetSummary) -> "Figure":
     """Draw a network as cards joined by arrows.
 
     Args:
-        summary: What `summarise` returned.
+        summary: What `summarise_net` returned.
 
     Returns:
         A matplotlib figure that no window owns.
@@ -253,13 +253,13 @@ def draw_network(summary: Summary) -> "Figure":
     return figure  # type: ignore[no-any-return]
 
 
-def _draw_title(axes: "Axes", summary: Summary, height: float) -> None:
+def _draw_title(axes: "Axes", summary: NetSummary, height: float) -> None:
     axes.text(MARGIN_IN, height - MARGIN_IN, summary.name, size=15, weight="bold", color=INK, va="top")
     about = f"{_count(summary.values)} values, {_count(summary.macs)} multiply-adds for one face"
     axes.text(MARGIN_IN, height - MARGIN_IN - 0.36, about, size=9.5, color=MUTED, va="top")
 
 
-def _draw_row(axes: "Axes", row: list[Card], middle: float, summary: Summary, *, last: bool) -> None:
+def _draw_row(axes: "Axes", row: list[Card], middle: float, summary: NetSummary, *, last: bool) -> None:
     largest = max(summary.input[-2:]) if len(summary.input) >= 2 else 1
     for i, card in enumerate(row):
         left = MARGIN_IN + i * (CARD_IN + GAP_IN)
@@ -336,11 +336,11 @@ def _count(value: int) -> str:
     return str(value)
 
 
-def save_diagram(summary: Summary, path: Path) -> None:
+def save_diagram(summary: NetSummary, path: Path) -> None:
     """Draw a network into a file, which appears whole or not at all.
 
     Args:
-        summary: What `summarise` returned.
+        summary: What `summarise_net` returned.
         path: An .svg or .png file.
 
     Raises:

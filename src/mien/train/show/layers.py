@@ -25,7 +25,7 @@ INDEX_TYPES = {6, 7}  # int32 and int64 in ONNX: axes, shapes, zero points; no w
 
 
 @dataclass(frozen=True)
-class Layer:
+class NetLayer:
     """One layer.
 
     Attributes:
@@ -52,7 +52,7 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class Summary:
+class NetSummary:
     """A whole network.
 
     Attributes:
@@ -64,7 +64,7 @@ class Summary:
 
     name: str
     input: Shape
-    layers: tuple[Layer, ...]
+    layers: tuple[NetLayer, ...]
     heads: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -88,7 +88,7 @@ class Summary:
         return sum(layer.macs for layer in self.layers)
 
 
-def summarise(name_or_path: str, *, heads: Sequence[str] | None = None) -> Summary:
+def summarise_net(name_or_path: str, *, heads: Sequence[str] | None = None) -> NetSummary:
     """Summarise a registered net or an ONNX file.
 
     Args:
@@ -109,14 +109,14 @@ def summarise(name_or_path: str, *, heads: Sequence[str] | None = None) -> Summa
         torch = require_extra("train", "torch")
         with torch.device("meta"):  # shapes only: the widest net would need 6 GB
             net = NETS[name_or_path](**chosen)
-        return summarise_net(net, name=name_or_path)
+        return summarise_module(net, name=name_or_path)
     path = Path(name_or_path)
     if path.suffix.lower() != ".onnx":
         raise InputError(f"unknown net {name_or_path!r}; known: {', '.join(NETS)}, or the path of an .onnx file")
     return summarise_onnx(path)
 
 
-def summarise_net(net: "ExpressionNet", *, name: str) -> Summary:
+def summarise_module(net: "ExpressionNet", *, name: str) -> NetSummary:
     """Summarise a network; only shapes are computed.
 
     Args:
@@ -127,7 +127,7 @@ def summarise_net(net: "ExpressionNet", *, name: str) -> Summary:
 
     torch = require_extra("train", "torch")
     net = copy.deepcopy(net).to("meta").eval()
-    layers: list[Layer] = []
+    layers: list[NetLayer] = []
     blocks = _blocks(net)
     for path, module in net.named_modules():
         if not list(module.children()):
@@ -135,7 +135,7 @@ def summarise_net(net: "ExpressionNet", *, name: str) -> Summary:
     with torch.device("meta"), torch.no_grad():
         views = torch.zeros((1, 1, net.view_px, net.view_px))
         net(net.normalise(views))
-    return Summary(name, (1, net.view_px, net.view_px), tuple(layers), {k.key: len(k) for k in net.heads})
+    return NetSummary(name, (1, net.view_px, net.view_px), tuple(layers), {k.key: len(k) for k in net.heads})
 
 
 def _blocks(net: "nn.Module") -> dict[str, str]:
@@ -149,11 +149,11 @@ def _blocks(net: "nn.Module") -> dict[str, str]:
     return found
 
 
-def _recorder(layers: list[Layer], path: str, block: str, net: "ExpressionNet") -> Any:
+def _recorder(layers: list[NetLayer], path: str, block: str, net: "ExpressionNet") -> Any:
     head = net.heads[int(path.split(".")[1])].key if path.startswith("classifiers.") else ""
 
     def record(module: "nn.Module", _inputs: tuple["torch.Tensor", ...], output: "torch.Tensor") -> None:
-        layer = Layer(
+        layer = NetLayer(
             path, type(module).__name__, _detail(module), tuple(output.shape[1:]),
             parameters=sum(p.numel() for p in module.parameters()),
             statistics=sum(b.numel() for b in module.buffers() if b.is_floating_point()),
@@ -185,7 +185,7 @@ def _macs(module: "nn.Module", output: "torch.Tensor") -> int:
     return int(output[0].numel() * weight[0].numel())
 
 
-def summarise_onnx(path: Path) -> Summary:
+def summarise_onnx(path: Path) -> NetSummary:
     """Summarise an ONNX file by its own shape inference, for one crop.
 
     Weights that are stored in another type and cast back count once, at the layer that uses them.
@@ -229,20 +229,20 @@ class _Graph:
         self.shapes = {v.name: _shape(v) for v in (*graph.input, *graph.value_info, *graph.output)}
         self.heads = _heads_of(graph)
 
-    def summary(self, name: str) -> Summary:
+    def summary(self, name: str) -> NetSummary:
         """Return the layers in the order of the file."""
         inputs = [v for v in self.graph.input if v.name not in self.constants]
         layers = tuple(layer for node in self.graph.node if (layer := self._layer(node)) is not None)
         heads = {v.name: (self.shapes[v.name] or (0,))[-1] for v in self.graph.output}
-        return Summary(name, self.shapes[inputs[0].name][1:] if inputs else (), layers, heads)
+        return NetSummary(name, self.shapes[inputs[0].name][1:] if inputs else (), layers, heads)
 
-    def _layer(self, node: Any) -> Layer | None:
+    def _layer(self, node: Any) -> NetLayer | None:
         if node.op_type == "Constant" or (node.op_type in STORAGE and node.input[0] in self.constants):
             self._remember_constant(node)
             return None
         output = self.shapes.get(node.output[0], ())
         parameters = sum(math.prod(self.values.pop(name, (0,))) for name in node.input)  # popped: counts once if shared
-        return Layer(
+        return NetLayer(
             node.name or node.output[0], node.op_type, self._detail(node), output[1:],
             parameters=parameters, macs=self._macs(node, output), head=self.heads.get(node.output[0], ""),
         )  # fmt: skip

@@ -12,7 +12,7 @@ from mien.models.catalogue import CATALOGUE, model_path
 from mien.train.nets.mien import mien_s
 from mien.train.nets.registry import NETS
 from mien.train.show.diagram import cards_of, draw_network, save_diagram
-from mien.train.show.summary import Layer, Summary, summarise, summarise_net, summarise_onnx
+from mien.train.show.layers import NetLayer, NetSummary, summarise_module, summarise_net, summarise_onnx
 from trained_sizes import count_parameters, count_values
 
 
@@ -56,7 +56,7 @@ def two_headed(tmp_path):
 def test_totals_are_those_of_the_net(name):
     with torch.device("meta"):
         net = NETS[name]()
-    found = summarise(name)
+    found = summarise_net(name)
     assert (found.parameters, found.values) == (count_parameters(net), count_values(net))
     assert found.input == (1, net.view_px, net.view_px)
     assert found.heads == {labels.key: len(labels) for labels in net.heads}
@@ -65,13 +65,13 @@ def test_totals_are_those_of_the_net(name):
 def test_multiply_adds_are_those_of_arithmetic():
     per_layer = [48 * 48 * 9 * 64, 24 * 24 * 25 * 64 * 128, 12 * 12 * 9 * 128 * 512, 6 * 6 * 9 * 512 * 512]
     per_layer += [4608 * 256, 256 * 512, 512 * 7]
-    found = summarise("tutorial-two-dense")
+    found = summarise_net("tutorial-two-dense")
     assert [layer.macs for layer in found.layers if layer.macs] == per_layer
     assert found.macs == sum(per_layer) == 290_475_520
 
 
 def test_layers_say_where_they_are():
-    layers = {layer.name: layer for layer in summarise("mien-b").layers}
+    layers = {layer.name: layer for layer in summarise_net("mien-b").layers}
     first, gate, head = layers["trunk.0.0"], layers["trunk.7.attention.squeeze"], layers["classifiers.1"]
     assert (first.kind, first.detail, first.output) == ("Conv2d", "3x3", (32, 44, 44))
     assert (gate.block, gate.detail) == ("7 ResidualBlock", "128 → 16")
@@ -79,7 +79,7 @@ def test_layers_say_where_they_are():
 
 
 def test_heads_can_be_chosen():
-    found = summarise("realtime", heads=["five", "ferplus"])
+    found = summarise_net("realtime", heads=["five", "ferplus"])
     assert found.heads == {"five": 5, "ferplus": 8}
     assert found.parameters == 1_485_831 - 1025 * 7 + 1025 * 13
 
@@ -87,7 +87,7 @@ def test_heads_can_be_chosen():
 def test_a_summary_leaves_the_net_alone():
     net = mien_s().train()
     before = {k: v.clone() for k, v in net.state_dict().items()}
-    summarise_net(net, name="mien-s")
+    summarise_module(net, name="mien-s")
     assert net.training
     assert not any(module._forward_hooks for module in net.modules())
     for key, value in net.state_dict().items():
@@ -111,8 +111,8 @@ def test_heads_of_an_onnx_file_own_their_weights(two_headed):
 
 
 def test_the_shipped_file_has_the_multiply_adds_of_its_net():
-    shipped = summarise(str(model_path("mien-b")))
-    net = summarise(CATALOGUE["mien-b"].net)
+    shipped = summarise_net(str(model_path("mien-b")))
+    net = summarise_net(CATALOGUE["mien-b"].net)
     assert shipped.macs == net.macs
     assert shipped.heads == net.heads
     assert 0 < net.parameters - shipped.parameters < 0.001 * net.parameters  # batch normalisation is folded away
@@ -120,19 +120,19 @@ def test_the_shipped_file_has_the_multiply_adds_of_its_net():
 
 def test_unknown_names_and_files_are_named(tmp_path):
     with pytest.raises(InputError, match=r"unknown net 'vgg99'; known: mien-b.*or the path of an .onnx file"):
-        summarise("vgg99")
+        summarise_net("vgg99")
     with pytest.raises(InputError, match="unknown label set 'seven'"):
-        summarise("mlp", heads=["seven"])
+        summarise_net("mlp", heads=["seven"])
     with pytest.raises(ModelError, match=r"no model file .*gone\.onnx"):
-        summarise(str(tmp_path / "gone.onnx"))
+        summarise_net(str(tmp_path / "gone.onnx"))
     broken = tmp_path / "broken.onnx"
     broken.write_bytes(b"not a model")
     with pytest.raises(ModelError, match=r"broken\.onnx is not a sound ONNX file"):
-        summarise(str(broken))
+        summarise_net(str(broken))
 
 
 def test_cards_follow_the_resolution():
-    cards = cards_of(summarise("tutorial-two-dense"))
+    cards = cards_of(summarise_net("tutorial-two-dense"))
     assert [card.title for card in cards] == [
         "gray crop", "64 × 48 × 48", "128 × 24 × 24", "512 × 12 × 12", "512 × 6 × 6", "512 features",
         "head fer2013: 7 classes",
@@ -143,14 +143,14 @@ def test_cards_follow_the_resolution():
 
 @pytest.mark.parametrize("name", NETS)
 def test_cards_account_for_all_parameters_and_work(name):
-    found = summarise(name)
+    found = summarise_net(name)
     cards = cards_of(found)
     assert sum(card.parameters for card in cards) == found.parameters
     assert sum(card.macs for card in cards) == found.macs
 
 
 def test_a_gate_stays_with_the_maps_it_scales():
-    maps = [card for card in cards_of(summarise("mien-b")) if card.kind == "maps"]
+    maps = [card for card in cards_of(summarise_net("mien-b")) if card.kind == "maps"]
     assert [card.shape for card in maps] == [(32, 44, 44), (64, 22, 22), (128, 11, 11), (256, 5, 5)]
     assert maps[0].lines == ("2 × conv 3×3, 32 · BN · ReLU",)
     assert "  channel gate 256 → 32" in maps[-1].lines
@@ -167,7 +167,7 @@ def test_cards_of_an_onnx_file(two_headed):
 
 
 def test_the_image_names_every_card():
-    found = summarise("mien-b")
+    found = summarise_net("mien-b")
     texts = [text.get_text() for text in draw_network(found).axes[0].texts]
     assert "mien-b" in texts
     assert {card.title for card in cards_of(found)} <= set(texts)
@@ -175,9 +175,9 @@ def test_the_image_names_every_card():
 
 def test_a_long_net_wraps_into_rows():
     shapes = [(8, 2**k, 2**k) for k in range(12, 0, -1)]
-    layers = [Layer(f"c{i}", "Conv2d", "3x3", s, parameters=1, macs=1) for i, s in enumerate(shapes)]
-    wide, high = draw_network(Summary("deep", (1, 4096, 4096), tuple(layers), {"fer2013": 7})).get_size_inches()
-    once_wide, once_high = draw_network(Summary("flat", (1, 4096, 4096), tuple(layers[:6]), {})).get_size_inches()
+    layers = [NetLayer(f"c{i}", "Conv2d", "3x3", s, parameters=1, macs=1) for i, s in enumerate(shapes)]
+    wide, high = draw_network(NetSummary("deep", (1, 4096, 4096), tuple(layers), {"fer2013": 7})).get_size_inches()
+    once_wide, once_high = draw_network(NetSummary("flat", (1, 4096, 4096), tuple(layers[:6]), {})).get_size_inches()
     assert high > 1.5 * once_high
     assert wide <= once_wide + 0.01
 
@@ -197,7 +197,7 @@ def test_diagrams_are_written_whole_or_not_at_all(tmp_path, two_headed):
 
 def test_nothing_to_draw_is_said():
     with pytest.raises(InputError, match="no layer with a known shape"):
-        cards_of(Summary("empty", (), (Layer("a", "Custom"),)))
+        cards_of(NetSummary("empty", (), (NetLayer("a", "Custom"),)))
 
 
 @pytest.fixture
