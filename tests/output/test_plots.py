@@ -148,7 +148,7 @@ def test_a_users_settings_neither_change_the_figures_nor_are_changed():
 
 def test_pyplot_is_never_loaded():
     code = (
-        "import sys, numpy as np; from mien import plots; assert 'matplotlib' not in sys.modules\n"
+        "import sys, numpy as np; from mien.output import plots; assert 'matplotlib' not in sys.modules\n"
         "plots.inline_svg(plots.confusion_heatmap(np.eye(2, dtype=int), ('a', 'b')), label='x')\n"
         "assert 'matplotlib.pyplot' not in sys.modules"
     )
