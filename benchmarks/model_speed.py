@@ -21,7 +21,7 @@ MIEN = """
 import json, sys, time
 import numpy as np
 from mien.models.catalogue import load_model
-from mien.models.expression import RuntimeSettings
+from mien.models.runtime import RuntimeSettings
 def per_call(threads, count, seconds=2.0):
     model = load_model(sys.argv[1], runtime=RuntimeSettings(device="cpu", threads=threads))
     crops = np.random.default_rng(0).integers(0, 256, (count, 48, 48), dtype=np.uint8)

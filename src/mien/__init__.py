@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from mien.errors import MienError
     from mien.faces import Face, Faces, Frame
     from mien.labels import LabelSet
-    from mien.models.expression import ExpressionModel, RuntimeSettings
+    from mien.models.expression import ExpressionModel
+    from mien.models.runtime import RuntimeSettings
     from mien.output.draw.faces import draw_faces
     from mien.sources.images import read_image
 
@@ -31,7 +32,7 @@ _HOMES = {
     "Frame": "mien.faces",
     "LabelSet": "mien.labels",
     "MienError": "mien.errors",
-    "RuntimeSettings": "mien.models.expression",
+    "RuntimeSettings": "mien.models.runtime",
     "analyze": "mien.analyzer",
     "draw_faces": "mien.output.draw.faces",
     "read_image": "mien.sources.images",

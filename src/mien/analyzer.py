@@ -17,7 +17,8 @@ from mien.detect.registry import create_detector
 from mien.errors import InputError, MienError
 from mien.faces import CROP_PX, Faces, Frame
 from mien.models.catalogue import DEFAULT_MODEL, load_model
-from mien.models.expression import ExpressionModel, RuntimeSettings
+from mien.models.expression import ExpressionModel
+from mien.models.runtime import RuntimeSettings
 from mien.sources.images import Failed, Item, Source, SourceSettings, load, read_image
 
 DEFAULT_DETECTOR = "mtcnn"

@@ -20,7 +20,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlencode, urlsplit
@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import InputError, MienError, SourceError, require_extra
-from mien.faces import Faces, Frame
+from mien.faces import Faces
 from mien.files import PartFile
 from mien.labels import LabelSet
 
@@ -443,7 +443,7 @@ def _analyzed(result: Values, names: Sequence[str], labels: str | None) -> Analy
 def _faces(rows: Sequence[Values], labels: LabelSet, source: str) -> Faces:
     """Return rows as `Faces`; probabilities, which came rounded, sum to 1 again."""
     if not rows:
-        return Faces.empty(frame=Frame(np.zeros((1, 1, 3), np.uint8), source))
+        return replace(Faces.empty(), source=source)
     probs = _floats([[row[name] for name in labels.names] for row in rows])
     known = all(row["landmarks"] is not None for row in rows)
     return Faces(
@@ -458,13 +458,14 @@ def _faces(rows: Sequence[Values], labels: LabelSet, source: str) -> Faces:
 
 def _live_faces(message: Values, labels: LabelSet) -> Faces:
     faces = message["faces"]
-    frame = Frame(np.zeros((1, 1, 3), np.uint8), "stream", message["frame"], message["time_s"])
+    empty = replace(Faces.empty(), source="stream", frame_index=message["frame"], time_s=message["time_s"])
     if not faces:
-        return Faces.empty(frame=frame)
+        return empty
     probs = _floats([[face["probs"][name] for name in labels.names] for face in faces])
     smoothed = _floats([[face["smoothed"][name] for name in labels.names] for face in faces])
     known = all(face["landmarks"] is not None for face in faces)
-    return Faces(
+    return replace(
+        empty,
         xyxy=_floats([face["box"] for face in faces]),
         score=_floats([face["score"] for face in faces]),
         landmarks=_floats([face["landmarks"] for face in faces]) if known else None,
@@ -473,7 +474,7 @@ def _live_faces(message: Values, labels: LabelSet) -> Faces:
         labels=labels,
         smoothed=smoothed / smoothed.sum(axis=1, keepdims=True),
         steady=np.array([labels.index(face["steady_expression"]) for face in faces], np.int64),
-    ).at(frame)
+    )
 
 
 def _floats(values: Sequence[Any]) -> NDArray[np.float32]:

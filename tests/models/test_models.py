@@ -7,8 +7,10 @@ import pytest
 from helpers import public_test
 from mien.errors import DeviceError, InputError, ModelError
 from mien.labels import FER7, FERPLUS8
+from mien.models.card import METADATA_KEY, ModelCard
 from mien.models.catalogue import CATALOGUE, DEFAULT_MODEL, load_model, model_path
-from mien.models.expression import METADATA_KEY, ExpressionModel, ModelCard, RuntimeSettings, available_devices
+from mien.models.expression import ExpressionModel
+from mien.models.runtime import RuntimeSettings, available_devices
 
 RNG = np.random.default_rng(1)
 

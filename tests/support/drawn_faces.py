@@ -8,7 +8,7 @@ from torch import nn
 
 from mien.datasets import TRAINING, VALIDATION, VOTE_COLUMNS, CropDataset
 from mien.labels import FER7, FERPLUS8
-from mien.models.expression import ModelCard
+from mien.models.card import ModelCard
 from mien.train.nets.blocks import ConvUnit, MultiHeadNet
 
 SHAPES = ("happy", "sad", "surprise")

@@ -10,8 +10,9 @@ from drawn_faces import card_of, drawn_faces, plain_net, training_and_held_out, 
 from mien.errors import InputError, ModelError, OutputError
 from mien.evaluate import ConfidenceScaling, calibrate, fit_confidence
 from mien.labels import FER7, LabelSet
+from mien.models.card import METADATA_KEY
 from mien.models.catalogue import CATALOGUE
-from mien.models.expression import METADATA_KEY, ExpressionModel
+from mien.models.expression import ExpressionModel
 from mien.train.augment import NO_AUGMENTATION
 from mien.train.checkpoints import net_from_onnx, start_from
 from mien.train.export import (

@@ -23,7 +23,7 @@ from mien.detect.registry import create_detector
 from mien.errors import MienError
 from mien.faces import Faces
 from mien.models.catalogue import CATALOGUE
-from mien.models.expression import RuntimeSettings, available_devices
+from mien.models.runtime import RuntimeSettings, available_devices
 from mien.sources.images import read_image
 
 PACKAGES = {

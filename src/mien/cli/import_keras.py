@@ -14,8 +14,9 @@ from mien.cli.console import megabytes, out
 from mien.cli.options import CardLicence, CardName, CardVersion
 from mien.errors import InputError, require_extra
 from mien.labels import LabelSet
-from mien.models.expression import ExpressionModel, RuntimeSettings
+from mien.models.expression import ExpressionModel
 from mien.models.foreign import Adapter, ForeignModel, Scaling, named_scaling, parse_labels, read_adapter
+from mien.models.runtime import RuntimeSettings
 
 ADAPTER_SUFFIXES = (".toml", ".json")
 KERAS_SUFFIXES = (".json", ".h5", ".hdf5", ".keras")

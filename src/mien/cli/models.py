@@ -7,8 +7,8 @@ import typer
 from rich.table import Table
 
 from mien.cli.console import megabytes, out
+from mien.models.card import ModelCard
 from mien.models.catalogue import CATALOGUE, DEFAULT_MODEL, load_model, model_path
-from mien.models.expression import ModelCard
 
 app = typer.Typer(help="List the models and show their cards.", no_args_is_help=True)
 

@@ -1,21 +1,11 @@
+from .card import Measured as Measured
+from .card import ModelCard as ModelCard
 from .catalogue import CATALOGUE as CATALOGUE
 from .catalogue import DEFAULT_MODEL as DEFAULT_MODEL
 from .catalogue import load_model as load_model
-from .expression import (
-    ExpressionModel as ExpressionModel,
-)
-from .expression import (
-    Measured as Measured,
-)
-from .expression import (
-    ModelCard as ModelCard,
-)
-from .expression import (
-    RuntimeSettings as RuntimeSettings,
-)
-from .expression import (
-    available_devices as available_devices,
-)
+from .expression import ExpressionModel as ExpressionModel
 from .foreign import Adapter as Adapter
 from .foreign import ForeignModel as ForeignModel
 from .foreign import read_adapter as read_adapter
+from .runtime import RuntimeSettings as RuntimeSettings
+from .runtime import available_devices as available_devices

@@ -6,7 +6,8 @@ from importlib import resources
 from pathlib import Path
 
 from mien.errors import ModelError
-from mien.models.expression import ExpressionModel, RuntimeSettings
+from mien.models.expression import ExpressionModel
+from mien.models.runtime import RuntimeSettings
 
 DEFAULT_MODEL = "mien-b"
 

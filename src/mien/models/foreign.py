@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from mien.errors import InputError, ModelError, check_known
 from mien.faces import CROP_PX
 from mien.labels import LABEL_SETS, LabelSet, label_set, named_labels
-from mien.models.expression import MAX_BATCH, RuntimeSettings, check_crops, first_line, open_model
+from mien.models.expression import MAX_BATCH, check_crops
+from mien.models.runtime import RuntimeSettings, first_line, open_model
 
 MAX_SIDE_PX = 1024
 MAX_ADAPTER_BYTES = 2**20

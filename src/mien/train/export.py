@@ -27,7 +27,8 @@ from mien.evaluate.calibrate import LEAST_SPREAD, ConfidenceScaling, fit_confide
 from mien.faces import CROP_PX, Floats
 from mien.files import write_whole
 from mien.labels import FER7
-from mien.models.expression import INPUT_NAME, METADATA_KEY, ExpressionModel, Measured, ModelCard
+from mien.models.card import METADATA_KEY, Measured, ModelCard
+from mien.models.expression import INPUT_NAME, ExpressionModel
 from mien.train._quiet import quiet
 from mien.train.augment import central_views
 from mien.train.checkpoints import load_nets, load_settings

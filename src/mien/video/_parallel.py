@@ -22,7 +22,7 @@ from mien.analyzer import DEFAULT_DETECTOR, Analyzer
 from mien.detect.detector import DetectorSettings
 from mien.errors import MienError
 from mien.models.catalogue import DEFAULT_MODEL
-from mien.models.expression import RuntimeSettings
+from mien.models.runtime import RuntimeSettings
 from mien.output.draw.faces import PLAIN, DrawStyle
 from mien.output.sinks import Sink
 from mien.sources.videos import VideoSettings, public_name

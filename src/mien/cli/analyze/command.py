@@ -41,7 +41,7 @@ from mien.errors import InputError, MissingExtraError
 from mien.faces import Face, Faces, Frame
 from mien.labels import EMOJI, LabelSet
 from mien.models.catalogue import DEFAULT_MODEL
-from mien.models.expression import RuntimeSettings
+from mien.models.runtime import RuntimeSettings
 from mien.output.draw.faces import DrawStyle
 from mien.output.sinks import JsonLinesStream, Sink, open_sink
 from mien.sources.images import Failed, Item, SourceSettings, expand

@@ -29,7 +29,7 @@ from mien.faces import CROP_PX, Faces, Frame
 from mien.files import write_whole
 from mien.labels import LabelSet
 from mien.models.catalogue import DEFAULT_MODEL
-from mien.models.expression import RuntimeSettings
+from mien.models.runtime import RuntimeSettings
 from mien.output.draw.faces import DrawStyle, Veil, draw_faces, paint_emoji, shown_expression
 from mien.output.sinks import JsonLinesStream, encode_image
 from mien.sources.live import CAMERA, LiveSettings, LiveSource

@@ -32,7 +32,7 @@ from mien.errors import InputError, MissingExtraError, require_extra
 from mien.models.catalogue import CATALOGUE
 
 if TYPE_CHECKING:
-    from mien.models.expression import ModelCard
+    from mien.models.card import ModelCard
     from mien.train.callbacks import EpochMetrics
     from mien.train.settings import TrainSettings
     from mien.train.tune import TrialRow, TuneResult

@@ -18,7 +18,8 @@ from mien.errors import InputError, ModelError, require_extra
 from mien.faces import CROP_PX
 from mien.files import whole_or_nothing, write_whole
 from mien.labels import FER7, FERPLUS8, FIVE, LabelSet
-from mien.models.expression import INPUT_NAME, METADATA_KEY, ModelCard
+from mien.models.card import METADATA_KEY, ModelCard
+from mien.models.expression import INPUT_NAME
 from mien.models.foreign import OUTPUTS, SCALINGS, STANDARDISE_FLOOR, Adapter, Scaling, in_known_order
 from mien.models.keras._architecture import Model, owned_weights, parse_architecture
 from mien.models.keras._files import KerasFiles, Owner, keras_version_of, locate_weights, open_keras

@@ -4,7 +4,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from mien._version import __version__
-from mien.models.expression import ModelCard
+from mien.models.card import ModelCard
 from mien.server.settings import MEBI, ServerSettings
 from mien.server.web import records
 from mien.server.web.described import FEW_PROBLEMS, problems

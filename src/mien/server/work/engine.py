@@ -8,8 +8,9 @@ from mien.analyzer import Analyzer
 from mien.detect.detector import Detector
 from mien.detect.registry import create_detector
 from mien.errors import InputError, MienError
+from mien.models.card import ModelCard
 from mien.models.catalogue import load_model
-from mien.models.expression import ModelCard, RuntimeSettings
+from mien.models.runtime import RuntimeSettings
 from mien.server.settings import ServerSettings
 from mien.server.web.problems import Problem
 from mien.server.work.batching import BatchedModel, Batcher
