@@ -24,8 +24,8 @@ from mien.errors import InputError, MissingExtraError, OutputError
 from mien.faces import BASE_COLUMNS, Faces, Frame, Record
 from mien.labels import FER7, FERPLUS8, LabelSet
 from mien.output import sinks
+from mien.output.kinds import IMAGE
 from mien.output.sinks import (
-    IMAGE_EXTENSIONS,
     INTERRUPTED,
     SINKS,
     FileTableSink,
@@ -647,7 +647,7 @@ def test_a_reader_that_goes_away_is_a_broken_pipe() -> None:
 # Images
 
 
-@pytest.mark.parametrize("suffix", [*IMAGE_EXTENSIONS, ".PNG"])
+@pytest.mark.parametrize("suffix", [*IMAGE.extensions, ".PNG"])
 def test_one_annotated_image(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"out{suffix}"
     frame, faces = make_frame(), make_faces(1)
@@ -696,7 +696,7 @@ def test_images_need_a_function_that_draws(tmp_path: Path, name: str) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("extension", IMAGE_EXTENSIONS)
+@pytest.mark.parametrize("extension", IMAGE.extensions)
 def test_images_say_that_mien_made_them_and_still_open(extension: str, tmp_path: Path) -> None:
     image = np.random.default_rng(0).integers(0, 255, (37, 53, 3), dtype=np.uint8)
     data = encode_image(image, extension)

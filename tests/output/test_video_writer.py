@@ -15,8 +15,9 @@ from mien.faces import Faces, Frame
 from mien.labels import FER7
 from mien.output import video_sink
 from mien.output.draw.faces import TRUTH_COLOUR, DrawStyle, draw_faces
+from mien.output.kinds import VIDEO
 from mien.output.sinks import VideoSink, open_sink
-from mien.output.video_sink import VIDEO_EXTENSIONS, VideoWriter
+from mien.output.video_sink import VideoWriter
 
 SIZE = (96, 64)
 RATE = 8000
@@ -130,7 +131,7 @@ def even(tmp_path_factory):
 # Images and times
 
 
-@pytest.mark.parametrize("extension", VIDEO_EXTENSIONS)
+@pytest.mark.parametrize("extension", VIDEO.extensions)
 def test_every_frame_keeps_its_time(uneven, tmp_path, extension):
     target = tmp_path / f"out{extension}"
     copy_video(uneven, target)

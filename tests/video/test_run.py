@@ -195,7 +195,7 @@ class TestOutputs:
     @pytest.mark.parametrize(
         ("paths", "message"),
         [
-            (["x.xlsx"], "no result of that kind; known: .jsonl"),
+            (["x.xlsx"], "unknown extension '.xlsx'; known: .jsonl"),
             (["rows.csv", "rows.csv"], "two outputs have the same name"),
         ],
     )

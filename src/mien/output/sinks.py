@@ -34,7 +34,8 @@ from mien.errors import InputError, OutputError, require_extra
 from mien.faces import STEADY, Faces, Frame, Record
 from mien.files import PartFile, check_not_source, explained
 from mien.labels import LabelSet
-from mien.output.video_sink import VIDEO_EXTENSIONS, VideoWriter, time_base_of
+from mien.output.kinds import FOLDER, IMAGE, TABLE, VIDEO, kind_of
+from mien.output.video_sink import VideoWriter, time_base_of
 from mien.video.summary import IntervalTable
 
 if TYPE_CHECKING:
@@ -197,13 +198,9 @@ def open_sink(
     """
     settings = SinkSettings(labels, draw, keep_empty, tracked, video)
     target = Path(path)
-    extension = target.suffix.lower()
-    if str(path).endswith(("/", os.sep)) or not extension or (extension not in SINKS and target.is_dir()):
+    if kind_of(path) is FOLDER:
         return FolderSink(target, settings)
-    if extension not in SINKS:
-        known = ", ".join(SINKS)
-        raise InputError(f"cannot write {target}: unknown extension {extension!r}; known: {known}, or a folder (dir/)")
-    return SINKS[extension](target, settings)
+    return SINKS[target.suffix.lower()](target, settings)
 
 
 def open_interval_sink(path: str | Path, *, labels: LabelSet, interval_s: float) -> Sink:
@@ -220,8 +217,7 @@ def open_interval_sink(path: str | Path, *, labels: LabelSet, interval_s: float)
         MissingExtraError: The format needs an extra.
     """
     target = Path(path)
-    if target.suffix.lower() not in TABLES:
-        raise InputError(f"cannot write {target}: a table of intervals ends in {', '.join(TABLES)}; rename it")
+    TABLE.check(target)
     return IntervalSink(target, SinkSettings(labels, interval_s=interval_s))
 
 
@@ -606,7 +602,7 @@ class VideoSink(DrawingSink):
         """Start the file.
 
         Args:
-            path: Ends in one of `mien.output.video_sink.VIDEO_EXTENSIONS`.
+            path: Ends in one of `mien.output.kinds.VIDEO.extensions`.
             settings: Its `draw` draws the faces, its `video` is the source.
 
         Raises:
@@ -814,7 +810,7 @@ def image_name(source: str) -> tuple[str, str]:
     """
     name = _last_part(source)
     stem, dot, extension = name.rpartition(".")
-    known = bool(dot) and f".{extension.lower()}" in IMAGE_EXTENSIONS
+    known = bool(dot) and f".{extension.lower()}" in IMAGE.extensions
     if not dot or not re.fullmatch(r"[A-Za-z0-9]{1,5}", extension):
         stem = name
     safe = re.sub(r'[\x00-\x1f\x7f<>:"/\\|?*\ud800-\udfff]+', "_", stem).strip(" .")
@@ -832,8 +828,6 @@ def _last_part(source: str) -> str:
     return re.split(r"[/\\]" if os.sep == "\\" else "/", source.rstrip("/"))[-1]
 
 
-IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp")
-
 TABLES: dict[str, Callable[[Path, SinkSettings], FileTableSink]] = {
     ".jsonl": JsonLinesSink,
     ".csv": CsvSink,
@@ -842,6 +836,6 @@ TABLES: dict[str, Callable[[Path, SinkSettings], FileTableSink]] = {
 
 SINKS: dict[str, Factory] = {
     **TABLES,
-    **dict.fromkeys(IMAGE_EXTENSIONS, ImageSink),
-    **dict.fromkeys(VIDEO_EXTENSIONS, VideoSink),
+    **dict.fromkeys(IMAGE.extensions, ImageSink),
+    **dict.fromkeys(VIDEO.extensions, VideoSink),
 }

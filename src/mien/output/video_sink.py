@@ -13,11 +13,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.errors import InputError, OutputError, require_extra
+from mien.errors import OutputError, require_extra
 from mien.files import PartFile, explained
+from mien.output.kinds import VIDEO
 
 MARK = "Annotated by mien"
-VIDEO_EXTENSIONS = (".mp4", ".mkv", ".mov", ".webm")
 MUXERS = {".mp4": "mp4", ".mkv": "matroska", ".mov": "mov", ".webm": "webm"}
 
 H264_ENCODERS: dict[str, dict[str, str]] = {
@@ -53,7 +53,7 @@ class VideoWriter:
         """Check the place; the video itself starts with its first frame, which gives the size.
 
         Args:
-            path: Ends in one of `VIDEO_EXTENSIONS`.
+            path: Ends in one of `mien.output.kinds.VIDEO.extensions`.
             sound: The file whose sound is copied, as long as the written frames last; None for a silent video.
             time_base: The ticks in which the source times its images, seconds; None takes 1/90000.
 
@@ -64,9 +64,7 @@ class VideoWriter:
         """
         self._av: Any = require_extra("video", "av")
         self.path = Path(path)
-        self._extension = self.path.suffix.lower()
-        if self._extension not in MUXERS:
-            raise InputError(f"cannot write {path}: a video ends in {', '.join(VIDEO_EXTENSIONS)}; rename it")
+        self._extension = VIDEO.check(self.path)
         self.problems: list[str] = []
         self._sound_path, self._time_base = sound, time_base
         self._container: Any = None
@@ -219,7 +217,7 @@ class _Guard:
         with explained(writer.path):
             if isinstance(error, OSError):
                 raise error
-            raise OutputError(f"cannot write {writer.path}: {error}; try another format: {', '.join(VIDEO_EXTENSIONS)}")
+            raise OutputError(f"cannot write {writer.path}: {error}; try another format: {', '.join(VIDEO.extensions)}")
 
 
 def _encoder(av: Any, extension: str) -> tuple[str, dict[str, str]]:

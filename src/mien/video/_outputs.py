@@ -16,21 +16,21 @@ from mien.faces import Faces, Frame
 from mien.files import write_whole
 from mien.labels import LabelSet
 from mien.output.draw.faces import PLAIN, DrawStyle, Veil, draw_faces
-from mien.output.sinks import IMAGE_EXTENSIONS, TABLES, Sink, open_interval_sink, open_sink
-from mien.output.video_sink import VIDEO_EXTENSIONS
+from mien.output.kinds import FOLDER, MOMENTS, OF_A_VIDEO, SUMMARY, TABLE, TIMELINE, VIDEO, kind_of
+from mien.output.sinks import Sink, open_interval_sink, open_sink
 from mien.sources.videos import VideoInfo
 from mien.video._work import WorkFolder
-from mien.video.summary import SUMMARIES, VideoSummary, summary_as_markdown
-from mien.video.timeline import TIMELINES, ContactSheet, Timeline
+from mien.video.summary import VideoSummary, summary_as_markdown
+from mien.video.timeline import ContactSheet, Timeline
 from mien.video.truth import Truth, TruthScore
 
 KINDS = {
-    "tables": ("a table", tuple(TABLES)),
-    "intervals": ("a table", tuple(TABLES)),
-    "videos": ("a video", VIDEO_EXTENSIONS),
-    "summaries": ("a summary", SUMMARIES),
-    "timelines": ("a timeline", TIMELINES),
-    "moments": ("a sheet of moments", IMAGE_EXTENSIONS),
+    "tables": TABLE,
+    "intervals": TABLE,
+    "videos": VIDEO,
+    "summaries": SUMMARY,
+    "timelines": TIMELINE,
+    "moments": MOMENTS,
 }
 
 Paths = tuple[Path, ...]
@@ -115,10 +115,9 @@ class VideoOutputs:
 
     def __post_init__(self) -> None:
         """Check the extensions, so that none is found wrong at the end of a long video."""
-        for name, (what, known) in KINDS.items():
+        for name, kind in KINDS.items():
             for path in getattr(self, name):
-                if path.suffix.lower() not in known:
-                    raise InputError(f"{path}: {what} ends in {', '.join(known)}; rename it")
+                kind.check(path)
 
     @classmethod
     def named(cls, paths: Iterable[str | Path], *, interval: bool = False) -> "VideoOutputs":
@@ -138,19 +137,14 @@ class VideoOutputs:
 
     @classmethod
     def _one(cls, path: str | Path, *, interval: bool) -> "VideoOutputs":
-        target, kind = Path(path), Path(path).suffix.lower()
-        if not kind or str(path).endswith("/") or target.is_dir():
+        target, kind = Path(path), kind_of(path, OF_A_VIDEO)
+        if kind is FOLDER:
             return cls.in_folder(target, interval=interval)
-        if kind in TABLES:
+        if kind is TABLE:
             return cls(intervals=(target,)) if interval else cls(tables=(target,))
-        if kind in VIDEO_EXTENSIONS:
+        if kind is VIDEO:
             return cls(videos=(target,))
-        if kind in SUMMARIES:
-            return cls(summaries=(target,))
-        if kind in TIMELINES:
-            return cls(timelines=(target,))
-        known = ", ".join((*TABLES, *VIDEO_EXTENSIONS, *SUMMARIES, *TIMELINES))
-        raise InputError(f"cannot write {target}: a video has no result of that kind; known: {known}, or a folder/")
+        return cls(summaries=(target,)) if kind is SUMMARY else cls(timelines=(target,))
 
     @classmethod
     def in_folder(cls, folder: Path, *, interval: bool = False) -> "VideoOutputs":
@@ -318,7 +312,7 @@ class SummarySink(ReportSink):
         """Remember what is written.
 
         Args:
-            path: Ends in one of `SUMMARIES`.
+            path: Ends in `.json`, `.md` or `.txt`.
             sums: Filled by the caller.
         """
         super().__init__(path)
@@ -340,7 +334,7 @@ class TimelineSink(ReportSink):
         """Remember what is drawn.
 
         Args:
-            path: Ends in one of `TIMELINES`.
+            path: Ends in `.png`, `.svg`, `.pdf` or `.html`.
             timeline: Filled by the caller.
 
         Raises:

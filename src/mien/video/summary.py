@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 
 from mien.errors import InputError
 from mien.faces import SMOOTHED, STEADY, Faces, Frame, Record
-from mien.files import ending_of, write_whole
+from mien.files import write_whole
 from mien.labels import EMOJI, LabelSet
+from mien.output.kinds import SUMMARY
 
-SUMMARIES = (".json", ".md", ".txt")
 LONGEST_SPANS = 5
 BRIDGED_S = 0.5  # a face lost for less than this does not end a span
 INSTANT_S = 1e-9  # what a video of one frame weighs, so that its shares exist
@@ -465,7 +465,7 @@ class VideoSummary(SummaryBuilder):
             InputError: Another extension.
             OutputError: It cannot be written.
         """
-        kind = ending_of(path, SUMMARIES, "a summary ends in .json, .md or .txt")
+        kind = SUMMARY.check(path)
         return write_whole(path, self.to_json() if kind == ".json" else self.to_markdown())
 
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from mien.errors import InputError, require_extra
 from mien.faces import Face, Faces, Frame
-from mien.files import ending_of, write_whole
+from mien.files import write_whole
 from mien.labels import EMOJI, LabelSet, canonical_name
 from mien.output import plots
 from mien.output.draw.faces import (
@@ -33,7 +33,8 @@ from mien.output.draw.faces import (
     paint_text,
     text_width,
 )
-from mien.output.sinks import IMAGE_EXTENSIONS, encode_image
+from mien.output.kinds import MOMENTS, TIMELINE
+from mien.output.sinks import encode_image
 from mien.video.summary import Held, Sight, SummaryBuilder, clock, pieces
 from mien.video.truth import Truth, TruthSpan
 
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-TIMELINES = (*plots.FORMATS, ".html")
 FIRST_BIN_S = 0.02
 MOST_BINS = 2000
 MOST_ROWS, MOST_ROWS_PAGE = 12, 40
@@ -248,8 +248,8 @@ class Timeline(SummaryBuilder):
             OutputError: It cannot be written.
             MissingExtraError: A figure needs matplotlib.
         """
-        kind = ending_of(path, (*TIMELINES, ".htm"), f"a timeline ends in {', '.join(TIMELINES)}")
-        if kind in (".html", ".htm"):
+        kind = TIMELINE.check(path)
+        if kind == ".html":
             return write_whole(path, self.to_html(title=title))
         return write_whole(path, plots.render(self.figure(title=title), kind.removeprefix("."), dpi=dpi))
 
@@ -541,7 +541,7 @@ class ContactSheet:
             InputError: Another extension.
             OutputError: It cannot be written.
         """
-        kind = ending_of(path, IMAGE_EXTENSIONS, f"a contact sheet ends in {', '.join(IMAGE_EXTENSIONS)}")
+        kind = MOMENTS.check(path)
         return write_whole(path, encode_image(self.image(), kind))
 
 

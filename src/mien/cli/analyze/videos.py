@@ -26,16 +26,14 @@ from mien.cli.console import errors, out
 from mien.errors import InputError, MissingExtraError, SourceError
 from mien.faces import Faces, Frame, Record
 from mien.labels import LabelSet
+from mien.output.kinds import FOLDER, OF_IMAGES, TABLE, VIDEO, kind_of
 from mien.output.sinks import (
-    IMAGE_EXTENSIONS,
-    TABLES,
     JsonLinesStream,
     Sink,
     image_name,
     open_interval_sink,
     open_sink,
 )
-from mien.output.video_sink import VIDEO_EXTENSIONS
 from mien.sources.images import IMAGE_SUFFIXES, Item, Kind
 from mien.sources.videos import VIDEO_SUFFIXES, VideoSettings, is_video
 from mien.video import (
@@ -53,6 +51,8 @@ from mien.video.summary import IntervalTable, clock
 from mien.video.truth import Truth, TruthScore
 
 INTERRUPTED = 130
+FOR_VIDEOS = (TABLE, VIDEO)
+INSTEAD = "use --timeline or --moments for images, --summary for .json, or -o FOLDER/ for all"
 IMAGES_AND_VIDEOS = Kind("an image or video", "images and videos", IMAGE_SUFFIXES + VIDEO_SUFFIXES)
 
 
@@ -248,33 +248,14 @@ class _One:
 
 def _outputs_of(path: str, source: str, *, interval: bool) -> VideoOutputs:
     """Return what `-o` means for a single video."""
-    if _is_folder(path):
+    if kind_of(path, FOR_VIDEOS, instead=INSTEAD) is FOLDER:
         return VideoOutputs.in_folder(Path(path) / image_name(source)[0], interval=interval)
-    _check_extension(path)
     return VideoOutputs.named([path], interval=interval)
 
 
 def _check_resume(command: VideoCommand, outputs: Sequence[str | Path]) -> None:
     if command.video.resume and not outputs:
         raise InputError("--resume goes on with the outputs of an earlier run; give the same -o again")
-
-
-def _is_folder(path: str) -> bool:
-    extension = Path(path).suffix.lower()
-    known = extension in (*TABLES, *VIDEO_EXTENSIONS)
-    return path.endswith(("/", os.sep)) or not extension or (not known and Path(path).is_dir())
-
-
-def _check_extension(path: str) -> None:
-    extension = Path(path).suffix.lower()
-    if extension in IMAGE_EXTENSIONS or extension in (".json", ".svg", ".html"):
-        raise InputError(
-            f"cannot write {path}: a video has no such result; use --timeline or --moments for images, "
-            "--summary for .json, or -o FOLDER/ for all"
-        )
-    if extension not in (*TABLES, *VIDEO_EXTENSIONS):
-        known = ", ".join((*TABLES, *VIDEO_EXTENSIONS))
-        raise InputError(f"cannot write {path}: unknown extension {extension!r}; known: {known}, or a folder (dir/)")
 
 
 class _Many:
@@ -289,19 +270,17 @@ class _Many:
         stop: threading.Event,
     ) -> None:
         self._command, self._items, self._videos, self._analyzer, self._stop = command, items, videos, analyzer, stop
-        self._folders = [Path(path) for path in command.outputs if _is_folder(path)]
-        self._files = [Path(path) for path in command.outputs if not _is_folder(path)]
+        kinds = [(Path(path), kind_of(path, OF_IMAGES, instead=INSTEAD)) for path in command.outputs]
+        self._folders = [path for path, kind in kinds if kind is FOLDER]
+        self._files = {path: kind for path, kind in kinds if kind is not FOLDER}
         self._check()
 
     def _check(self) -> None:
-        single = [path for path in self._files if path.suffix.lower() in VIDEO_EXTENSIONS]
+        single = [path for path, kind in self._files.items() if kind is VIDEO]
         single += self._command.extra.all()
         if single:
             raise InputError(f"{single[0]} is for one video, but there are {len(self._items)} sources; use -o FOLDER/")
         _check_resume(self._command, self._command.outputs)
-        for path in self._files:
-            if path.suffix.lower() not in IMAGE_EXTENSIONS:
-                _check_extension(str(path))
 
     def run(
         self,
@@ -312,7 +291,7 @@ class _Many:
     ) -> int:
         """Analyze them all in the order of the sources; return how many failed."""
         command, labels = self._command, self._analyzer.labels
-        tables = [path for path in self._files if path.suffix.lower() in TABLES]
+        tables = [path for path, kind in self._files.items() if kind is TABLE]
         score = ScoreSink(command.video.truth) if command.video.truth else None
         with tempfile.TemporaryDirectory(prefix="mien-") as spare, self._work_folder(tables) as work:
             with ExitStack() as stack:

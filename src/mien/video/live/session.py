@@ -23,8 +23,8 @@ from mien.errors import InputError, MienError, OutputError
 from mien.faces import Faces, Frame
 from mien.labels import LabelSet
 from mien.output.draw.faces import draw_faces
-from mien.output.sinks import TABLES, Draw, Sink, open_sink
-from mien.output.video_sink import VIDEO_EXTENSIONS
+from mien.output.kinds import TABLE, VIDEO
+from mien.output.sinks import Draw, Sink, open_sink
 from mien.sources.live import LiveFrame
 from mien.sources.videos import VideoInfo
 
@@ -81,13 +81,9 @@ class LiveOutputs:
 
     def __post_init__(self) -> None:
         """Check the extensions."""
-        _check_extension("log", self.log, tuple(TABLES))
-        _check_extension("record", self.record, VIDEO_EXTENSIONS)
-
-
-def _check_extension(name: str, path: Path | None, known: tuple[str, ...]) -> None:
-    if path is not None and path.suffix.lower() not in known:
-        raise InputError(f"--{name} must end in {', '.join(known)}, got {path}; rename it")
+        for path, kind in ((self.log, TABLE), (self.record, VIDEO)):
+            if path is not None:
+                kind.check(path)
 
 
 @dataclass(frozen=True)
