@@ -11,7 +11,10 @@ from mien.errors import InputError, OutputError
 from mien.faces import Faces, Frame
 from mien.labels import FER7, FERPLUS8
 from mien.output.sinks import open_sink
-from mien.video.summary import Holder, IntervalTable, VideoSummary, clock, pieces
+from mien.video.held import Holder, pieces
+from mien.video.intervals import IntervalTable
+from mien.video.summary import VideoSummary
+from mien.video.summary_text import time_text
 
 IMAGE = np.zeros((8, 8, 3), np.uint8)
 ANGRY, HAPPY, NEUTRAL = (FER7.index(name) for name in ("angry", "happy", "neutral"))
@@ -272,7 +275,7 @@ def test_pieces_end_at_multiples(start_s, end_s, length_s, expected):
     [(4.24, "4.2 s"), (65.0, "1:05.0"), (59.94, "59.9 s"), (3723.4, "1:02:03"), (3599.97, "1:00:00")],
 )
 def test_times_are_written_as_people_read_them(time_s, words):
-    assert clock(time_s) == words
+    assert time_text(time_s) == words
 
 
 def test_a_holder_gives_every_frame_once():

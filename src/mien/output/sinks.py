@@ -36,7 +36,7 @@ from mien.files import PartFile, check_not_source, explained
 from mien.labels import LabelSet
 from mien.output.kinds import FOLDER, IMAGE, TABLE, VIDEO, kind_of
 from mien.output.video_sink import VideoWriter, time_base_of
-from mien.video.summary import IntervalTable
+from mien.video.intervals import IntervalTable
 
 if TYPE_CHECKING:
     from mien.sources.videos import VideoInfo
@@ -204,7 +204,7 @@ def open_sink(
 
 
 def open_interval_sink(path: str | Path, *, labels: LabelSet, interval_s: float) -> Sink:
-    """Open a table with one row per track and interval of time; see `mien.video.summary.IntervalTable`.
+    """Open a table with one row per track and interval of time; see `mien.video.intervals.IntervalTable`.
 
     Args:
         path: Ends in `.jsonl`, `.csv` or `.parquet`.

@@ -20,7 +20,8 @@ from mien.output.kinds import FOLDER, MOMENTS, OF_A_VIDEO, SUMMARY, TABLE, TIMEL
 from mien.output.sinks import Sink, open_interval_sink, open_sink
 from mien.sources.videos import VideoInfo
 from mien.video._work import WorkFolder
-from mien.video.summary import VideoSummary, summary_as_markdown
+from mien.video.summary import VideoSummary
+from mien.video.summary_text import summary_as_markdown
 from mien.video.timeline import ContactSheet, Timeline
 from mien.video.truth import Truth, TruthScore
 
@@ -58,7 +59,7 @@ class Drawing:
         return draw_faces(image, faces, style=self.style, truth=self.truth.of(faces) if self.truth else ())
 
 
-class Sums:
+class Findings:
     """What is summed up over a video, whatever is written of it.
 
     Attributes:
@@ -247,7 +248,7 @@ def open_writers(
     drawing: Drawing,
     info: VideoInfo,
     interval_s: float | None,
-    sums: Sums,
+    findings: Findings,
     shared: Sequence[Sink] = (),
 ) -> Writers:
     """Open a writer for every output.
@@ -259,7 +260,7 @@ def open_writers(
         drawing: Draws faces on a copy of an image.
         info: The video.
         interval_s: Length of the intervals, seconds.
-        sums: Filled by the caller.
+        findings: Filled by the caller.
         shared: Open writers, closed by others.
 
     Raises:
@@ -272,8 +273,8 @@ def open_writers(
         (outputs.tables, lambda path: open_sink(path, labels=labels, tracked=True)),
         (outputs.intervals, lambda path: open_interval_sink(path, labels=labels, interval_s=interval_s or 0)),
         (outputs.videos, lambda path: open_sink(path, labels=labels, draw=drawing, video=info)),
-        (outputs.summaries, lambda path: SummarySink(path, sums)),
-        (outputs.timelines, lambda path: TimelineSink(path, sums.timeline)),
+        (outputs.summaries, lambda path: SummarySink(path, findings)),
+        (outputs.timelines, lambda path: TimelineSink(path, findings.timeline)),
         (outputs.moments, lambda path: MomentsSink(path, labels, blur=drawing.style.blur)),
     ]
     with ExitStack() as opened:
@@ -308,22 +309,22 @@ class ReportSink(Sink):
 class SummarySink(ReportSink):
     """The summary, with the score against the truth where there is one."""
 
-    def __init__(self, path: Path, sums: Sums) -> None:
+    def __init__(self, path: Path, findings: Findings) -> None:
         """Remember what is written.
 
         Args:
             path: Ends in `.json`, `.md` or `.txt`.
-            sums: Filled by the caller.
+            findings: Filled by the caller.
         """
         super().__init__(path)
-        self._sums = sums
+        self._findings = findings
 
     def _commit(self) -> None:
-        figures = self._sums.to_dict()
+        figures = self._findings.to_dict()
         if self._path.suffix.lower() == ".json":
             write_whole(self._path, json.dumps(figures, ensure_ascii=False, indent=2) + "\n")
         else:
-            score = f"\n{self._sums.score.to_markdown()}" if self._sums.score else ""
+            score = f"\n{self._findings.score.to_markdown()}" if self._findings.score else ""
             write_whole(self._path, summary_as_markdown(figures) + score)
 
 

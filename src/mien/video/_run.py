@@ -19,7 +19,7 @@ from mien.sources.videos import Video, VideoInfo, VideoSettings
 from mien.tracking.tracker import Tracker, TrackSettings, track_video
 from mien.video._head import head_of
 from mien.video._journal import Journal, Past, read_past, read_results
-from mien.video._outputs import Drawing, Sums, VideoOutputs, Writers, open_writers
+from mien.video._outputs import Drawing, Findings, VideoOutputs, Writers, open_writers
 from mien.video._work import WorkFolder
 from mien.video.truth import Truth
 
@@ -138,7 +138,7 @@ def analyze_video(
         path = journal or work.journal_path(str(source))
         head = head_of(source, reader, analyzer, track or TrackSettings()) if path else {}
         book = stack.enter_context(Journal(path, head, resume=resume)) if path else None
-        sums = Sums(analyzer.labels, truth, timeline=bool(named.timelines))
+        findings = Findings(analyzer.labels, truth, timeline=bool(named.timelines))
         writers = stack.enter_context(
             open_writers(
                 named,
@@ -149,11 +149,11 @@ def analyze_video(
                     reader.info, source=str(source)
                 ),  # results may call it otherwise; the sound is in the file
                 interval_s=interval_s,
-                sums=sums,
+                findings=findings,
                 shared=sinks,
             )
         )
-        run = _Run(source, reader, Tracker(analyzer, track), writers, sums, stop or threading.Event(), progress)
+        run = _Run(source, reader, Tracker(analyzer, track), writers, findings, stop or threading.Event(), progress)
         if book:
             run.journal(book, snapshot_s)
         try:
@@ -196,12 +196,12 @@ class _Run:
         video: Video,
         tracker: Tracker,
         writers: Writers,
-        sums: Sums,
+        findings: Findings,
         stop: threading.Event,
         progress: Callable[[Progress], None] | None,
     ) -> None:
         self._source, self._videos, self._tracker = source, [video], tracker
-        self._writers, self._sums, self._stop, self._progress = writers, sums, stop, progress
+        self._writers, self._findings, self._stop, self._progress = writers, findings, stop, progress
         self._journal: Journal | None = None
         self._past = Past()
         self._next_s = self._snapshot_s = 0.0
@@ -231,7 +231,7 @@ class _Run:
             frames=self._frames,
             faces=self._faces,
             resumed=self._past.frames,
-            summary=self._sums.to_dict(),
+            summary=self._findings.to_dict(),
             problems=tuple(self._problems()),
             error=self._error,
             interrupted=interrupted,
@@ -315,7 +315,7 @@ class _Run:
     def _deliver(self, frame: Frame, faces: Faces) -> None:
         self._frames += 1
         self._faces += len(faces)
-        self._sums.add(frame, faces)
+        self._findings.add(frame, faces)
         self._writers.write(frame, faces)
 
     def _report(self, frame: Frame) -> None:
@@ -325,13 +325,13 @@ class _Run:
     def _break_off(self, message: str | None) -> None:
         self._error = message
         if message:
-            self._sums.summary.fail(message)
+            self._findings.summary.fail(message)
             self._writers.fail(self._info.source, message)
 
     def complete(self, *, interrupted: bool) -> None:
         """Complete the outputs."""
         if interrupted:
-            self._sums.summary.fail(INTERRUPTED)
+            self._findings.summary.fail(INTERRUPTED)
         self._writers.close(interrupted=interrupted)
 
     def _problems(self) -> list[str]:

@@ -35,7 +35,8 @@ from mien.output.draw.faces import (
 )
 from mien.output.kinds import MOMENTS, TIMELINE
 from mien.output.sinks import encode_image
-from mien.video.summary import Held, Sight, SummaryBuilder, clock, pieces
+from mien.video.held import Held, Sight, SummaryBuilder, pieces
+from mien.video.summary_text import time_text
 from mien.video.truth import Truth, TruthSpan
 
 if TYPE_CHECKING:
@@ -561,5 +562,5 @@ def _paint_cell(canvas: NDArray[np.uint8], moment: Moment | None, x: int, y: int
     area[:] = moment.crop
     middle = y + CELL_PX + CAPTION_PX / 2
     percent = f"{moment.probability:.0%}"
-    paint_text(canvas, clock(moment.time_s), x, middle, 13, INK)
+    paint_text(canvas, time_text(moment.time_s), x, middle, 13, INK)
     paint_text(canvas, percent, x + CELL_PX - text_width(percent, 13), middle, 13, MUTED)

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from mien.errors import InputError
 from mien.faces import Faces, Frame, Record
 from mien.labels import LabelSet
-from mien.video.summary import Held, Holder, Sight
+from mien.video.held import Held, Holder, Sight
 
 SPAN_COLUMNS, OPTIONAL_COLUMNS = ("start_s", "end_s", "expression"), ("track_id", "file")
 IMAGE_COLUMNS = ("file", "expression")

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from mien.cli.console import colour, expression_text
 from mien.video import VideoResult
-from mien.video.summary import clock
+from mien.video.summary_text import time_text
 
 MOST_TRACKS = 12
 BAR_WIDTH = 24  # characters
@@ -38,9 +38,9 @@ def video_text(result: VideoResult) -> Group:
 def _title(result: VideoResult) -> Text:
     summary = result.summary
     people = {0: "nobody", 1: "1 person"}.get(summary["people"], f"{summary['people']} people")
-    facts = [clock(summary["seconds"]), f"{result.frames:,} frames", people]
+    facts = [time_text(summary["seconds"]), f"{result.frames:,} frames", people]
     if summary["people"] and summary["frames_with_faces"] < summary["frames"]:
-        facts.append(f"a face for {clock(summary['seconds_with_faces'])}")
+        facts.append(f"a face for {time_text(summary['seconds_with_faces'])}")
     new = result.frames - result.resumed
     if result.seconds and new:
         facts.append(f"{new / result.seconds:.0f} frames/s")
@@ -53,7 +53,7 @@ def _tracks(tracks: Sequence[Mapping[str, Any]]) -> Table:
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(justify="right", style="bold")
     for track in tracks:
-        seen = f"{clock(track['first_s'])} – {clock(track['last_s'])}"
+        seen = f"{time_text(track['first_s'])} – {time_text(track['last_s'])}"
         table.add_row(f"  #{track['track_id']}", Text(seen, style="dim"), _bar(track["share"]), _shares(track["share"]))
         spans = sorted(track["longest_spans"], key=lambda span: span["start_s"])
         if len(spans) > 1:
@@ -82,7 +82,7 @@ def _shares(share: Mapping[str, float]) -> Text:
 
 def _spans(spans: Sequence[Mapping[str, Any]]) -> Text:
     """Say when what was shown; of many spans the longest."""
-    said = (f"{span['expression']} {clock(span['start_s'])} – {clock(span['end_s'])}" for span in spans)
+    said = (f"{span['expression']} {time_text(span['start_s'])} – {time_text(span['end_s'])}" for span in spans)
     return Text(" · ".join(said), style="dim")
 
 
@@ -98,5 +98,5 @@ def score_text(score: Mapping[str, Any]) -> Text:
     if score["macro_f1"] is not None:
         facts.append(f"macro-F1 {score['macro_f1']:.2f}")
     if score["missed_s"]:
-        facts.append(f"no face for {clock(score['missed_s'])} of it")
+        facts.append(f"no face for {time_text(score['missed_s'])} of it")
     return Text.assemble(("  truth: ", "bold"), ", ".join(facts))

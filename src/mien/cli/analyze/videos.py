@@ -47,7 +47,8 @@ from mien.video import (
     replay,
 )
 from mien.video import Progress as VideoProgress
-from mien.video.summary import IntervalTable, clock
+from mien.video.intervals import IntervalTable
+from mien.video.summary_text import time_text
 from mien.video.truth import Truth, TruthScore
 
 INTERRUPTED = 130
@@ -465,7 +466,7 @@ class _Rate(ProgressColumn):
         if report is None:
             return Text("")
         total = f"/{report.total:,}" if report.total else ""
-        left = f", {clock(report.left_s)} left" if report.left_s is not None else ""
+        left = f", {time_text(report.left_s)} left" if report.left_s is not None else ""
         return Text(f"{report.frames:,}{total} frames, {report.fps:.0f} frames/s{left}")
 
 

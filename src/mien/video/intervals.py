@@ -1,0 +1,114 @@
+"""Averages over intervals of time: a row per track and interval."""
+
+import math
+from collections.abc import Iterator
+
+from mien.errors import InputError
+from mien.faces import Faces, Frame, Record
+from mien.labels import LabelSet
+from mien.video._sums import Sums
+from mien.video.held import Held, Holder, pieces
+
+INTERVAL_COLUMNS = (
+    "source", "interval", "start_s", "end_s", "track_id", "frames", "seconds", "expression", "confidence",
+)  # fmt: skip
+
+
+class IntervalTable:
+    """One row per track and interval of time: what the track showed on the average.
+
+    `expression` is the one shown for most of the time that the track was seen in the interval, `confidence` and the
+    columns of the label set are averages over that time (of the smoothed probabilities, where there are any),
+    `seconds` is how long it was seen, `frames` how many frames of it began in the interval. Intervals start at 0, so
+    that those of several videos can be compared; one in which nobody was seen has no row.
+    """
+
+    def __init__(self, labels: LabelSet, interval_s: float) -> None:
+        """Start empty.
+
+        Args:
+            labels: The label set of the results.
+            interval_s: Length of an interval, seconds.
+
+        Raises:
+            InputError: The length is not a positive number, or an expression has the name of another column.
+        """
+        if not (math.isfinite(interval_s) and interval_s >= 0.001):
+            raise InputError(f"interval_s must be at least 0.001 seconds, got {interval_s}; 1 is a row per second")
+        clash = sorted(set(labels.names) & set(INTERVAL_COLUMNS))
+        if clash:
+            raise InputError(f"label set {labels.key!r} has the name of another column: {', '.join(clash)}; rename it")
+        self.columns = (*INTERVAL_COLUMNS, *labels.names)
+        self._labels, self._interval_s = labels, interval_s
+        self._holder = Holder(labels)
+        self._number = 0
+        self._sums: dict[int | None, Sums] = {}
+        self._source = ""
+
+    def add(self, frame: Frame, faces: Faces) -> list[Record]:
+        """Add a frame of the video.
+
+        Args:
+            frame: The frame.
+            faces: Its faces.
+
+        Returns:
+            The rows of the intervals that are over now, in the order of time and track.
+
+        Raises:
+            InputError: Another video, another label set, or a time that runs backwards.
+        """
+        return [row for held in self._holder.add(frame, faces) for row in self._spread(held)]
+
+    def add_record(self, row: Record) -> list[Record]:
+        """Add a row of a table of the video's results; see `VideoSummary.add_record`.
+
+        Args:
+            row: The row.
+
+        Returns:
+            As `add`.
+        """
+        return [made for held in self._holder.add_record(row) for made in self._spread(held)]
+
+    def finish(self) -> list[Record]:
+        """Return the last rows, and be ready for another video."""
+        rows = [row for held in self._holder.finish() for row in self._spread(held)]
+        rows += self._rows()
+        self._number = 0
+        return rows
+
+    def _spread(self, held: Held) -> Iterator[Record]:
+        """Share a held frame out over the intervals it lies in."""
+        self._source = held.source
+        for number, start_s, end_s in pieces(held.start_s, held.end_s, self._interval_s):
+            if number != self._number:
+                yield from self._rows()
+                self._number = number
+            part = Held(held.source, start_s, end_s, held.sights)
+            for sight in held.sights:
+                sums = self._sums.setdefault(sight.track_id, Sums(len(self._labels)))
+                sums.see(sight, part)
+                sums.frames -= start_s > held.start_s  # it began in an earlier interval
+
+    def _rows(self) -> list[Record]:
+        known, self._sums = self._sums, {}
+        order = sorted(known, key=lambda track: -1 if track is None else track)
+        return [self._row(track, known[track]) for track in order]
+
+    def _row(self, track: int | None, sums: Sums) -> Record:
+        names = self._labels.names
+        mean = sums.probs / sums.weight if sums.weight else None
+        best = int(sums.shown.argmax()) if sums.shown.any() else None
+        row: Record = {
+            "source": self._source,
+            "interval": self._number,
+            "start_s": round(self._number * self._interval_s, 6),
+            "end_s": round((self._number + 1) * self._interval_s, 6),
+            "track_id": track,
+            "frames": int(sums.frames),
+            "seconds": round(sums.seconds, 6),
+            "expression": None if best is None else names[best],
+            "confidence": None if mean is None or best is None else round(float(mean[best]), 4),
+        }
+        return row | {name: None if mean is None else round(float(mean[i]), 4) for i, name in enumerate(names)}
