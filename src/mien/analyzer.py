@@ -19,7 +19,7 @@ from mien.faces import CROP_PX, Faces, Frame
 from mien.models.catalogue import DEFAULT_MODEL, load_model
 from mien.models.expression import ExpressionModel
 from mien.models.runtime import RuntimeSettings
-from mien.sources.images import Failed, Item, Source, SourceSettings, load, read_image
+from mien.sources.images import Failed, ImageSource, Item, SourceSettings, load, read_image
 
 DEFAULT_DETECTOR = "mtcnn"
 
@@ -197,7 +197,7 @@ def shared_analyzer(detector: str, model: str, labels: str | None) -> Analyzer:
 
 
 def analyze(
-    image: Source, *, detector: str = DEFAULT_DETECTOR, model: str = DEFAULT_MODEL, labels: str | None = None
+    image: ImageSource, *, detector: str = DEFAULT_DETECTOR, model: str = DEFAULT_MODEL, labels: str | None = None
 ) -> Faces:
     """Return the faces of one image and the expression of each.
 

@@ -18,12 +18,13 @@ import pytest
 
 from mien.errors import SourceError
 from mien.faces import Frame
-from mien.sources._fetch import Limits, fetch, is_public, resolve_host
+from mien.sources._fetch import FetchLimits, fetch
+from mien.sources.addresses import AddressRule, is_public, resolve_host
 from mien.sources.images import Failed, SourceSettings, read_frames, read_image
 
 RGB = np.random.default_rng(3).integers(0, 256, (20, 30, 3), np.uint8)
 PNG = cv2.imencode(".png", RGB[..., ::-1].copy())[1].tobytes()
-LIMITS = Limits(max_bytes=100_000, timeout_s=10, connect_timeout_s=5, max_redirects=3, allow_private=True)
+LIMITS = FetchLimits(max_bytes=100_000, timeout_s=10, connect_timeout_s=5, max_redirects=3)
 LOCAL = SourceSettings(allow_private=True, url_timeout_s=10)
 
 Answer = Callable[["Handler"], None]
@@ -186,9 +187,13 @@ def server() -> Iterator[Server]:
         yield started
 
 
-def reason(url: str, limits: Limits = LIMITS, **how: Callable) -> str:
+def get(url: str, limits: FetchLimits = LIMITS, *, allow_private: bool = True, **rule: Callable) -> bytes:
+    return fetch(url, limits, AddressRule(allow_private, **rule), name="it")
+
+
+def reason(url: str, limits: FetchLimits = LIMITS, **rule: object) -> str:
     with pytest.raises(SourceError) as caught:
-        fetch(url, limits, name="it", **how)
+        get(url, limits, **rule)
     assert str(caught.value).startswith("it ")
     return str(caught.value)[3:]
 
@@ -200,11 +205,11 @@ def reason(url: str, limits: Limits = LIMITS, **how: Callable) -> str:
     "path", ["/a.png", "/bü c.png", "/b%C3%BC%20c.png", "/wrong-type", "/chunked", "/hop1", "/to-fragment", "/a.png#x"]
 )
 def test_images_come_as_they_are(server: Server, path: str) -> None:
-    assert fetch(server.url + path, LIMITS, name="it") == PNG
+    assert get(server.url + path) == PNG
 
 
 def test_the_request_is_plain(server: Server) -> None:
-    fetch(f"http://LOCALHOST:{server.server_port}/a.png?size=1&q=a b", LIMITS, name="it")
+    get(f"http://LOCALHOST:{server.server_port}/a.png?size=1&q=a b")
     ((path, headers),) = server.requests
     assert path == "/a.png?size=1&q=a%20b"
     assert headers["Host"] == f"localhost:{server.server_port}"
@@ -215,7 +220,7 @@ def test_the_request_is_plain(server: Server) -> None:
 def test_proxies_of_the_environment_are_ignored(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
-    assert fetch(server.url + "/a.png", LIMITS, name="it") == PNG
+    assert get(server.url + "/a.png") == PNG
 
 
 def test_international_host_names_are_looked_up_in_ascii(server: Server) -> None:
@@ -225,14 +230,14 @@ def test_international_host_names_are_looked_up_in_ascii(server: Server) -> None
         asked.append(host)
         return ["127.0.0.1"]
 
-    fetch(f"http://bücher.example:{server.server_port}/a.png", LIMITS, name="it", resolve=resolve)
+    get(f"http://bücher.example:{server.server_port}/a.png", resolve=resolve)
     assert asked == ["xn--bcher-kva.example"]
     assert server.requests[0][1]["Host"].startswith("xn--bcher-kva.example:")
 
 
 def test_the_next_address_is_tried_where_the_first_does_not_answer(server: Server) -> None:
     url = f"http://two.example:{server.server_port}/a.png"
-    assert fetch(url, LIMITS, name="it", resolve=lambda *_: ["127.0.0.9", "127.0.0.1"]) == PNG
+    assert get(url, resolve=lambda *_: ["127.0.0.9", "127.0.0.1"]) == PNG
 
 
 @pytest.mark.skipif(not socket.has_ipv6, reason="no IPv6")
@@ -250,9 +255,9 @@ def test_ipv6_literal() -> None:
         pytest.skip("no IPv6 loopback here")
     with running(server):
         url = f"http://[::1]:{server.server_port}/a.png"
-        assert fetch(url, LIMITS, name="it") == PNG
+        assert get(url) == PNG
         assert server.requests[0][1]["Host"] == f"[::1]:{server.server_port}"
-        assert "leads to ::1, not a public address" in reason(url, replace(LIMITS, allow_private=False))
+        assert "leads to ::1, not a public address" in reason(url, allow_private=False)
 
 
 # What is refused for its answer.
@@ -288,7 +293,7 @@ def test_answers_without_an_image(server: Server, path: str, message: str) -> No
 
 def test_redirects_count(server: Server) -> None:
     assert "more than 3 times" in reason(server.url + "/hop0")
-    assert fetch(server.url + "/hop0", replace(LIMITS, max_redirects=4), name="it") == PNG
+    assert get(server.url + "/hop0", replace(LIMITS, max_redirects=4)) == PNG
     assert "more than 0 times" in reason(server.url + "/hop3", replace(LIMITS, max_redirects=0))
 
 
@@ -391,10 +396,10 @@ def test_addresses_that_are_not_public(address: str) -> None:
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "2130706433", "0x7f.1", "0177.0.0.1", "127.1"])
 def test_loopback_in_every_spelling_is_refused_unless_allowed(server: Server, host: str) -> None:
     url = f"http://{host}:{server.server_port}/a.png"
-    message = reason(url, replace(LIMITS, allow_private=False))
+    message = reason(url, allow_private=False)
     assert "not a public address; pass --allow-private (allow_private=True) if you mean it" in message
     assert server.requests == []
-    assert fetch(url, LIMITS, name="it") == PNG
+    assert get(url) == PNG
 
 
 def permit_first_server(address: str) -> bool:
@@ -402,18 +407,16 @@ def permit_first_server(address: str) -> bool:
 
 
 def test_a_redirect_to_a_private_address_is_refused(server: Server) -> None:
-    limits = replace(LIMITS, allow_private=False)
     server.answers["/trap"] = redirect(f"http://127.0.0.2:{server.server_port}/a.png")
-    assert fetch(server.url + "/a.png", limits, name="it", permit=permit_first_server) == PNG
-    message = reason(server.url + "/trap", limits, permit=permit_first_server)
+    assert get(server.url + "/a.png", allow_private=False, permit=permit_first_server) == PNG
+    message = reason(server.url + "/trap", allow_private=False, permit=permit_first_server)
     assert message.startswith("leads to 127.0.0.2, not a public address")
     assert [path for path, _ in server.requests] == ["/a.png", "/trap"]
 
 
 def test_one_private_address_among_public_ones_is_enough_to_refuse(server: Server) -> None:
     url = f"http://mixed.example:{server.server_port}/a.png"
-    limits = replace(LIMITS, allow_private=False)
-    assert "leads to 10.0.0.1" in reason(url, limits, resolve=lambda *_: ["8.8.8.8", "10.0.0.1"])
+    assert "leads to 10.0.0.1" in reason(url, allow_private=False, resolve=lambda *_: ["8.8.8.8", "10.0.0.1"])
 
 
 def test_the_address_that_was_checked_is_the_one_connected_to(server: Server) -> None:
@@ -425,9 +428,8 @@ def test_the_address_that_was_checked_is_the_one_connected_to(server: Server) ->
         checked.append(address)
         return True
 
-    limits = replace(LIMITS, allow_private=False)
     url = f"http://rebinding.example:{server.server_port}/a.png"
-    assert fetch(url, limits, name="it", resolve=lambda *_: next(answers), permit=permit) == PNG
+    assert get(url, resolve=lambda *_: next(answers), allow_private=False, permit=permit) == PNG
     assert checked == ["127.0.0.1"]
     assert next(answers) == ["127.0.0.3"]
 
@@ -478,7 +480,7 @@ def test_a_trusted_certificate_serves_its_own_host_only(
     https_port: int, certificate: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-    assert fetch(f"https://localhost:{https_port}/a.png", LIMITS, name="it") == PNG
+    assert get(f"https://localhost:{https_port}/a.png") == PNG
     other = f"https://other.example:{https_port}/a.png"
     assert "certificate is not valid for 'other.example'" in reason(other, resolve=lambda *_: ["127.0.0.1"])
 

@@ -13,8 +13,8 @@ import pytest
 
 from mien.errors import InputError, SourceError
 from mien.sources import live as live_source
-from mien.sources._feeds import LiveShot, OpenCvFeed
-from mien.sources._shots import VideoInfo
+from mien.sources._feeds import LiveRawFrame, OpenCvFeed
+from mien.sources._frames import VideoInfo
 from mien.sources.live import LiveFrame, LiveSettings, LiveSource
 from videos import numbered, read_number, write_video
 
@@ -107,8 +107,8 @@ def test_what_cannot_be_opened_says_so_at_once(tmp_path):
     cases = {
         tmp_path / "absent.mp4": "does not exist",
         tmp_path / "text.mp4": "is not a video",
-        "http://127.0.0.1:9/live": "http://127.0.0.1:9/live cannot be opened: connection refused",
-        "nonsense://x/y": "cannot be opened: protocol not found",
+        "http://127.0.0.1:9/live": "http://127.0.0.1:9/live cannot be reached: the connection was refused",
+        "nonsense://x/y": "cannot be opened: 'nonsense' is no protocol mien knows",
     }
     for source, words in cases.items():
         started = time.monotonic()
@@ -157,7 +157,9 @@ class HungCamera:
     def run(self, opened):
         opened(VideoInfo("camera 0", 96, 64, None, None, None, "camera"))
         for number, size in enumerate([(96, 64), (192, 128)]):
-            yield LiveShot(float(number), time.monotonic(), lambda n=number, s=size: next(numbered(1, size=s, start=n)))
+            yield LiveRawFrame(
+                float(number), time.monotonic(), lambda n=number, s=size: next(numbered(1, size=s, start=n))
+            )
             time.sleep(0.1)
         self.over.wait(10)
 

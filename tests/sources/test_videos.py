@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from mien.errors import InputError, SourceError
-from mien.sources.videos import Video, VideoSettings, is_video, public_name
+from mien.sources.addresses import public_name
+from mien.sources.videos import Video, VideoSettings, is_video
 from videos import is_upright, numbered, portraits, read_number, write_audio, write_video, write_webp
 
 CONTAINERS = {

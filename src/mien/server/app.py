@@ -86,7 +86,11 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
     state.streams = Streams(settings)
     state.engine = await run_in_threadpool(Engine, settings, on_batch=state.metrics.batch_ran)
     state.jobs = await run_in_threadpool(Jobs, settings, state.engine, state.metrics)
-    state.feed = feed.Feed(settings.source, state.engine) if settings.source else None
+    state.feed = (
+        feed.CameraFeed(settings.source, state.engine, allow_private=settings.allow_private)
+        if settings.source
+        else None
+    )
     _watch(app)
     state.jobs.start()
     logger.info("ready after %.1f s", time.perf_counter() - start)

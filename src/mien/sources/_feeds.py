@@ -16,12 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import SourceError, require_extra
-from mien.sources._ffmpeg import Address, RgbConverter, describe, opened, reason
-from mien.sources._shots import Problems, VideoInfo, VideoReader
+from mien.sources._ffmpeg import Address, OpenVideo, RgbConverter, describe, opened, reason
+from mien.sources._frames import Problems, VideoInfo, VideoReader
 
 if TYPE_CHECKING:
     from av import Packet, VideoFrame, VideoStream
-    from av.container import InputContainer
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 5.0  # between two attempts to connect again
 PROBE_BYTES, PROBE_US = "1000000", "2000000"  # what FFmpeg may read before the first frame
@@ -32,7 +31,7 @@ Opened = Callable[[VideoInfo], None]
 
 
 @dataclass(frozen=True)
-class LiveShot:
+class LiveRawFrame:
     """A frame that has just come in.
 
     Attributes:
@@ -46,10 +45,10 @@ class LiveShot:
     rgb: Callable[[], NDArray[np.uint8]]
 
 
-class Feed(Protocol):
+class LiveFeed(Protocol):
     """Gives the frames of one live source, in a thread of its own."""
 
-    def run(self, opened: Opened) -> Iterator[LiveShot]:
+    def run(self, opened: Opened) -> Iterator[LiveRawFrame]:
         """Yield frames as they come.
 
         Args:
@@ -78,7 +77,7 @@ class FileFeed:
         """
         self._reader, self._stop, self._realtime, self._loop = reader, stop, realtime, loop
 
-    def run(self, opened: Opened) -> Iterator[LiveShot]:
+    def run(self, opened: Opened) -> Iterator[LiveRawFrame]:
         """Yield the frames, each when its time has come.
 
         Args:
@@ -89,11 +88,11 @@ class FileFeed:
         usual_s = 1 / (self._reader.info.fps or 25.0)
         while not self._stop.is_set():
             time_s = before_s
-            for shot in self._reader.shots(0.0):
-                time_s = before_s + shot.time_s
+            for raw in self._reader.frames(0.0):
+                time_s = before_s + raw.time_s
                 if self._realtime and self._stop.wait(max(0.0, started + time_s - time.monotonic())):
                     return
-                yield LiveShot(time_s, time.monotonic(), shot.rgb)
+                yield LiveRawFrame(time_s, time.monotonic(), raw.rgb)
             if not self._loop:
                 return
             before_s = time_s + usual_s
@@ -125,7 +124,7 @@ class StreamFeed:
         problems: Problems,
         patience: Patience,
         *,
-        video: Callable[[], Feed] | None = None,
+        video: Callable[[], LiveFeed] | None = None,
     ) -> None:
         """Read a stream.
 
@@ -144,7 +143,7 @@ class StreamFeed:
         self._started: float | None = None
         self._heard = time.monotonic()
 
-    def run(self, opened: Opened) -> Iterator[LiveShot]:
+    def run(self, opened: Opened) -> Iterator[LiveRawFrame]:
         """Yield frames as they come; the first connection must succeed.
 
         Args:
@@ -184,34 +183,35 @@ class StreamFeed:
             self._problems.note(f"{name} stopped ({lost}); connecting again")
         self._stop.wait(min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2**attempts, patience_s - away_s))
 
-    def _connection(self, opened_: Opened) -> Iterator[LiveShot]:
-        with opened(self._address) as (container, stream):
-            if self._video and container.duration and container.duration > 0:
+    def _connection(self, opened_: Opened) -> Iterator[LiveRawFrame]:
+        with opened(self._address) as video:
+            if self._video and video.container.duration and video.container.duration > 0:
                 raise _HasEndError
-            for frame in self._frames(container, stream):
+            for frame in self._frames(video):
                 now = time.monotonic()
                 if self._started is None:
                     self._started = now
-                    opened_(describe(container, stream, frame, self._address.name))
+                    opened_(describe(video, frame))
                 self._heard = now
-                yield LiveShot(now - self._started, now, self._to_rgb.later(frame))
+                yield LiveRawFrame(now - self._started, now, self._to_rgb.later(frame))
+            failure = video.failure
         if not self._stop.is_set():
-            raise _LostError("it ended")
+            raise _LostError(failure or "it ended")
 
-    def _frames(self, container: "InputContainer", stream: "VideoStream") -> Iterator["VideoFrame"]:
+    def _frames(self, video: OpenVideo) -> Iterator["VideoFrame"]:
         """Yield the frames; sound alone does not count as a sign of life."""
         av = require_extra("video", "av")
         latest = time.monotonic()
         try:
-            for packet in container.demux():
+            for packet in video.container.demux():
                 if self._stop.is_set():
                     return
-                if packet.stream is stream:
+                if packet.stream is video.stream:
                     latest = time.monotonic()
-                    yield from self._decoded(stream, packet)
+                    yield from self._decoded(video.stream, packet)
                 elif time.monotonic() - latest > self._patience.stall_s:
                     raise _LostError(SILENT)
-        except av.error.ExitError:
+        except (av.error.ExitError, TimeoutError):
             raise _LostError(SILENT) from None
         except (av.FFmpegError, OSError) as error:
             raise _LostError(reason(error)) from None
@@ -254,7 +254,7 @@ def camera_path(source: int | str) -> str:
 
 def camera_feed(
     source: int | str, stop: threading.Event, problems: Problems, *, asked: dict[str, str], stall_s: float
-) -> Feed:
+) -> LiveFeed:
     """Return the feed of a camera: V4L2 on Linux, OpenCV elsewhere.
 
     Args:
@@ -287,7 +287,7 @@ class OpenCvFeed:
         """
         self._source, self._name, self._asked = source, name, asked
 
-    def run(self, opened: Opened) -> Iterator[LiveShot]:
+    def run(self, opened: Opened) -> Iterator[LiveRawFrame]:
         """Yield frames as they come.
 
         Args:
@@ -305,7 +305,7 @@ class OpenCvFeed:
             opened(self._describe(capture, image))
             started = now = time.monotonic()
             while done:
-                yield LiveShot(now - started, now, partial(_bgr_to_rgb, image))
+                yield LiveRawFrame(now - started, now, partial(_bgr_to_rgb, image))
                 done, image = capture.read()
                 now = time.monotonic()
             raise SourceError(f"{self._name} stopped (no image came); check that it is still connected")

@@ -3,9 +3,10 @@
 import heapq
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -13,17 +14,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import SourceError, require_extra
-from mien.sources._shots import Problems, Shot, VideoInfo, broken_off, is_an_image
+from mien.sources._frames import Problems, RawFrame, VideoInfo, broken_off, is_an_image
+from mien.sources.addresses import PUBLIC, AddressRule, is_http, pinned
 
 if TYPE_CHECKING:
     from av import Packet, VideoFrame, VideoStream
     from av.container import InputContainer
+
+    from mien.sources._remote import Remote
 
 MAX_THREADS = 8  # of a decoder; each holds a frame
 MAX_DEMUX_ERRORS = 100  # in a row
 DAMAGE_TOLERANCE_S, DAMAGE_TOLERANCE = 0.5, 0.01  # how much of the promised length may be missing
 SEEK_EARLY_S = (0, 2, 10)  # a container without an index leads only near the place asked for
 NO_VIDEOS = ("tty", "bin", "xbin", "adf", "idf")  # FFmpeg paints text files as images of a terminal
+DEFAULT_TIMEOUT_S = 20.0
+# For playlists: to keep a connection for the next part, FFmpeg would need one of its own.
+PLAYLIST_OPTIONS = {"http_persistent": "0", "http_multiple": "0"}
+RTSP_OPTIONS = {"rtsp_transport": "tcp"}  # no packet is lost, and nothing comes from elsewhere
+PIECE_BYTES = 1 << 17  # what FFmpeg asks of a file on the web at a time
+# The protocols that FFmpeg speaks itself, each with those that it may open for it: no other, whatever a stream says.
+PROTOCOLS = {
+    "file": "file,crypto,data", "rtsp": "tcp", "rtsps": "tls,tcp", "rtmp": "rtmp,tcp", "rtmps": "rtmps,tls,tcp",
+    "rtmpe": "rtmpe,ffrtmpcrypt,tcp", "rtp": "rtp,udp", "srtp": "srtp,rtp,udp", "udp": "udp", "tcp": "tcp",
+    "srt": "srt",
+}  # fmt: skip
 TURNS = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
 
 
@@ -32,13 +47,14 @@ class Address:
     """Where FFmpeg finds a video.
 
     Attributes:
-        url: What FFmpeg opens.
+        url: What FFmpeg opens: `file:` and a path, a URL, or a device where there is a format.
         name: What people read; holds no password.
         format: FFmpeg's name of the format, or None to find out.
         options: Options of format and protocol.
         timeout_s: Seconds to wait for opening and for each packet, or None for as long as it takes.
         threads: Decoder threads; None takes one more than there are cores, at most `MAX_THREADS`.
         low_delay: Whether each frame must come out at once, which leaves out decoding several at a time.
+        rule: Which hosts a URL may lead to.
     """
 
     url: str
@@ -48,50 +64,115 @@ class Address:
     timeout_s: float | None = None
     threads: int | None = None
     low_delay: bool = False
+    rule: AddressRule = PUBLIC
 
 
 # Opening --------------------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class OpenVideo:
+    """A video that FFmpeg has open.
+
+    Attributes:
+        container: What it is in.
+        stream: Its images.
+        name: What people read.
+        remote: Where its bytes come from, if from the web.
+    """
+
+    container: "InputContainer"
+    stream: "VideoStream"
+    name: str
+    remote: "Remote | None" = None
+
+    @property
+    def failure(self) -> str | None:
+        """Why bytes are missing, or None; FFmpeg itself takes a connection that breaks off for the end."""
+        return self.remote.failure if self.remote else None
+
+
 @contextmanager
-def opened(address: Address) -> Iterator[tuple["InputContainer", "VideoStream"]]:
+def opened(address: Address) -> Iterator[OpenVideo]:
     """Open a video and its video stream.
 
     Args:
         address: Where it is.
 
     Raises:
-        SourceError: There is no video.
+        SourceError: There is no video, or its host may not be connected to.
         MissingExtraError: PyAV is not installed.
     """
     av = require_extra("video", "av")
-    try:
-        container = av.open(
-            address.url,
-            format=address.format,
-            options=dict(address.options),
-            timeout=address.timeout_s,
-            metadata_errors="replace",
-        )
-    except (av.FFmpegError, OSError, ValueError) as error:
-        raise _no_video(address.name, error) from None  # FFmpeg's own message holds the URL with its password
-    with container:
-        stream = _video_stream(container, address.name)
-        stream.codec_context.thread_type = "SLICE" if address.low_delay else "AUTO"
-        stream.codec_context.thread_count = address.threads or min((os.cpu_count() or 1) + 1, MAX_THREADS)
-        yield container, stream
+    with _remote_of(address) as remote:
+        try:
+            container = _container(address, remote)
+        except SourceError:
+            raise
+        except (av.FFmpegError, OSError, ValueError) as error:
+            # FFmpeg's own message holds the URL with its password
+            raise _no_video(address.name, error, remote) from None
+        with container:
+            stream = _video_stream(container, address.name)
+            stream.codec_context.thread_type = "SLICE" if address.low_delay else "AUTO"
+            stream.codec_context.thread_count = address.threads or min((os.cpu_count() or 1) + 1, MAX_THREADS)
+            yield OpenVideo(container, stream, address.name, remote)
 
 
-def _no_video(name: str, error: Exception) -> SourceError:
+def _remote_of(address: Address) -> AbstractContextManager["Remote | None"]:
+    if not is_http(address.url):
+        return nullcontext()
+    from mien.sources._remote import Remote  # ssl and http.client are slow to import, and few runs need them
+
+    timeout_s = address.timeout_s or DEFAULT_TIMEOUT_S
+    return closing(Remote(address.url, address.rule, name=address.name, timeout_s=timeout_s))
+
+
+def _container(address: Address, remote: "Remote | None") -> "InputContainer":
+    """Let FFmpeg open an address: through our own connections on the web, else at the checked address."""
     av = require_extra("video", "av")
+    open_ = partial(av.open, timeout=address.timeout_s, metadata_errors="replace")
+    options, scheme = dict(address.options), address.url.partition(":")[0].lower()
+    container: InputContainer
+    if remote:
+        options |= {"protocol_whitelist": "none", **PLAYLIST_OPTIONS}
+        kind = address.format or remote.format
+        container = open_(remote.url, format=kind, options=options, io_open=remote.open, buffer_size=PIECE_BYTES)
+    elif address.format:
+        container = open_(address.url, format=address.format, options=options)
+    elif scheme in PROTOCOLS:
+        options |= {"protocol_whitelist": PROTOCOLS[scheme], **(RTSP_OPTIONS if scheme.startswith("rtsp") else {})}
+        container = open_(_checked(address, scheme), options=options)
+    else:
+        known = ", ".join(["http", "https", *PROTOCOLS])
+        raise SourceError(f"{address.name} cannot be opened: {scheme!r} is no protocol mien knows ({known})")
+    return container
+
+
+def _checked(address: Address, scheme: str) -> str:
+    if scheme == "file":
+        return address.url
+    timeout_s = address.timeout_s or DEFAULT_TIMEOUT_S
+    return pinned(address.url, address.rule, name=address.name, timeout_s=timeout_s)
+
+
+def _no_video(name: str, error: Exception, remote: "Remote | None" = None) -> SourceError:
+    av = require_extra("video", "av")
+    if isinstance(error, av.error.ExitError | TimeoutError):
+        return SourceError(f"{name} does not answer in time; check the address and that it is switched on")
+    if remote and remote.failure:
+        return SourceError(f"{name} {remote.failure}")
     if isinstance(error, av.error.EOFError):
         return SourceError(f"{name} holds no frame; copy or record it again")
     if isinstance(error, av.error.InvalidDataError):
+        if remote and not remote.seekable:
+            return SourceError(
+                f"{name} cannot be read from its beginning on, and its server gives no parts of files; "
+                "download it first, or check that it is a video"
+            )
         return SourceError(
             f"{name} is not a video that FFmpeg can read, or is cut off before its index; check the file"
         )
-    if isinstance(error, av.error.ExitError):
-        return SourceError(f"{name} does not answer in time; check the address and that it is switched on")
     return SourceError(f"{name} cannot be opened: {reason(error)}; check the name and its permissions")
 
 
@@ -101,7 +182,8 @@ def reason(error: Exception) -> str:
     Args:
         error: From PyAV.
     """
-    said = getattr(error, "strerror", None) or type(error).__name__
+    own = str(error) if type(error) is OSError else ""  # from our connections, where messages hold no address
+    said = getattr(error, "strerror", None) or own or type(error).__name__
     return f"{said[:1].lower()}{said[1:]}"
 
 
@@ -147,13 +229,15 @@ class FFmpegReader:
         self.info = self._probe()
 
     def _probe(self) -> VideoInfo:
-        with opened(self._address) as (container, stream):
-            frame = next(_Pass(container, stream, self._address.name, Problems()).decoded(), None)
+        with opened(self._address) as video:
+            frame = next(_Pass(video, Problems()).decoded(), None)
+            if frame is None and video.failure:
+                raise SourceError(f"{video.name} {video.failure}")
             if frame is None:
-                raise SourceError(f"{self._address.name} holds no frame that can be decoded; check the file")
-            return describe(container, stream, frame, self._address.name)
+                raise SourceError(f"{video.name} holds no frame that can be decoded; check the file")
+            return describe(video, frame)
 
-    def shots(self, start_s: float) -> Iterator[Shot]:
+    def frames(self, start_s: float) -> Iterator[RawFrame]:
         """Yield the frames in the order of their time, from the last key frame before `start_s` on.
 
         Args:
@@ -163,11 +247,11 @@ class FFmpegReader:
             SourceError: The video breaks off; all that it holds came before.
         """
         with self._pass_from(start_s, self._address) as video:
-            yield from video.shots()
+            yield from video.frames()
             missing, last = video.missing(), video.last_before_gap()
         if last is not None:
             with self._pass_from(last.since_start_s, replace(self._address, threads=1)) as video:
-                yield from video.shots(after=last.pts)
+                yield from video.frames(after=last.pts)
         if missing:
             raise broken_off(self._address.name, video.last_s, missing)
 
@@ -175,19 +259,20 @@ class FFmpegReader:
     def _pass_from(self, start_s: float, address: Address) -> Iterator["_Pass"]:
         key = self._key_frame_before(start_s) if start_s > 0 else None
         if key is not None:
-            with opened(address) as (container, stream):
-                video = _Pass(container, stream, address.name, self._problems)
-                if video.jump(key):
-                    yield video
+            with opened(address) as video:
+                reading = _Pass(video, self._problems)
+                if reading.jump(key):
+                    yield reading
                     return
-        with opened(address) as (container, stream):
-            yield _Pass(container, stream, address.name, self._problems)
+        with opened(address) as video:
+            yield _Pass(video, self._problems)
 
     def _key_frame_before(self, start_s: float) -> "_KeyFrame | None":
         """Read, but do not decode, the video up to a time; return None where its packets carry no times."""
-        with opened(self._address) as (container, stream):
-            key, number, skipped, origin = None, 0, 0, _origin(container, stream)
-            for packet in _Pass(container, stream, self._address.name, Problems()).packets():
+        with opened(self._address) as video:
+            stream = video.stream
+            key, number, skipped, origin = None, 0, 0, _origin(video.container, stream)
+            for packet in _Pass(video, Problems()).packets():
                 if packet.stream is not stream or not packet.size:
                     continue
                 if packet.is_discard:
@@ -205,15 +290,14 @@ class FFmpegReader:
             return key if key and key.number else None
 
 
-def describe(container: "InputContainer", stream: "VideoStream", frame: "VideoFrame", name: str) -> VideoInfo:
+def describe(video: OpenVideo, frame: "VideoFrame") -> VideoInfo:
     """Return what is known of an open video.
 
     Args:
-        container: The open video.
-        stream: Its video stream.
+        video: The open video.
         frame: Its first frame.
-        name: Its name for people.
     """
+    container, stream, name = video.container, video.stream, video.name
     turn = _turn(frame)
     width, height = (frame.height, frame.width) if turn in (90, 270) else (frame.width, frame.height)
     duration_s, fps = _duration_s(container, stream), _fps(stream)
@@ -273,8 +357,10 @@ class _Last:
 class _Pass:
     """One reading of an open video."""
 
-    def __init__(self, container: "InputContainer", stream: "VideoStream", name: str, problems: Problems) -> None:
-        self._container, self._stream, self._name, self._problems = container, stream, name, problems
+    def __init__(self, video: OpenVideo, problems: Problems) -> None:
+        self._video, self._problems = video, problems
+        container, stream = video.container, video.stream
+        self._container, self._stream, self._name = container, stream, video.name
         self._count = _Count()
         self._clock = _Clock(stream, _origin(container, stream))
         self._to_rgb = RgbConverter()
@@ -312,14 +398,14 @@ class _Pass:
                 return False
         return False
 
-    def shots(self, after: int | None = None) -> Iterator[Shot]:
+    def frames(self, after: int | None = None) -> Iterator[RawFrame]:
         """Yield all frames, or those after a time in the stream's units."""
         self._after = after
         for frame in self.decoded():
             self._last_pts = frame.pts
             index, self.last_s = self._count.number_of(frame.pts), self._clock.time_of(frame.pts)
             if after is None or frame.pts is None or frame.pts > after:
-                yield Shot(index, self.last_s, self._to_rgb.later(frame))
+                yield RawFrame(index, self.last_s, self._to_rgb.later(frame))
 
     def last_before_gap(self) -> _Last | None:
         """Return the last frame, if the packets after it gave none.
@@ -359,6 +445,7 @@ class _Pass:
         for _ in range(MAX_DEMUX_ERRORS):
             try:
                 yield from self._container.demux()
+                self._cut |= self._video.failure is not None
                 return
             except av.error.InvalidDataError as error:
                 self._problems.note(f"{self._name}: damaged after {self._end_s:.2f} s ({reason(error)})")
@@ -387,7 +474,7 @@ class _Pass:
         promised_s = (self._container.duration or 0) / 1e6
         if self._end_s + DAMAGE_TOLERANCE_S + DAMAGE_TOLERANCE * promised_s < promised_s:
             return f"it should be {promised_s:.2f} s long"
-        return "its last part is cut" if self._cut else None
+        return self._video.failure or ("its last part is cut" if self._cut else None)
 
     def _note(self, packet: "Packet[Any]", why: str) -> None:
         if self._after is not None and packet.pts is not None and packet.pts <= self._after:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from mien.errors import InputError, SourceError
 from mien.sources._decode import decode_image
 from mien.sources._ffmpeg import over_white
-from mien.sources._shots import Problems, Shot, VideoInfo, broken_off, is_an_image
+from mien.sources._frames import Problems, RawFrame, VideoInfo, broken_off, is_an_image
 
 UNSAID_DURATION_S = 0.1  # of a WebP frame that gives none; browsers take the same
 NUMBER = re.compile(r"%0?(\d*)d")
@@ -75,7 +75,7 @@ class ImagesReader:
             except InputError:
                 continue
 
-    def shots(self, start_s: float) -> Iterator[Shot]:
+    def frames(self, start_s: float) -> Iterator[RawFrame]:
         """Yield the images.
 
         Args:
@@ -88,7 +88,7 @@ class ImagesReader:
             except InputError as error:
                 self._problems.note(str(error))
                 continue
-            yield Shot(index, index / self._fps, partial(_same, image))
+            yield RawFrame(index, index / self._fps, partial(_same, image))
 
 
 def _read_image(path: Path) -> NDArray[np.uint8]:
@@ -107,7 +107,7 @@ def _same(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 @dataclass(frozen=True)
-class _Part:
+class _WebPFrame:
     """One frame of an animated WebP: an image that covers part of the canvas."""
 
     x: int
@@ -145,7 +145,7 @@ class WebPReader:
         count, length_s = len(self._parts), sum(part.duration_s for part in self._parts)
         self.info = VideoInfo(name, self._width, self._height, length_s, count, count / length_s, "webp")
 
-    def shots(self, start_s: float) -> Iterator[Shot]:
+    def frames(self, start_s: float) -> Iterator[RawFrame]:
         """Yield all frames; `start_s` saves nothing, because each frame is drawn over the last.
 
         Args:
@@ -158,14 +158,14 @@ class WebPReader:
         time_s = 0.0
         for index, part in enumerate(self._parts):
             if self._draw(canvas, part, time_s):
-                yield Shot(index, time_s, partial(_same, canvas.copy()))
+                yield RawFrame(index, time_s, partial(_same, canvas.copy()))
             if part.clears:
                 canvas[part.y : part.y + part.height, part.x : part.x + part.width] = 255
             time_s += part.duration_s
         if not self._whole:
             raise broken_off(self._name, time_s, "its last part is cut")
 
-    def _draw(self, canvas: NDArray[np.uint8], part: _Part, time_s: float) -> bool:
+    def _draw(self, canvas: NDArray[np.uint8], part: _WebPFrame, time_s: float) -> bool:
         place = canvas[part.y : part.y + part.height, part.x : part.x + part.width]
         image = cv2.imdecode(np.frombuffer(_as_still(part), np.uint8), cv2.IMREAD_UNCHANGED)
         if image is None or image.shape[:2] != place.shape[:2]:
@@ -188,14 +188,14 @@ def is_animated_webp(head: bytes) -> bool:
     return len(head) >= 30 and head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8X" and bool(head[20] & 2)
 
 
-def _parts(data: bytes) -> Iterator[_Part]:
+def _parts(data: bytes) -> Iterator[_WebPFrame]:
     """Yield the complete frames (https://developers.google.com/speed/webp/docs/riff_container)."""
     for kind, body in _chunks(data, 12):
         if kind == b"ANMF" and len(body) > 16:
             x, y, width, height, milliseconds = (int.from_bytes(body[at : at + 3], "little") for at in range(0, 15, 3))
             seconds = milliseconds / 1000 or UNSAID_DURATION_S
             blends, clears = not body[15] & 2, bool(body[15] & 1)
-            yield _Part(2 * x, 2 * y, width + 1, height + 1, seconds, blends, clears, body[16:])
+            yield _WebPFrame(2 * x, 2 * y, width + 1, height + 1, seconds, blends, clears, body[16:])
 
 
 def _chunks(data: bytes, at: int) -> Iterator[tuple[bytes, bytes]]:
@@ -208,7 +208,7 @@ def _chunks(data: bytes, at: int) -> Iterator[tuple[bytes, bytes]]:
         at += 8 + size + size % 2
 
 
-def _as_still(part: _Part) -> bytes:
+def _as_still(part: _WebPFrame) -> bytes:
     """Return a frame as a WebP file; one with an alpha channel beside its image needs the extended header."""
     kinds = [kind for kind, _ in _chunks(part.chunks, 0)]
     size = chain.from_iterable((v - 1).to_bytes(3, "little") for v in (part.width, part.height))

@@ -21,14 +21,15 @@ from numpy.typing import NDArray
 from mien.errors import InputError, MienError, SourceError
 from mien.faces import Frame, check_image
 from mien.sources._decode import HEAD_BYTES, MAX_PIXELS, check_head, decode_image
+from mien.sources.addresses import URL, AddressRule, is_http, without_login
 
 __all__ = [
     "IMAGES",
     "IMAGE_SUFFIXES",
     "Failed",
+    "ImageSource",
     "Item",
     "Kind",
-    "Source",
     "SourceSettings",
     "decode_image",
     "expand",
@@ -38,7 +39,7 @@ __all__ = [
     "read_items",
 ]
 
-Source = str | Path | bytes | NDArray[np.uint8]
+ImageSource = str | Path | bytes | NDArray[np.uint8]
 
 IMAGE_SUFFIXES = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".gif",
@@ -69,8 +70,6 @@ STDIN = "-"
 READ_BYTES = 1 << 20
 BYTES_PER_PIXEL = 8  # of the largest kind, 16-bit with alpha
 OVERHEAD_BYTES = 64 << 20  # what a file may hold beside its pixels: profiles, thumbnails, further images
-
-URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
 
 @dataclass(frozen=True)
@@ -116,7 +115,7 @@ class Item:
     """
 
     name: str
-    origin: Source | MienError
+    origin: ImageSource | MienError
 
 
 @dataclass(frozen=True)
@@ -132,7 +131,7 @@ class Failed:
     error: MienError
 
 
-def read_image(source: Source, *, settings: SourceSettings = DEFAULTS) -> Frame:
+def read_image(source: ImageSource, *, settings: SourceSettings = DEFAULTS) -> Frame:
     """Read one image.
 
     Args:
@@ -151,7 +150,9 @@ def read_image(source: Source, *, settings: SourceSettings = DEFAULTS) -> Frame:
     return load(items[0], settings=settings)
 
 
-def read_frames(sources: Source | Iterable[Source], *, settings: SourceSettings = DEFAULTS) -> Iterator[Frame | Failed]:
+def read_frames(
+    sources: ImageSource | Iterable[ImageSource], *, settings: SourceSettings = DEFAULTS
+) -> Iterator[Frame | Failed]:
     """Yield the image of each source in order, or a `Failed` in its place.
 
     `sources` is consumed as the images are asked for, so it may be an endless generator.
@@ -179,7 +180,7 @@ def read_items(items: Iterable[Item], *, settings: SourceSettings = DEFAULTS) ->
         yield result
 
 
-def expand(sources: Source | Iterable[Source], *, kind: Kind = IMAGES) -> list[Item]:
+def expand(sources: ImageSource | Iterable[ImageSource], *, kind: Kind = IMAGES) -> list[Item]:
     """List the images that sources name, without opening any.
 
     A folder gives the images in it and in its subfolders, a glob those that it matches and those in the folders it
@@ -261,17 +262,10 @@ def _no_item(name: str, reason: str) -> Item:
 
 
 def _url_item(url: str) -> Item:
-    if url.lower().startswith(("http://", "https://")):
-        return Item(_without_userinfo(url), url)
+    if is_http(url):
+        return Item(without_login(url), url)
     scheme = url.partition(":")[0]
-    return _no_item(_without_userinfo(url), f"has the scheme {scheme!r}; only http, https and plain paths are read")
-
-
-def _without_userinfo(url: str) -> str:
-    """Return a URL without user name and password, which belong in no result or message."""
-    scheme, rest = url.split("://", 1)
-    authority = re.split(r"[/?#\\]", rest, maxsplit=1)[0]
-    return f"{scheme}://{authority.rpartition('@')[2]}{rest[len(authority) :]}"
+    return _no_item(without_login(url), f"has the scheme {scheme!r}; only http, https and plain paths are read")
 
 
 def _path_items(path: Path, kind: Kind) -> list[Item]:
@@ -381,13 +375,12 @@ def _read_stream(stream: BinaryIO, name: str, settings: SourceSettings) -> bytes
 
 
 def _fetch(name: str, url: str, settings: SourceSettings) -> bytes:
-    from mien.sources._fetch import Limits, fetch  # ssl and http.client are slow to import, and few runs need them
+    from mien.sources._fetch import FetchLimits, fetch  # ssl and http.client are slow to import, and few runs need them
 
-    limits = Limits(
+    limits = FetchLimits(
         max_bytes=settings.url_max_bytes,
         timeout_s=settings.url_timeout_s,
         connect_timeout_s=settings.url_connect_timeout_s,
         max_redirects=settings.url_max_redirects,
-        allow_private=settings.allow_private,
     )
-    return fetch(url, limits, name=name)
+    return fetch(url, limits, AddressRule(settings.allow_private), name=name)

@@ -22,19 +22,23 @@ from mien.faces import Frame
 from mien.sources._feeds import (
     PROBE_BYTES,
     PROBE_US,
-    Feed,
     FileFeed,
-    LiveShot,
+    LiveFeed,
+    LiveRawFrame,
     Patience,
     StreamFeed,
     camera_feed,
 )
 from mien.sources._ffmpeg import Address
-from mien.sources._shots import OpenedSource, VideoInfo
-from mien.sources.videos import URL, open_reader, public_name, scaled
+from mien.sources._frames import OpenedSource, VideoInfo
+from mien.sources.addresses import URL, AddressRule, camera_rule, public_name
+from mien.sources.videos import open_reader, scale_frame
 
 CLOSE_S = 0.5  # how long close() waits for the thread; one that waits for the network ends by itself later
 DRIVER_S = 1.0  # how much later than FFmpeg itself a camera's silence is noticed here
+STREAM_OPTIONS = (  # keep the delay short
+    ("fflags", "nobuffer"), ("flags", "low_delay"), ("probesize", PROBE_BYTES), ("analyzeduration", PROBE_US),
+)  # fmt: skip
 CAMERA = re.compile(r"\d+|/dev/(video\d+|v4l/.+)")
 
 
@@ -52,6 +56,9 @@ class LiveSettings:
         realtime: Whether a file plays at its own speed. If not, each frame waits until it is taken, and none is left
             out.
         loop: Whether a file starts again at its end.
+        allow_private: Connect to any address. Without, a camera may be in the private network where its address says
+            so (`rtsp://192.168.1.10/…`, `http://camera.local/…`); other names, and what the camera redirects to or
+            names inside, must lead to public addresses or to that same host.
     """
 
     width: int | None = None
@@ -62,6 +69,7 @@ class LiveSettings:
     reconnect_s: float = 120.0
     realtime: bool = True
     loop: bool = False
+    allow_private: bool = False
 
     def __post_init__(self) -> None:
         """Check ranges."""
@@ -99,7 +107,7 @@ class LiveSource(OpenedSource):
         """Open the source and start its thread.
 
         Args:
-            source: The number of a camera, `/dev/video0`; an rtsp, http or other URL that FFmpeg knows; or a video.
+            source: The number of a camera, `/dev/video0`; an rtsp, http, rtmp, srt, udp or other URL; or a video.
             settings: How to read it.
 
         Raises:
@@ -112,7 +120,7 @@ class LiveSource(OpenedSource):
         self.dropped = 0
         self._stop = threading.Event()
         self._changed = threading.Condition()
-        self._shot: LiveShot | None = None
+        self._raw: LiveRawFrame | None = None
         self._came = 0
         self._heard = math.inf
         self._silence_s = math.inf
@@ -140,7 +148,7 @@ class LiveSource(OpenedSource):
     def ended(self) -> bool:
         """Whether no further frame will come."""
         with self._changed:
-            return self._done and self._shot is None
+            return self._done and self._raw is None
 
     def newest(self, timeout_s: float | None = None) -> LiveFrame | None:
         """Wait for a frame that was not given out before and return it; of several, the newest.
@@ -157,22 +165,22 @@ class LiveSource(OpenedSource):
         """
         with self._changed:
             self._wait(timeout_s)
-            shot, self._shot = self._shot, None
+            raw, self._raw = self._raw, None
             index = self._came - 1
-            if shot is None and self._done and self._error is not None:
+            if raw is None and self._done and self._error is not None:
                 raise self._error
             self._changed.notify_all()
-        if shot is None:
+        if raw is None:
             return None
-        image = scaled(shot.rgb(), (self.info.width, self.info.height))
-        return LiveFrame(image, self.name, index, shot.time_s, shot.captured_s)
+        image = scale_frame(raw.rgb(), (self.info.width, self.info.height))
+        return LiveFrame(image, self.name, index, raw.time_s, raw.captured_s)
 
     def _wait(self, timeout_s: float | None) -> None:
         """Wait for a frame or the end; a camera that hangs in its driver has ended, too."""
         left_s = self._heard + self._silence_s - time.monotonic()
         limit_s = min(math.inf if timeout_s is None else timeout_s, max(0.0, left_s))
         ready = self._changed.wait_for(
-            lambda: self._shot is not None or self._done, None if limit_s == math.inf else limit_s
+            lambda: self._raw is not None or self._done, None if limit_s == math.inf else limit_s
         )
         if not ready and time.monotonic() > self._heard + self._silence_s:
             self._stop.set()
@@ -183,14 +191,14 @@ class LiveSource(OpenedSource):
         """Stop the thread. One that waits for a silent network is left to end by itself, after `stall_s` at most."""
         self._stop.set()
         with self._changed:
-            self._shot, self._done, self._error = None, True, None
+            self._raw, self._done, self._error = None, True, None
             self._changed.notify_all()
         if self._thread is not threading.current_thread():
             self._thread.join(CLOSE_S)
 
     # In the thread
 
-    def _run(self, open_feed: Callable[[], Feed]) -> None:
+    def _run(self, open_feed: Callable[[], LiveFeed]) -> None:
         error: MienError | None = None
         try:
             self._read(open_feed())
@@ -205,29 +213,29 @@ class LiveSource(OpenedSource):
             self._done = True
             self._changed.notify_all()
 
-    def _read(self, feed: Feed) -> None:
-        shots = feed.run(self._opened)
+    def _read(self, feed: LiveFeed) -> None:
+        frames = feed.run(self._opened)
         try:
-            for shot in shots:
+            for raw in frames:
                 if self._stop.is_set():
                     return
-                self._offer(shot)
+                self._offer(raw)
         finally:
-            shots.close()  # type: ignore[attr-defined]
+            frames.close()  # type: ignore[attr-defined]
 
     def _opened(self, info: VideoInfo) -> None:
         with self._changed:
             self._info = info
             self._changed.notify_all()
 
-    def _offer(self, shot: LiveShot) -> None:
+    def _offer(self, raw: LiveRawFrame) -> None:
         with self._changed:
             if not self.settings.realtime:
-                self._changed.wait_for(lambda: self._shot is None or self._stop.is_set())
+                self._changed.wait_for(lambda: self._raw is None or self._stop.is_set())
             if self._stop.is_set():
                 return
-            self.dropped += self._shot is not None
-            self._shot = shot
+            self.dropped += self._raw is not None
+            self._raw = raw
             self._came += 1
             self._heard = time.monotonic()
             self._changed.notify_all()
@@ -246,7 +254,7 @@ class LiveSource(OpenedSource):
             self.close()
             raise error
 
-    def _feed(self, source: str | int | Path) -> Callable[[], Feed]:
+    def _feed(self, source: str | int | Path) -> Callable[[], LiveFeed]:
         """Return what opens the source, in the thread, because the network may keep it waiting."""
         settings, text = self.settings, str(source)
         if isinstance(source, int) or CAMERA.fullmatch(text):
@@ -255,16 +263,19 @@ class LiveSource(OpenedSource):
             return partial(
                 camera_feed, number, self._stop, self._problems, asked=_asked(settings), stall_s=settings.stall_s
             )
-        return partial(self._stream_feed, text) if URL.match(text) else partial(self._video_feed, source)
+        if URL.match(text) and not text.lower().startswith("file://"):
+            return partial(self._stream_feed, text)
+        return partial(self._video_feed, source)
 
-    def _video_feed(self, source: str | Path) -> Feed:
-        reader = open_reader(source, self._problems)
+    def _video_feed(self, source: str | Path, rule: AddressRule | None = None) -> LiveFeed:
+        reader = open_reader(source, self._problems, rule=rule)
         return FileFeed(reader, self._stop, realtime=self.settings.realtime, loop=self.settings.loop)
 
-    def _stream_feed(self, url: str) -> Feed:
-        address = Address(url, self.name, options=_stream_options(url))
+    def _stream_feed(self, url: str) -> LiveFeed:
+        rule = camera_rule(url, allow_private=self.settings.allow_private)
+        address = Address(url, self.name, options=STREAM_OPTIONS, rule=rule)
         patience = Patience(self.settings.stall_s, self.settings.reconnect_s)
-        return StreamFeed(address, self._stop, self._problems, patience, video=partial(self._video_feed, url))
+        return StreamFeed(address, self._stop, self._problems, patience, video=partial(self._video_feed, url, rule))
 
 
 def _name_of(source: str | int | Path) -> str:
@@ -278,11 +289,3 @@ def _asked(settings: LiveSettings) -> dict[str, str]:
     if settings.fps is not None:
         asked["framerate"] = f"{settings.fps:g}"
     return asked
-
-
-def _stream_options(url: str) -> tuple[tuple[str, str], ...]:
-    """Return what keeps the delay short; RTSP goes over TCP, where no packet is lost."""
-    options = {"fflags": "nobuffer", "flags": "low_delay", "probesize": PROBE_BYTES, "analyzeduration": PROBE_US}
-    if url.lower().startswith(("rtsp://", "rtsps://")):
-        options["rtsp_transport"] = "tcp"
-    return tuple(options.items())

@@ -9,10 +9,10 @@ Any container and codec of FFmpeg (PyAV) is read, and so are animated GIF and We
 """
 
 import math
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import cv2
 import numpy as np
@@ -21,20 +21,19 @@ from numpy.typing import NDArray
 from mien.errors import InputError, SourceError
 from mien.faces import Frame
 from mien.sources._ffmpeg import Address, FFmpegReader
+from mien.sources._frames import OpenedSource, Problems, RawFrame, VideoInfo, VideoReader
 from mien.sources._sequences import NUMBER, ImagesReader, WebPReader, is_animated_webp, numbered_files
-from mien.sources._shots import OpenedSource, Problems, Shot, VideoInfo, VideoReader
-from mien.sources.images import IMAGE_SUFFIXES, URL
+from mien.sources.addresses import URL, AddressRule, public_name, video_rule
+from mien.sources.images import IMAGE_SUFFIXES
 
 __all__ = [
-    "URL",
     "VIDEO_SUFFIXES",
     "Video",
     "VideoInfo",
     "VideoSettings",
     "is_video",
     "open_reader",
-    "public_name",
-    "scaled",
+    "scale_frame",
 ]
 
 VIDEO_SUFFIXES = (
@@ -61,6 +60,9 @@ class VideoSettings:
         threads: Decoder threads, each of which holds a frame; None takes one more than there are cores, at most 8.
         image_fps: Frames per second of images in a row, which carry no times.
         name: What results call the video; None takes its path or address.
+        allow_private: Fetch http(s) URLs from loopback, private and other addresses that are not public as well, and
+            connect to any camera. A camera that the source names by a private address (`rtsp://192.168.1.10/…`) or a
+            local name needs no permission.
     """
 
     every: int = 1
@@ -71,6 +73,7 @@ class VideoSettings:
     threads: int | None = None
     image_fps: float = 25.0
     name: str | None = None
+    allow_private: bool = False
 
     def __post_init__(self) -> None:
         """Check ranges."""
@@ -127,8 +130,8 @@ class Video(OpenedSource):
         """Open a video and decode its first frame.
 
         Args:
-            source: The path of a video; a pattern like `frame%04d.png` for images in a row; or a URL. Whoever takes
-                URLs from strangers must check them first: FFmpeg connects to any host.
+            source: The path of a video; a pattern like `frame%04d.png` for images in a row; or a URL. An http(s) URL,
+                its redirects and what a playlist names lead to public addresses only, unless the settings allow others.
             settings: Which frames are wanted.
 
         Raises:
@@ -157,22 +160,22 @@ class Video(OpenedSource):
         Raises:
             SourceError: The video breaks off; all frames that it holds came before.
         """
-        for shot in _wanted(self._reader.shots(self.settings.start_s), self.settings):
+        for raw in _wanted(self._reader.frames(self.settings.start_s), self.settings):
             if self._closed:
                 return
-            yield Frame(self._fitted(shot), self.info.source, shot.index, shot.time_s)
+            yield Frame(self._fitted(raw), self.info.source, raw.index, raw.time_s)
 
-    def _fitted(self, shot: Shot) -> NDArray[np.uint8]:
-        image = shot.rgb()
+    def _fitted(self, raw: RawFrame) -> NDArray[np.uint8]:
+        image = raw.rgb()
         height, width = image.shape[:2]
         if (width, height) == self._size:
             return image
         wanted = "x".join(map(str, self._size))
-        self._problems.note(f"{self.info.source}: scaled from {width}x{height} to {wanted} at {shot.time_s:.2f} s")
-        return scaled(image, self._size)
+        self._problems.note(f"{self.info.source}: scaled from {width}x{height} to {wanted} at {raw.time_s:.2f} s")
+        return scale_frame(image, self._size)
 
 
-def scaled(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+def scale_frame(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
     """Return an image in another size, or itself if that is its size.
 
     Args:
@@ -187,28 +190,28 @@ def scaled(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]
 # Which frames ---------------------------------------------------------------------------------------------------------
 
 
-def _wanted(shots: Iterator[Shot], settings: VideoSettings) -> Iterator[Shot]:
+def _wanted(frames: Iterator[RawFrame], settings: VideoSettings) -> Iterator[RawFrame]:
     end_s = math.inf if settings.end_s is None else settings.end_s
     left = math.inf if settings.max_frames is None else settings.max_frames
     last_slot = -1
-    for shot in shots:
-        slot = _slot(shot, settings)
+    for raw in frames:
+        slot = _slot(raw, settings)
         chosen, last_slot = slot > last_slot, max(slot, last_slot)
-        if shot.time_s >= end_s - SAME_TIME_S:
+        if raw.time_s >= end_s - SAME_TIME_S:
             return
-        if shot.time_s < settings.start_s - SAME_TIME_S or not chosen:
+        if raw.time_s < settings.start_s - SAME_TIME_S or not chosen:
             continue
-        yield shot
+        yield raw
         left -= 1
         if left <= 0:
             return
 
 
-def _slot(shot: Shot, settings: VideoSettings) -> int:
+def _slot(raw: RawFrame, settings: VideoSettings) -> int:
     """Return the number of the interval that a frame falls in; the first frame of each is taken."""
     if settings.fps is not None:
-        return math.floor((shot.time_s + SAME_TIME_S) * settings.fps)
-    return shot.index if shot.index % settings.every == 0 else -1
+        return math.floor((raw.time_s + SAME_TIME_S) * settings.fps)
+    return raw.index if raw.index % settings.every == 0 else -1
 
 
 def _estimate(info: VideoInfo, settings: VideoSettings) -> int | None:
@@ -228,34 +231,25 @@ def _estimate(info: VideoInfo, settings: VideoSettings) -> int | None:
 # Opening --------------------------------------------------------------------------------------------------------------
 
 
-def public_name(source: str | Path) -> str:
-    """Return what results and messages may call a source: a URL loses its user, password and query.
-
-    Args:
-        source: A path or URL.
-    """
-    text = str(source)
-    if not URL.match(text):
-        return text
-    scheme, rest = text.split("://", 1)
-    place, mark, _ = re.match(r"([^?#]*)([?#]?)(.*)", rest, re.DOTALL).groups()  # type: ignore[union-attr]
-    authority = re.split(r"[/\\]", place, maxsplit=1)[0]
-    return f"{scheme}://{authority.rpartition('@')[2]}{place[len(authority) :]}{mark and mark + '…'}"
-
-
-def open_reader(source: str | Path, problems: Problems, settings: VideoSettings = DEFAULTS) -> VideoReader:
+def open_reader(
+    source: str | Path, problems: Problems, settings: VideoSettings = DEFAULTS, *, rule: AddressRule | None = None
+) -> VideoReader:
     """Return what reads a source, all of it.
 
     Args:
         source: As for `Video`.
         problems: Takes the warnings.
-        settings: For threads and the rate of images in a row.
+        settings: For threads, the rate of images in a row and the addresses that are admitted.
+        rule: Which addresses may be connected to, instead of what the settings say.
 
     Raises:
-        SourceError: It is no video.
+        SourceError: It is no video, or at an address that is not admitted.
     """
     if isinstance(source, str) and URL.match(source):
-        address = Address(source, public_name(source), timeout_s=URL_TIMEOUT_S, threads=settings.threads)
+        if source.lower().startswith("file://"):
+            return _open_file(Path(unquote(urlsplit(source).path)), settings, problems)
+        rule = rule or video_rule(source, allow_private=settings.allow_private)
+        address = Address(source, public_name(source), timeout_s=URL_TIMEOUT_S, threads=settings.threads, rule=rule)
         return FFmpegReader(address, problems)
     path = Path(source).expanduser()
     if _is_pattern(path):
@@ -271,8 +265,7 @@ def _open_file(path: Path, settings: VideoSettings, problems: Problems) -> Video
     head = _head(path)
     if is_animated_webp(head):
         return WebPReader(path.read_bytes(), str(path), problems)
-    files_only = (("protocol_whitelist", "file,crypto,data"),)  # a play list must not reach into the network
-    address = Address(f"file:{path}", str(path), options=files_only, threads=settings.threads)
+    address = Address(f"file:{path}", str(path), threads=settings.threads)
     return FFmpegReader(address, problems)
 
 

@@ -40,7 +40,7 @@ def head_of(source: str | Path, video: Video, analyzer: Analyzer, track: TrackSe
             "width": video.info.width,
             "height": video.info.height,
         },
-        **{name: value for name, value in asdict(video.settings).items() if name != "threads"},
+        **{name: value for name, value in asdict(video.settings).items() if name not in ("threads", "allow_private")},
         **asdict(track),
         "labels": analyzer.labels.key,
         "model": f"{model.card.name} {model.card.version} (sha256 {model.sha256[:HASH_DIGITS]})",

@@ -25,7 +25,8 @@ from mien.models.catalogue import DEFAULT_MODEL
 from mien.models.runtime import RuntimeSettings
 from mien.output.draw.faces import PLAIN, DrawStyle
 from mien.output.sinks import Sink
-from mien.sources.videos import VideoSettings, public_name
+from mien.sources.addresses import public_name
+from mien.sources.videos import VideoSettings
 from mien.tracking.tracker import TrackSettings
 from mien.video._outputs import VideoOutputs
 from mien.video._run import SNAPSHOT_S, Progress, VideoResult, analyze_video

@@ -179,7 +179,12 @@ def analyze(
     video = VideoJob(
         source="",
         video=VideoSettings(
-            every, fps, _seconds(start, "--start"), _seconds(end, "--end") if end else None, max_frames
+            every,
+            fps,
+            _seconds(start, "--start"),
+            _seconds(end, "--end") if end else None,
+            max_frames,
+            allow_private=allow_private,
         ),
         track=TrackSettings(half_life_s=half_life, detect_every_s=detect_every, reid=reid),
         style=DrawStyle(bars=bars, landmarks=landmarks, blur=blur),
@@ -195,7 +200,8 @@ def analyze(
         rows=not quiet and (as_json or not out.is_terminal),
         quiet=quiet,
     )
-    items, videos = videos_among(expand(sources, kind=IMAGES_AND_VIDEOS), allow_private=allow_private)
+    items = expand(sources, kind=IMAGES_AND_VIDEOS)
+    videos = videos_among(items)
     limits = SourceSettings(allow_private=allow_private)
     images = partial(analyzer.map_items, settings=limits, workers=workers or None)
     if videos:

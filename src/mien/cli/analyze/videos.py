@@ -12,7 +12,6 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
-from urllib.parse import urlsplit
 
 import typer
 from rich.console import Console
@@ -34,6 +33,7 @@ from mien.output.sinks import (
     open_interval_sink,
     open_sink,
 )
+from mien.sources.addresses import is_http
 from mien.sources.images import IMAGE_SUFFIXES, Item, Kind
 from mien.sources.videos import VIDEO_SUFFIXES, VideoSettings, is_video
 from mien.video import (
@@ -98,29 +98,21 @@ class VideoCommand:
         return ", ".join(name for name, value in used.items() if value)
 
 
-def videos_among(items: Sequence[Item], *, allow_private: bool = False) -> tuple[list[Item], dict[int, str]]:
+def videos_among(items: Sequence[Item]) -> dict[int, str]:
     """Find the videos among the sources.
 
     Args:
         items: From `expand`.
-        allow_private: Whether URLs may lead to addresses that are not public.
 
     Returns:
-        The items, URLs of videos that are refused replaced by the error; and the videos: their place among the items,
-        and what `Video` opens.
+        The place of each video among the items, and what `Video` opens.
     """
-    checked, videos = [], {}
-    for number, item in enumerate(items):
-        name = _video_name(item)
-        refused = None if name is None or allow_private else _refused(name, item.name)
-        checked.append(item if refused is None else Item(item.name, refused))
-        if name is not None and refused is None:
-            videos[number] = name
-    return checked, videos
+    names = ((number, _video_name(item)) for number, item in enumerate(items))
+    return {number: name for number, name in names if name is not None}
 
 
 def _video_name(item: Item) -> str | None:
-    if isinstance(item.origin, str) and item.origin.lower().startswith(("http://", "https://")):
+    if isinstance(item.origin, str) and is_http(item.origin):
         path = item.origin.partition("?")[0].partition("#")[0]
         return item.origin if path.lower().endswith(VIDEO_SUFFIXES) else None
     if isinstance(item.origin, Path) or (isinstance(item.origin, Exception) and "%" in item.name):
@@ -129,26 +121,6 @@ def _video_name(item: Item) -> str | None:
         except MissingExtraError:  # without PyAV a GIF is its first image
             return None
     return None
-
-
-def _refused(source: str, name: str) -> SourceError | None:
-    """Return why a URL is not opened, or None. FFmpeg itself connects to any address."""
-    if "://" not in source:
-        return None
-    from mien.sources._fetch import (  # ssl and http.client are slow to import, and few runs need them
-        is_public,
-        resolve_host,
-    )
-
-    url = urlsplit(source)
-    try:
-        found = resolve_host(url.hostname or "", url.port or (443 if url.scheme.lower() == "https" else 80))
-    except (OSError, ValueError) as error:
-        return SourceError(f"{name} cannot be opened: {error}; check the address")
-    private = [address for address in found if not is_public(address)]
-    if not private:
-        return None
-    return SourceError(f"{name} leads to {private[0]}, not a public address; pass --allow-private if you mean it")
 
 
 @contextmanager

@@ -86,6 +86,9 @@ def live(
     blur: Annotated[bool, typer.Option("--blur-faces", help="Make faces unrecognisable.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, coreml, …")] = "auto",
     threads: Annotated[int, typer.Option(min=0, help="CPU threads per network call; 0: automatic.")] = 1,
+    allow_private: Annotated[
+        bool, typer.Option("--allow-private", help="Let names and redirects lead to private addresses, too.")
+    ] = False,
 ) -> None:
     """Show a camera, a stream or a video in real time, with everybody's expression.
 
@@ -98,7 +101,7 @@ def live(
         raise InputError(f"--seconds must be more than 0, got {seconds:g}")
     if not headless:
         require_display()
-    settings = replace(_camera_size(size), fps=fps, loop=loop)
+    settings = replace(_camera_size(size), fps=fps, loop=loop, allow_private=allow_private)
     finder = DetectorSettings(min_face_px=min_face, threads=threads)
     runtime = RuntimeSettings(device=device, threads=threads)
     analyzer = Analyzer(detector=detector, model=model, labels=labels, detector_settings=finder, runtime=runtime)

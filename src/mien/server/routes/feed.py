@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -53,7 +53,7 @@ router = APIRouter()
 
 
 @dataclass(frozen=True)
-class Shot:
+class FeedFrame:
     """One analyzed image, packed once for all viewers.
 
     Attributes:
@@ -84,16 +84,18 @@ class Shot:
         return json.dumps(plain, separators=(",", ":")).encode() + b"\n"
 
 
-class Feed:
+class CameraFeed:
     """The images of the server's camera, with the faces drawn."""
 
-    def __init__(self, source: str, engine: Engine) -> None:
+    def __init__(self, source: str, engine: Engine, *, allow_private: bool = False) -> None:
         """Choose the source; it is opened for the first viewer.
 
         Args:
             source: A camera index, video or stream.
             engine: Does the work.
+            allow_private: Whether names and redirects may lead to private addresses, too.
         """
+        self._settings = LiveSettings(loop=True, reconnect_s=10, allow_private=allow_private)
         self._source = source
         self._engine = engine
         self._viewers = 0
@@ -103,7 +105,7 @@ class Feed:
         self._closed = threading.Event()
         self._changed = asyncio.Condition()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._shot: Shot | None = None
+        self._newest: FeedFrame | None = None
         self._failed = 0
 
     @asynccontextmanager
@@ -121,7 +123,7 @@ class Feed:
             self._viewers -= 1
             self._last_seen = time.monotonic()
 
-    async def next_shot(self, after: int, *, timeout_s: float) -> Shot:
+    async def next_frame(self, after: int, *, timeout_s: float) -> FeedFrame:
         """Wait for an image that is newer than number `after` and return it.
 
         Args:
@@ -139,13 +141,13 @@ class Feed:
                 )
         except TimeoutError as error:
             raise busy("the server's camera gives no image", retry_after_s=10) from error
-        shot = self._newer(after)
-        if shot is None:
+        newest = self._newer(after)
+        if newest is None:
             raise busy("the server's camera cannot be used now", retry_after_s=10)
-        return shot
+        return newest
 
-    def _newer(self, after: int) -> Shot | None:
-        return self._shot if self._shot is not None and self._shot.number > after else None
+    def _newer(self, after: int) -> FeedFrame | None:
+        return self._newest if self._newest is not None and self._newest.number > after else None
 
     def close(self) -> None:
         """Close the camera and end the thread; may be called from any thread."""
@@ -187,20 +189,21 @@ class Feed:
         tracker = create_tracker(self._engine.analyzer(), half_life_s=None)
         source: str | int = int(self._source) if self._source.isdecimal() else self._source
 
-        def see(frame: LiveFrame) -> Shot:
+        def see(frame: LiveFrame) -> FeedFrame:
             (faces,) = tracker.track([frame])
             height, width = frame.image.shape[:2]
-            number = self._shot.number + 1 if self._shot else 1
-            return Shot(number, records.to_jpeg(draw_faces(frame.image, faces)), faces, width, height)
+            number = self._newest.number + 1 if self._newest else 1
+            return FeedFrame(number, records.to_jpeg(draw_faces(frame.image, faces)), faces, width, height)
 
-        with LiveSource(source, LiveSettings(loop=True, reconnect_s=10)) as live:
+        with LiveSource(source, self._settings) as live:
             while not self._closed.is_set() and self._is_watched():
                 start = time.monotonic()
                 frame = live.newest(timeout_s=LOOK_S)
                 if frame is None and live.ended:
                     return
                 if frame is not None:
-                    self._shot = self._engine.workers.submit(self, lambda frame=frame: see(frame), always=True).result()  # type: ignore[misc]
+                    work = self._engine.workers.submit(self, partial(see, frame), always=True)
+                    self._newest = work.result()
                     self._tell()
                     self._closed.wait(max(0.0, 1 / MOST_FPS - (time.monotonic() - start)))
 
@@ -226,7 +229,7 @@ class FeedResponse(Response):
     beginning = b"--%s\r\n" % BOUNDARY
     ending = b"--%s--\r\n" % BOUNDARY
 
-    def __init__(self, feed: Feed, streams: Streams, client: str, *, most_s: float) -> None:
+    def __init__(self, feed: CameraFeed, streams: Streams, client: str, *, most_s: float) -> None:
         """Prepare the answer.
 
         Args:
@@ -241,16 +244,16 @@ class FeedResponse(Response):
         self._client = client
         self._until = time.monotonic() + most_s
 
-    def pack(self, shot: Shot) -> bytes:
+    def pack(self, newest: FeedFrame) -> bytes:
         """Return what is sent of an image."""
-        return shot.part
+        return newest.part
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send images."""
         with self._streams.place(self._client):
             async with self._feed.viewer():
-                shot = await self._feed.next_shot(0, timeout_s=FIRST_S)
-                showing = asyncio.ensure_future(self._show(send, shot))
+                newest = await self._feed.next_frame(0, timeout_s=FIRST_S)
+                showing = asyncio.ensure_future(self._show(send, newest))
                 leaving = asyncio.ensure_future(_left(receive))
                 await asyncio.wait((showing, leaving), return_when=asyncio.FIRST_COMPLETED)
                 for task in (showing, leaving):
@@ -258,15 +261,15 @@ class FeedResponse(Response):
                 with suppress(asyncio.CancelledError, Problem, TimeoutError, OSError):
                     await showing
 
-    async def _show(self, send: Send, shot: Shot) -> None:
+    async def _show(self, send: Send, newest: FeedFrame) -> None:
         headers = [(b"content-type", self.media.encode()), (b"cache-control", b"no-store")]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": self.beginning, "more_body": True})
         try:
             while time.monotonic() < self._until and not self._streams.stopping:
                 async with asyncio.timeout(STALL_S):
-                    await send({"type": "http.response.body", "body": self.pack(shot), "more_body": True})
-                shot = await self._feed.next_shot(shot.number, timeout_s=STALL_S)
+                    await send({"type": "http.response.body", "body": self.pack(newest), "more_body": True})
+                newest = await self._feed.next_frame(newest.number, timeout_s=STALL_S)
         finally:
             with suppress(Exception):
                 async with asyncio.timeout(1):
@@ -280,9 +283,9 @@ class LinesResponse(FeedResponse):
     beginning = b""
     ending = b""
 
-    def pack(self, shot: Shot) -> bytes:
+    def pack(self, newest: FeedFrame) -> bytes:
         """Return what is sent of an image."""
-        return shot.line
+        return newest.line
 
 
 async def _left(receive: Receive) -> None:

@@ -1,4 +1,4 @@
-"""What every reader of videos gives: `VideoInfo` at once, then one `Shot` after another."""
+"""What every reader of videos gives: `VideoInfo` at once, then one `RawFrame` after another."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -42,7 +42,7 @@ class VideoInfo:
 
 
 @dataclass(frozen=True)
-class Shot:
+class RawFrame:
     """A frame that has not been turned into RGB yet, so that skipping it costs little.
 
     Attributes:
@@ -61,7 +61,7 @@ class VideoReader(Protocol):
 
     info: VideoInfo
 
-    def shots(self, start_s: float) -> Iterator[Shot]:
+    def frames(self, start_s: float) -> Iterator[RawFrame]:
         """Yield the frames in the order of their time.
 
         Args:
