@@ -38,7 +38,8 @@ from mien.detect.boxes import overlap  # noqa: E402
 from mien.faces import Faces, Frame  # noqa: E402
 from mien.sources.videos import Video  # noqa: E402
 from mien.tracking.scene import glance, news, similarity  # noqa: E402
-from mien.tracking.tracker import Tracker, TrackSettings, track_video  # noqa: E402
+from mien.tracking.settings import TrackSettings  # noqa: E402
+from mien.tracking.tracker import Tracker, track_video  # noqa: E402
 
 FOUND_IOU = 0.4
 CUT_TOLERANCE_S = 0.1

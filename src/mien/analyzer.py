@@ -28,6 +28,16 @@ Result = tuple[Frame, Faces] | Failed
 logger = logging.getLogger(__name__)
 
 
+def split_rows(rows: NDArray[np.float32], counts: Sequence[int]) -> list[NDArray[np.float32]]:
+    """Return the rows of each part of what was put together.
+
+    Args:
+        rows: (N, C) float32.
+        counts: How many of the N rows each part has, in order.
+    """
+    return np.split(rows, np.cumsum(counts)[:-1]) if counts else []
+
+
 class Analyzer:
     """Finds the faces of images and the expression of each. Safe to call from several threads at once.
 
@@ -105,8 +115,20 @@ class Analyzer:
             One `Faces` per frame, with its source, number and time; the crops (N, 48, 48) uint8 of all, in that order.
         """
         found = [self.detector.detect(frame.image).at(frame) for frame in frames]
+        return found, self.crops(frames, found)
+
+    def crops(self, frames: Sequence[Frame], found: Sequence[Faces]) -> NDArray[np.uint8]:
+        """Return what the model sees of all faces of several frames.
+
+        Args:
+            frames: Any number of frames.
+            found: The faces of each.
+
+        Returns:
+            (N, 48, 48) uint8, frame by frame.
+        """
         crops = [self.crop(frame.image, faces) for frame, faces in zip(frames, found, strict=True)]
-        return found, np.concatenate(crops) if crops else np.empty((0, CROP_PX, CROP_PX), np.uint8)
+        return np.concatenate(crops) if crops else np.empty((0, CROP_PX, CROP_PX), np.uint8)
 
     def with_expressions(self, found: Sequence[Faces], probs: NDArray[np.float32]) -> list[Faces]:
         """Give the faces their probabilities: the second half of `analyze_frames`.
@@ -115,8 +137,7 @@ class Analyzer:
             found: As `find` returned it.
             probs: (N, C) float32, what the model says of the crops that `find` returned.
         """
-        ends = np.cumsum([len(faces) for faces in found])[:-1]
-        parts = np.split(probs, ends) if found else []
+        parts = split_rows(probs, [len(faces) for faces in found])
         return [faces.with_probs(p, self.labels) for faces, p in zip(found, parts, strict=True)]
 
     def crop(self, image: NDArray[np.uint8], faces: Faces) -> NDArray[np.uint8]:

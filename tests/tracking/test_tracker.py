@@ -20,7 +20,25 @@ from mien.detect.detector import Detector
 from mien.detect.mtcnn import MtcnnDetector
 from mien.errors import InputError
 from mien.faces import Faces, Frame
-from mien.tracking.tracker import Tracker, TrackSettings, track_video
+from mien.models.expression import ExpressionModel
+from mien.tracking.settings import TrackSettings
+from mien.tracking.tracker import Tracker, track_video
+
+
+class SaidModel(ExpressionModel):
+    """A model whose probabilities a function gives."""
+
+    def __init__(self, model, predict):
+        self.card, self.sha256, self.device = model.card, model.sha256, model.device
+        self._predict = predict
+
+    def predict_proba(self, crops, *, head=None):
+        return self._predict(crops)
+
+
+def saying(analyzer, predict):
+    """Return the analyzer with a function in the place of its model."""
+    return Analyzer(detector=analyzer.detector, model=SaidModel(analyzer.model, predict), labels=analyzer.labels.key)
 
 
 @pytest.fixture(scope="module")
@@ -184,7 +202,7 @@ class TestResults:
             calls.append(len(crops))
             return analyzer.model.predict_proba(crops, head=analyzer.labels.key)
 
-        Tracker(analyzer, predict=predict).track(short(6))
+        Tracker(saying(analyzer, predict)).track(short(6))
         assert calls == [12]
 
     def test_time_that_stands_still_or_jumps_back_does_no_harm(self, analyzer, people):
@@ -209,7 +227,7 @@ class TestResults:
             low = np.roll(high, 1, axis=1)
             count = iter(range(10**6))
             predict = lambda crops: np.repeat(low if next(count) > 4 * fps else high, len(crops), axis=0)  # noqa: E731, B023
-            tracker = Tracker(analyzer, TrackSettings(half_life_s=0.6), predict=predict)
+            tracker = Tracker(saying(analyzer, predict), TrackSettings(half_life_s=0.6))
             for i in range(4 * fps + 1 + round(0.6 * fps)):
                 (faces,) = tracker.track([Frame(image, "", i, i / fps)])
             values[fps] = faces.smoothed[0, 1]
@@ -383,7 +401,7 @@ class TestVideo:
 
         seen = []
         with pytest.raises(RuntimeError, match="device lost"):
-            for frame, _ in track_video(short(20), Tracker(analyzer, predict=predict), batch_size=4):
+            for frame, _ in track_video(short(20), Tracker(saying(analyzer, predict)), batch_size=4):
                 seen.append(frame.index)
         assert len(seen) == 8
         assert not mien_threads()

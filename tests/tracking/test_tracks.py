@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from mien.faces import Faces
-from mien.tracking.appearance import LENGTH, describe, likeness, recognise
+from mien.tracking.appearance import LENGTH, describe_looks, likeness, recognise
 from mien.tracking.scene import Glance, SceneMemory, glance, is_cut, news, similarity
-from mien.tracking.smooth import RunningExpression, SmoothSettings
-from mien.tracking.tracks import Track, assign, distances
+from mien.tracking.settings import TrackSettings
+from mien.tracking.smooth import RunningExpression
+from mien.tracking.tracks import Track, assign, matching_costs
 
 
 def faces_at(*boxes, score=0.99, landmarks=False):
@@ -89,14 +90,14 @@ class TestMotion:
         faces = faces_at(
             (102, 101, 142, 151), (115, 100, 155, 150), (300, 100, 340, 150), (80, 75, 160, 175), landmarks=True
         )
-        cost = distances([track], faces, 0.04)[0]
+        cost = matching_costs([track], faces, 0.04)[0]
         assert cost[0] < 0.15 < cost[1] < 1
         assert np.isinf(cost[2]) and np.isinf(cost[3])
 
     def test_reach_grows_with_the_time_out_of_sight(self):
         faces = faces_at((150, 100, 190, 150))
-        assert np.isinf(distances([track_at((100, 100, 140, 150))], faces, 0.04)).all()
-        assert np.isfinite(distances([track_at((100, 100, 140, 150))], faces, 0.5)).all()
+        assert np.isinf(matching_costs([track_at((100, 100, 140, 150))], faces, 0.04)).all()
+        assert np.isfinite(matching_costs([track_at((100, 100, 140, 150))], faces, 0.5)).all()
 
     def test_json_keeps_every_bit(self):
         looks = np.random.default_rng(0).random((2, LENGTH)).astype(np.float16)
@@ -114,7 +115,7 @@ def smoothed_over(probs, times, settings=None):
     state = RunningExpression.first(probs[0], times[0])
     states = [state]
     for row, time_s in zip(probs[1:], times[1:], strict=True):
-        state = state.after(row, time_s, settings or SmoothSettings())
+        state = state.after(row, time_s, settings or TrackSettings())
         states.append(state)
     return states
 
@@ -130,13 +131,13 @@ class TestSmoothing:
     def test_half_way_after_one_half_life_at_any_frame_rate(self, fps):
         times = np.arange(0, 12 * fps) / fps
         probs = step_probs(len(times), 10 * fps)
-        states = smoothed_over(probs, times, SmoothSettings(half_life_s=0.4))
+        states = smoothed_over(probs, times, TrackSettings(half_life_s=0.4))
         at = 10 * fps - 1 + round(0.4 * fps)
         assert states[at].smoothed[1] == pytest.approx((0.05 + 0.9) / 2, abs=0.01)
 
     def test_the_first_two_frames_count_by_recency_alone(self):
         probs = step_probs(2, 1)
-        last = smoothed_over(probs, [0, 0.3], SmoothSettings(half_life_s=0.3))[-1]
+        last = smoothed_over(probs, [0, 0.3], TrackSettings(half_life_s=0.3))[-1]
         assert np.allclose(last.smoothed, (probs[0] / 2 + probs[1]) / 1.5)
 
     def test_rows_sum_to_one_and_noise_shrinks(self):
@@ -147,7 +148,7 @@ class TestSmoothing:
 
     def test_no_half_life_is_no_smoothing(self):
         probs = step_probs(4, 2)
-        states = smoothed_over(probs, np.arange(4) / 25, SmoothSettings(half_life_s=0))
+        states = smoothed_over(probs, np.arange(4) / 25, TrackSettings(half_life_s=0))
         assert np.allclose([s.smoothed for s in states], probs)
 
     def test_equal_times_do_no_harm(self):
@@ -155,14 +156,14 @@ class TestSmoothing:
 
     def test_steady_does_not_flicker_where_two_are_close(self):
         probs = np.array([[0.52, 0.48], [0.48, 0.52]] * 50, np.float32)
-        states = smoothed_over(probs, np.arange(100) / 25, SmoothSettings(half_life_s=0))
+        states = smoothed_over(probs, np.arange(100) / 25, TrackSettings(half_life_s=0))
         assert {s.steady for s in states} == {0}
 
     def test_steady_follows_a_clear_change_at_once_and_a_slight_one_later(self):
         times = np.arange(100) / 25
         clear = smoothed_over(step_probs(100, 50), times)
         assert [s.steady for s in clear].index(1) in range(54, 62)
-        slight = smoothed_over(step_probs(100, 50, high=0.38), times, SmoothSettings(half_life_s=0))
+        slight = smoothed_over(step_probs(100, 50, high=0.38), times, TrackSettings(half_life_s=0))
         changed = [s.steady for s in slight].index(1)
         assert times[changed] - times[50] == pytest.approx(0.5, abs=0.05)
 
@@ -171,7 +172,7 @@ class TestSmoothing:
         whole = smoothed_over(probs, times)
         middle = RunningExpression.from_json(json.loads(json.dumps(whole[11].to_json())))
         for n in range(12, 20):
-            middle = middle.after(probs[n], times[n], SmoothSettings())
+            middle = middle.after(probs[n], times[n], TrackSettings())
             assert np.array_equal(middle.smoothed, whole[n].smoothed)
             assert (middle.steady, middle.rival) == (whole[n].steady, whole[n].rival)
 
@@ -274,7 +275,7 @@ class TestLooks:
     def looks(self, image, box):
         x1, y1, x2, y2 = (round(float(v)) for v in box)
         crop = cv2.resize(cv2.cvtColor(image[y1:y2, x1:x2], cv2.COLOR_RGB2GRAY), (48, 48), interpolation=cv2.INTER_AREA)
-        return describe(image, box, crop)
+        return describe_looks(image, box, crop)
 
     def test_same_face_in_other_light_is_recognised(self, astronaut, hopper):
         known = self.looks(astronaut, self.box)[None]
@@ -298,4 +299,4 @@ class TestLooks:
     def test_a_box_beyond_the_border_will_do(self, astronaut):
         crop = np.zeros((48, 48), np.uint8)
         for box in ((-900, -900, -800, -800), (600, 600, 700, 700), (5, 5, 5, 5)):
-            assert np.isfinite(describe(astronaut, np.array(box, np.float32), crop)).all()
+            assert np.isfinite(describe_looks(astronaut, np.array(box, np.float32), crop)).all()

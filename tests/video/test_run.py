@@ -25,7 +25,7 @@ from mien.labels import FER7
 from mien.output.draw.faces import DrawStyle
 from mien.output.sinks import INTERRUPTED, open_sink
 from mien.sources.videos import Video, VideoSettings
-from mien.tracking.tracker import TrackSettings
+from mien.tracking.settings import TrackSettings
 from mien.video import Recipe, VideoJob, VideoOutputs, analyze_video, analyze_videos, replay
 from mien.video._journal import Journal, read_past, read_results
 from mien.video.truth import Truth, TruthSpan

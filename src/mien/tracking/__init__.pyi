@@ -1,4 +1,3 @@
-from .smooth import SmoothSettings as SmoothSettings
+from .settings import TrackSettings as TrackSettings
 from .tracker import Tracker as Tracker
-from .tracker import TrackSettings as TrackSettings
 from .tracker import track_video as track_video

@@ -25,7 +25,7 @@ LENGTH = GRADIENTS + COLOURS
 SURE_SHAPE, SURE_COLOURS, SURE_LEAD = 0.92, 0.75, 0.03
 
 
-def describe(image: NDArray[np.uint8], xyxy: Floats, crop: NDArray[np.uint8]) -> Floats:
+def describe_looks(image: NDArray[np.uint8], xyxy: Floats, crop: NDArray[np.uint8]) -> Floats:
     """Return the description of one face.
 
     Args:

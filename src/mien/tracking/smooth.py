@@ -12,23 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.faces import Floats
+from mien.tracking.settings import TrackSettings
 
 Doubles = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class SmoothSettings:
-    """How probabilities are smoothed and when the steady expression changes.
-
-    Attributes:
-        half_life_s: Time after which a frame counts half, seconds; 0 for no smoothing.
-        margin: Lead in smoothed probability with which another expression takes over at once.
-        patience_s: Time after which it takes over with any lead, seconds.
-    """
-
-    half_life_s: float = 0.3
-    margin: float = 0.15
-    patience_s: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -63,7 +49,7 @@ class RunningExpression:
         """
         return cls(probs.astype(np.float64), True, time_s, int(probs.argmax()), smoothed=probs)
 
-    def after(self, probs: Floats, time_s: float, settings: SmoothSettings) -> Self:
+    def after(self, probs: Floats, time_s: float, settings: TrackSettings) -> Self:
         """Return what is kept after one more frame.
 
         An exponential average with weights that halve every `half_life_s`: every frame counts for the time that it
@@ -84,14 +70,14 @@ class RunningExpression:
         newer = replace(self, total=total, fresh=False, time_s=time_s, smoothed=smoothed)
         return newer._settle(settings)
 
-    def _settle(self, settings: SmoothSettings) -> Self:
+    def _settle(self, settings: TrackSettings) -> Self:
         """Return the same with the steady expression changed where another leads clearly, or for long."""
         leader = int(self.smoothed.argmax())
         if leader == self.steady:
             return replace(self, rival=None)
         since = self.rival_since_s if self.rival == leader else self.time_s
         lead = float(self.smoothed[leader] - self.smoothed[self.steady])
-        if lead >= settings.margin or self.time_s - since >= settings.patience_s:
+        if lead >= settings.steady_margin or self.time_s - since >= settings.steady_after_s:
             return replace(self, steady=leader, rival=None)
         return replace(self, rival=leader, rival_since_s=since)
 

@@ -1,4 +1,4 @@
-"""Faces of videos and live streams: found, followed, numbered, and their expressions smoothed over time."""
+"""Faces of videos and live streams: found, tracked, numbered, and their expressions smoothed over time."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -6,78 +6,18 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mien.analyzer import Analyzer
 from mien.errors import InputError
-from mien.faces import Faces, Floats, Frame
+from mien.faces import Faces, Frame
 from mien.tracking._stages import in_stages
-from mien.tracking.locate import LocateSettings, Locator, Memory, Prepared
-from mien.tracking.smooth import RunningExpression, SmoothSettings
+from mien.tracking.box_tracker import BoxTracker, Memory, Prepared
+from mien.tracking.settings import TrackSettings
+from mien.tracking.smooth import RunningExpression
 
 STATE_VERSION = 2
 BATCH_SIZE, AHEAD = 8, 4
 BATCH_BYTES = 32 << 20  # frames of a batch together: bounds the memory of large videos
-
-Crops = NDArray[np.uint8]
-Predict = Callable[[Crops], Floats]
-
-
-@dataclass(frozen=True)
-class TrackSettings:
-    """How the faces of a video are followed and their expressions smoothed. All times are seconds of the video.
-
-    Attributes:
-        detect_every_s: Time between two searches of the whole frame by the clock; 0 searches every frame.
-        change_every_s: Shortest time from one search to the next that is due to changes all over the image; changes
-            in a part of it are searched sooner in proportion.
-        max_age_s: How long a face out of sight keeps its number.
-        keep_score: Score of the detector, 0-1, from which a known face is still one.
-        half_life_s: Time after which a frame counts half in the smoothed probabilities; 0 for no smoothing.
-        steady_margin: Lead in smoothed probability with which another expression becomes the steady one at once.
-        steady_after_s: Time after which it does with any lead.
-        reid: Whether somebody who comes back gets the old number, at once or within a second, where the looks are
-            surely the same.
-        detect_max_side_px: Longer frames are searched in a copy reduced to this side, pixels.
-    """
-
-    detect_every_s: float = 0.5
-    change_every_s: float = 0.2
-    max_age_s: float = 1.0
-    keep_score: float = 0.5
-    half_life_s: float = 0.3
-    steady_margin: float = 0.15
-    steady_after_s: float = 0.5
-    reid: bool = False
-    detect_max_side_px: int = 1920
-
-    def __post_init__(self) -> None:
-        """Check ranges."""
-        for name in ("detect_every_s", "change_every_s", "max_age_s", "half_life_s", "steady_after_s"):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise InputError(f"{name} must be 0 or more seconds, got {getattr(self, name)}")
-        for name in ("keep_score", "steady_margin"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise InputError(f"{name} must be 0 to 1, got {getattr(self, name)}")
-        if self.detect_max_side_px < 64:
-            raise InputError(f"detect_max_side_px must be at least 64, got {self.detect_max_side_px}; 1920 is usual")
-
-    @property
-    def locating(self) -> LocateSettings:
-        """What concerns places."""
-        return LocateSettings(
-            detect_every_s=self.detect_every_s,
-            change_every_s=self.change_every_s,
-            max_age_s=self.max_age_s,
-            keep_score=self.keep_score,
-            reid=self.reid,
-            detect_max_side_px=self.detect_max_side_px,
-        )
-
-    @property
-    def smoothing(self) -> SmoothSettings:
-        """What concerns expressions."""
-        return SmoothSettings(self.half_life_s, self.steady_margin, self.steady_after_s)
 
 
 @dataclass(frozen=True)
@@ -90,7 +30,7 @@ class _Stand:
 
 
 @dataclass(frozen=True)
-class _Located:
+class _Tracked:
     """A batch on its way: frames, their faces, and the memory after each."""
 
     frames: Sequence[Frame]
@@ -105,26 +45,21 @@ class Tracker:
 
     Attributes:
         analyzer: Detector and expression model.
-        settings: How faces are followed and expressions smoothed.
+        settings: How faces are tracked and expressions smoothed.
         labels: The label set of the answers.
     """
 
-    def __init__(
-        self, analyzer: Analyzer, settings: TrackSettings | None = None, *, predict: Predict | None = None
-    ) -> None:
+    def __init__(self, analyzer: Analyzer, settings: TrackSettings | None = None) -> None:
         """Start before the first frame.
 
         Args:
             analyzer: Detector, expression model and label set; may be shared by any number of trackers.
             settings: None takes the defaults.
-            predict: What gives the probabilities of crops, (N, 48, 48) uint8 to (N, C) float32 with the analyzer's
-                labels; for a server that batches the crops of many streams. None asks the analyzer's model.
         """
         self.analyzer = analyzer
         self.settings = settings or TrackSettings()
         self.labels = analyzer.labels
-        self._predict = predict or partial(analyzer.model.predict_proba, head=analyzer.labels.key)
-        self._locator = Locator(analyzer.detector, self.settings.locating)
+        self._boxes = BoxTracker(analyzer.detector, self.settings)
         self._memory = Memory()
         self._running: Mapping[int, RunningExpression] = {}
         self._stand = _Stand(self._memory, self._running)
@@ -149,7 +84,7 @@ class Tracker:
             One `Faces` per frame with `track_id`, `probs` (of this frame), `smoothed` (over the track) and `steady`, in
             the order of the track's numbers; empty where there is no face.
         """
-        stands, results = self._express(self._locate(self._prepare(frames, self._memory.time_s)))
+        stands, results = self._express(self._place(self._prepare(frames, self._memory.time_s)))
         if stands:
             self._stand = stands[-1]
         return results
@@ -158,32 +93,27 @@ class Tracker:
         """Do what needs no memory but the time of the frame before."""
         prepared = []
         for frame in frames:
-            prepared.append(self._locator.prepare(frame, last_s))
+            prepared.append(self._boxes.prepare(frame, last_s))
             last_s = frame.time_s
         return prepared
 
-    def _locate(self, prepared: Sequence[Prepared]) -> _Located:
+    def _place(self, prepared: Sequence[Prepared]) -> _Tracked:
         """Find out where the faces are and whose they are."""
         faces, memories = [], []
         for one in prepared:
-            self._memory, found = self._locator.step(self._memory, one)
+            self._memory, found = self._boxes.step(self._memory, one)
             faces.append(found)
             memories.append(self._memory)
-        return _Located([one.frame for one in prepared], faces, memories)
+        return _Tracked([one.frame for one in prepared], faces, memories)
 
-    def _express(self, located: _Located) -> tuple[list[_Stand], list[Faces]]:
+    def _express(self, tracked: _Tracked) -> tuple[list[_Stand], list[Faces]]:
         """Say what they show, smoothed."""
-        crops = [
-            self.analyzer.crop(frame.image, faces) for frame, faces in zip(located.frames, located.faces, strict=True)
-        ]
-        if not crops:
-            return [], []
-        together = np.concatenate(crops)
-        probs = self._predict(together) if len(together) else np.zeros((0, len(self.labels)), np.float32)
-        parts = np.split(probs, np.cumsum([len(part) for part in crops])[:-1])
+        crops = self.analyzer.crops(tracked.frames, tracked.faces)
+        probs = self.analyzer.model.predict_proba(crops, head=self.labels.key)
+        expressed = self.analyzer.with_expressions(tracked.faces, probs)
         stands, results = [], []
-        for frame, faces, memory, part in zip(located.frames, located.faces, located.memories, parts, strict=True):
-            results.append(self._smoothed(faces.with_probs(part, self.labels)))
+        for frame, faces, memory in zip(tracked.frames, expressed, tracked.memories, strict=True):
+            results.append(self._smoothed(faces))
             stands.append(_Stand(memory, self._running, frame.index))
         return stands, results
 
@@ -198,7 +128,7 @@ class Tracker:
             now[face.track_id] = (
                 RunningExpression.first(face.probs, faces.time_s)
                 if before is None
-                else before.after(face.probs, faces.time_s, self.settings.smoothing)
+                else before.after(face.probs, faces.time_s, self.settings)
             )
         self._running = kept | now
         smoothed = np.array([one.smoothed for one in now.values()], np.float32).reshape(-1, len(self.labels))
@@ -249,7 +179,7 @@ class Tracker:
 def track_video(
     frames: Iterable[Frame], tracker: Tracker, *, batch_size: int = BATCH_SIZE, ahead: int = AHEAD
 ) -> Iterator[tuple[Frame, Faces]]:
-    """Yield every frame of a video with its faces; reading, searching, following, expressions and the consumer overlap.
+    """Yield every frame of a video with its faces; reading, searching, tracking, expressions and the consumer overlap.
 
     Each of the five runs in its own thread. After every frame `tracker.state()` is that after this frame, whatever is
     under way. Stopping early (closing the iterator) stops the threads as soon as the frame being read is there, and
@@ -273,7 +203,7 @@ def track_video(
 
 
 def _track_video(batches: Iterable["_Batch"], tracker: Tracker, ahead: int) -> Iterator[tuple[Frame, Faces]]:
-    steps: list[Callable[[Any], Any]] = [_Search(tracker), partial(_locate, tracker), partial(_express, tracker)]
+    steps: list[Callable[[Any], Any]] = [_Search(tracker), partial(_place, tracker), partial(_express, tracker)]
     lines = in_stages(batches, steps, ahead=ahead)
     try:
         for batch, stands, results in lines:
@@ -327,11 +257,11 @@ class _Search:
         return batch, prepared
 
 
-def _locate(tracker: Tracker, item: tuple[_Batch, list[Prepared]]) -> tuple[_Batch, _Located]:
+def _place(tracker: Tracker, item: tuple[_Batch, list[Prepared]]) -> tuple[_Batch, _Tracked]:
     batch, prepared = item
-    return batch, tracker._locate(prepared)
+    return batch, tracker._place(prepared)
 
 
-def _express(tracker: Tracker, item: tuple[_Batch, _Located]) -> tuple[_Batch, list[_Stand], list[Faces]]:
-    batch, located = item
-    return batch, *tracker._express(located)
+def _express(tracker: Tracker, item: tuple[_Batch, _Tracked]) -> tuple[_Batch, list[_Stand], list[Faces]]:
+    batch, tracked = item
+    return batch, *tracker._express(tracked)

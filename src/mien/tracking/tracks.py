@@ -206,7 +206,7 @@ def _unpacked(rows: Sequence[str] | None) -> NDArray[np.float16] | None:
     return None if rows is None else np.stack([np.frombuffer(bytes.fromhex(row), np.float16) for row in rows])
 
 
-def distances(tracks: Sequence[Track], faces: Faces, time_s: float) -> Doubles:
+def matching_costs(tracks: Sequence[Track], faces: Faces, time_s: float) -> Doubles:
     """Return the cost of taking each face for each track.
 
     Half of it is what the boxes do not share (1 - IoU), half the mean distance of the landmarks (of the box centres,

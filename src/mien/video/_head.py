@@ -11,7 +11,7 @@ from mien.analyzer import Analyzer
 from mien.detect.identity import may_be
 from mien.errors import InputError
 from mien.sources.videos import Video
-from mien.tracking.tracker import TrackSettings
+from mien.tracking.settings import TrackSettings
 
 FORMAT = 1
 FINGERPRINT_BYTES = 1 << 20

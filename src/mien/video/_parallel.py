@@ -27,7 +27,7 @@ from mien.output.draw.faces import PLAIN, DrawStyle
 from mien.output.sinks import Sink
 from mien.sources.addresses import public_name
 from mien.sources.videos import VideoSettings
-from mien.tracking.tracker import TrackSettings
+from mien.tracking.settings import TrackSettings
 from mien.video._outputs import VideoOutputs
 from mien.video._run import SNAPSHOT_S, Progress, VideoResult, analyze_video
 from mien.video._work import DONE

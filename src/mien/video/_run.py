@@ -16,7 +16,8 @@ from mien.labels import LabelSet
 from mien.output.draw.faces import PLAIN, DrawStyle
 from mien.output.sinks import INTERRUPTED, Sink
 from mien.sources.videos import Video, VideoInfo, VideoSettings
-from mien.tracking.tracker import Tracker, TrackSettings, track_video
+from mien.tracking.settings import TrackSettings
+from mien.tracking.tracker import Tracker, track_video
 from mien.video._head import head_of
 from mien.video._journal import Journal, Past, read_past, read_results
 from mien.video._outputs import Drawing, Findings, VideoOutputs, Writers, open_writers

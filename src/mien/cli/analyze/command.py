@@ -46,7 +46,7 @@ from mien.output.draw.faces import DrawStyle
 from mien.output.sinks import JsonLinesStream, Sink, open_sink
 from mien.sources.images import Failed, Item, SourceSettings, expand
 from mien.sources.videos import VideoSettings
-from mien.tracking.tracker import TrackSettings
+from mien.tracking.settings import TrackSettings
 from mien.video import Drawing, Recipe, VideoJob, VideoOutputs
 from mien.video.truth import parse_time, read_truth
 

@@ -33,7 +33,8 @@ from mien.models.runtime import RuntimeSettings
 from mien.output.draw.faces import DrawStyle, Veil, draw_faces, paint_emoji, shown_expression
 from mien.output.sinks import JsonLinesStream, encode_image
 from mien.sources.live import CAMERA, LiveSettings, LiveSource
-from mien.tracking.tracker import Tracker, TrackSettings
+from mien.tracking.settings import TrackSettings
+from mien.tracking.tracker import Tracker
 from mien.video.live.session import LiveOutputs, LiveSession, LiveSummary, Moment, stamped_name, unused
 from mien.video.live.view import BACKGROUND, History, Status, ViewOptions, arrange, clock, render
 

@@ -27,8 +27,8 @@ from mien.server.web.described import FEW_PROBLEMS
 from mien.server.web.problems import Problem, busy
 from mien.server.web.security import client_of
 from mien.server.work.engine import Engine
-from mien.server.work.tracking import create_tracker
 from mien.sources.live import LiveFrame, LiveSettings, LiveSource
+from mien.tracking.tracker import Tracker
 
 BOUNDARY = b"mien-image"
 FIRST_S = 20.0  # until the first image: cameras and networks take their time
@@ -186,7 +186,7 @@ class CameraFeed:
         return self._viewers > 0 or time.monotonic() - self._last_seen < LINGER_S
 
     def _show(self) -> None:
-        tracker = create_tracker(self._engine.analyzer(), half_life_s=None)
+        tracker = Tracker(self._engine.analyzer())
         source: str | int = int(self._source) if self._source.isdecimal() else self._source
 
         def see(frame: LiveFrame) -> FeedFrame:

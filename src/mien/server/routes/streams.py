@@ -26,8 +26,8 @@ from mien.server.web.problems import Problem, busy, problem_of
 from mien.server.web.schemas import StreamSettings
 from mien.server.web.security import client_of, is_right, token_of
 from mien.server.work.engine import Engine
-from mien.server.work.tracking import create_tracker
 from mien.sources.images import decode_image
+from mien.tracking.tracker import Tracker
 
 HELLO_S = 10.0  # for the first message
 LONGEST_TEXT = 4096
@@ -149,7 +149,7 @@ class LiveStream:
         self._engine = engine
         self._metrics = metrics
         self._settings = engine.settings
-        self._tracker = create_tracker(engine.analyzer(), half_life_s=None)
+        self._tracker = Tracker(engine.analyzer())
         self._ready = False
         self._frames = 0
         self._start = time.monotonic()
@@ -218,7 +218,7 @@ class LiveStream:
     async def _use(self, wanted: StreamSettings) -> None:
         """Take new settings; an image under way still goes by the old ones."""
         analyzer = self._engine.analyzer(detector=wanted.detector, labels=wanted.labels)
-        self._tracker = create_tracker(analyzer, half_life_s=wanted.half_life_s)
+        self._tracker = Tracker(analyzer, wanted.track_settings())
         await self._send(
             {
                 "type": "ready",

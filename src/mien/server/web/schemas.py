@@ -4,6 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from mien.tracking.settings import TrackSettings
+
 Number = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -85,21 +87,28 @@ class Label(BaseModel):
     colour: str = Field(description="#rrggbb")
 
 
-class StreamSettings(BaseModel):
-    """The text message with which a client of /v1/stream begins, and which it may send again at any time."""
+class TrackingOptions(BaseModel):
+    """What clients may choose of how faces are tracked."""
 
     model_config = ConfigDict(extra="forbid")
+
+    half_life_s: Number | None = Field(default=None, ge=0, le=60)
+
+    def track_settings(self) -> TrackSettings:
+        """Return the settings, the usual ones where nothing else was asked for."""
+        return TrackSettings() if self.half_life_s is None else TrackSettings(half_life_s=self.half_life_s)
+
+
+class StreamSettings(TrackingOptions):
+    """The text message with which a client of /v1/stream begins, and which it may send again at any time."""
 
     labels: str | None = None
     detector: str | None = None
-    half_life_s: Number | None = Field(default=None, ge=0, le=60)
     token: str | None = None
 
 
-class JobOptions(BaseModel):
+class JobOptions(TrackingOptions):
     """How a video is analyzed."""
-
-    model_config = ConfigDict(extra="forbid")
 
     labels: str | None = None
     detector: str | None = None
@@ -107,7 +116,6 @@ class JobOptions(BaseModel):
     fps: Number | None = Field(default=None, gt=0, le=1000, description="Frames per second to analyze; None: all.")
     start_s: Number = Field(default=0.0, ge=0)
     end_s: Number | None = Field(default=None, gt=0)
-    half_life_s: Number | None = Field(default=None, ge=0, le=60)
     annotate: bool = Field(default=True, description="Whether to make the annotated video.")
     blur: bool = Field(default=False, description="Make faces in the annotated video unrecognisable.")
     bars: bool = Field(default=False, description="Draw all probabilities in the annotated video.")
@@ -117,7 +125,7 @@ class JobOptions(BaseModel):
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 
 
-class Progress(BaseModel):
+class JobProgress(BaseModel):
     """How far a job is."""
 
     frames: int
@@ -136,7 +144,7 @@ class Job(BaseModel):
     started: str | None
     finished: str | None
     expires: str | None
-    progress: Progress
+    progress: JobProgress
     options: dict[str, Any]
     error: ProblemDocument | None
     results: dict[str, str] = Field(description="Addresses by kind: csv, jsonl, parquet, mp4, summary, video.")

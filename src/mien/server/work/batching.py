@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.analyzer import split_rows
 from mien.errors import MienError
 from mien.models.expression import ExpressionModel
 
@@ -123,8 +124,8 @@ class Batcher:
             return
         if self._on_batch:
             self._on_batch(len(probs))
-        ends = np.cumsum([len(one.crops) for one in group])[:-1]
-        for one, part in zip(group, np.split(probs, ends), strict=True):
+        parts = split_rows(probs, [len(one.crops) for one in group])
+        for one, part in zip(group, parts, strict=True):
             one.probs.set_result(part)
 
 

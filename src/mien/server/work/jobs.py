@@ -18,7 +18,7 @@ from mien.server.web.problems import Problem, busy, problem_of
 from mien.server.web.schemas import JobOptions
 from mien.server.work.engine import Engine
 from mien.server.work.store import CANCELLED, DONE, ENDED, FAILED, JobRow, JobStore
-from mien.server.work.videos import StoppedError, analyze_upload, video_settings
+from mien.server.work.videos import JobStoppedError, analyze_upload, video_settings
 
 LEASE_S = 30.0
 RENEW_S = 1.0  # progress is written as often
@@ -196,7 +196,7 @@ class Jobs:
         watch = _Watch(self, row)
         try:
             broken = self._analyze(row, watch)
-        except StoppedError:
+        except JobStoppedError:
             self._end_stopped(row, watch)
         except Exception as error:
             self._finish(row, FAILED, problem_of(_without_path(error, self.files.of(row.id))).to_dict())

@@ -8,14 +8,13 @@ from mien.analyzer import Analyzer
 from mien.errors import MienError, SourceError
 from mien.output.draw.faces import DrawStyle
 from mien.server.web.schemas import JobOptions
-from mien.server.work.tracking import track_settings
 from mien.sources.videos import VideoSettings
 from mien.video import Progress, VideoOutputs, VideoResult, analyze_video
 
 Told = Callable[[int, int | None, float | None, float | None], None]
 
 
-class StoppedError(MienError):
+class JobStoppedError(MienError):
     """The work was told to stop before it was done."""
 
 
@@ -46,7 +45,7 @@ def analyze_upload(
         Why the video broke off, if it did; what came before is there.
 
     Raises:
-        StoppedError: It was told to stop.
+        JobStoppedError: It was told to stop.
         SourceError: The video cannot be read.
         MienError: A result cannot be written.
     """
@@ -55,14 +54,14 @@ def analyze_upload(
         analyzer=analyzer,
         outputs=_outputs(path.parent, options),
         video=video_settings(options, name=name, max_frames=max_frames),
-        track=track_settings(options.half_life_s),
+        track=options.track_settings(),
         style=DrawStyle(blur=options.blur, bars=options.bars),
         resume=True,
         progress=lambda at: tell(*_told(at)),
         stop=stop,
     )
     if result.interrupted:
-        raise StoppedError("the work was told to stop")
+        raise JobStoppedError("the work was told to stop")
     _check_not_empty(result)
     tell(result.frames, result.frames, round(result.frames / max(result.seconds, 1e-3), 2), 0.0)
     return result.error
