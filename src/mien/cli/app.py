@@ -3,17 +3,14 @@
 import sys
 
 import typer
-from rich.markup import escape
 
 from mien._version import __version__
 from mien.cli import data, doctor, evaluate, import_keras, models, nets, serve
 from mien.cli.analyze import command as analyze
-from mien.cli.console import errors
+from mien.cli.console import DONE, INTERRUPTED, WRONG_USE, say_error
 from mien.cli.live import command as live
 from mien.cli.train import command as train
 from mien.errors import MienError
-
-DONE, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
 
 app = typer.Typer(
     help="Find faces in images and say which expression each one shows.",
@@ -61,10 +58,10 @@ def main() -> None:
     try:
         app()
     except MienError as error:
-        errors.print(f"[bold red]mien:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+        say_error(error)
         sys.exit(WRONG_USE)
     except KeyboardInterrupt:
-        errors.print("[bold red]mien:[/] stopped; what was done is written", highlight=False)
+        say_error("stopped; what was done is written")
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
         sys.stderr.close()  # the reader went away: `mien … | head`

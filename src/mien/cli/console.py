@@ -1,18 +1,63 @@
-"""The two consoles, and the small pieces that several commands print."""
+"""The two consoles, the exit codes, and the small pieces that several commands print."""
 
 import sys
+from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
 
 from mien.labels import COLOURS, EMOJI
 
+DONE, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130  # exit codes
+
 PIPED_WIDTH = 140  # characters; rich would take 80 where it cannot ask a terminal
 
-out = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH)
-errors = Console(stderr=True)
+# Text is printed as it is: names of files, people and classes may hold what rich would read as markup or as an emoji.
+out = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH, markup=False, emoji=False, highlight=False)
+errors = Console(stderr=True, markup=False, emoji=False, highlight=False)
 
 BLOCKS = " ▏▎▍▌▋▊▉█"
+
+
+def for_people() -> Console:
+    """Return where people read: standard output if it is a terminal."""
+    return out if out.is_terminal else errors
+
+
+def say(text: str, *, to: Console = errors, mark: str = "") -> None:
+    """Print a line, which the terminal may wrap but mien does not.
+
+    Args:
+        text: The line.
+        to: One of the two consoles.
+        mark: What stands before the line; this is read as markup.
+    """
+    to.print(Text.from_markup(mark).append(text), soft_wrap=True)
+
+
+def say_written(path: str | Path, note: str = "") -> None:
+    """Say that a file or folder was written.
+
+    Args:
+        path: The file or folder.
+        note: What else is to be said of it.
+    """
+    say(f"wrote {path}{note}", to=for_people())
+
+
+def say_error(error: object) -> None:
+    """Print the error that ends a command."""
+    say(str(error), mark="[bold red]mien:[/] ")
+
+
+def say_failure(message: str) -> None:
+    """Print why a source or a check failed while the command goes on."""
+    say(message, mark="[bold red]✗[/] ")
+
+
+def say_problem(message: str) -> None:
+    """Print what is not as it should be while the result is there."""
+    say(message, mark="[bold yellow]![/] ")
 
 
 def bar(share: float, *, width: int = 12, colour: str = "cyan") -> Text:

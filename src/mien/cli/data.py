@@ -11,12 +11,11 @@ from typing import Annotated
 import numpy as np
 import typer
 from numpy.typing import NDArray
-from rich.markup import escape
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from mien.analyzer import DEFAULT_DETECTOR
-from mien.cli.console import bar, colour, errors, expression_text, out
+from mien.cli.console import bar, colour, errors, expression_text, out, say, say_written
 from mien.cli.options import DetectorOption
 from mien.datasets.dataset import LEFT_OUT, TEST, TRAINING, USAGES, VALIDATION, CropDataset, ReadResult
 from mien.datasets.duplicates import find_duplicates
@@ -88,24 +87,23 @@ def info(
     written = write_sheets(result.data, summary, sheets, seed=seed) if sheets else []
     if html:
         written.append(write_html(summary, result.data, html, title=data.name, duplicates=duplicates))
-    _say_written(written)
+    for path in written:
+        say_written(path)
 
 
 def _print_summary(summary: DatasetSummary) -> None:
-    out.print(f"{summary.crops:,} crops, {summary.format}, label set {summary.labels}", highlight=False)
+    say(f"{summary.crops:,} crops, {summary.format}, label set {summary.labels}", to=out)
     out.print(_class_table(summary))
     if summary.imbalance is not None and summary.largest_share is not None:
         out.print(
             f"largest to smallest class {summary.imbalance:.1f} : 1; always answering the largest is right "
             f"{summary.largest_share:.1%} of the time",
-            highlight=False,
         )
     if summary.votes is not None:
         kept = ", ".join(f"{split} {count:,}" for split, count in summary.votes.majority.items())
         out.print(
             f"FER+ votes for {summary.votes.voted:,} crops, {summary.votes.not_a_face:,} voted unknown or not a face; "
             f"majority label: {kept}",
-            highlight=False,
         )
     out.print(_copies_table(summary))
     out.print(_pixel_table(summary))
@@ -113,7 +111,7 @@ def _print_summary(summary: DatasetSummary) -> None:
 
 
 def _class_table(summary: DatasetSummary) -> Table:
-    table = Table("class", *(escape(split) for split in summary.counts), "all", "share", "")
+    table = Table("class", *(split for split in summary.counts), "all", "share", "")
     for column in table.columns[1:-1]:
         column.justify = "right"
     totals = class_totals(summary)
@@ -133,7 +131,7 @@ def _copies_table(summary: DatasetSummary) -> Table:
     for column in table.columns[1:]:
         column.justify = "right"
     for what, exact, near in copy_rows(summary):
-        table.add_row(escape(what), f"{exact:,}", "not looked for" if near is None else f"{near:,}")
+        table.add_row(what, f"{exact:,}", "not looked for" if near is None else f"{near:,}")
     return table
 
 
@@ -143,7 +141,7 @@ def _pixel_table(summary: DatasetSummary) -> Table:
         column.justify = "right"
     for split, p in summary.pixels.items():
         table.add_row(
-            escape(split), f"{p.mean:.1f}", f"{p.std:.1f}", f"{p.darkest:.1f}", f"{p.brightest:.1f}",
+            split, f"{p.mean:.1f}", f"{p.std:.1f}", f"{p.darkest:.1f}", f"{p.brightest:.1f}",
             f"{p.black:.2%}", f"{p.white:.2%}", f"{p.blank:,}",
         )  # fmt: skip
     return table
@@ -151,22 +149,17 @@ def _pixel_table(summary: DatasetSummary) -> Table:
 
 def _print_remarks(notes: tuple[str, ...], bad: int, bad_rows: tuple[str, ...]) -> None:
     for note in notes:
-        errors.print(f"[yellow]note:[/] {escape(note)}", highlight=False, soft_wrap=True)
+        say(note, mark="[yellow]note:[/] ")
     if bad:
-        errors.print(f"[yellow]{bad:,} bad row{'s' * (bad != 1)} left out:[/]", highlight=False)
+        errors.print(f"{bad:,} bad row{'s' * (bad != 1)} left out:", style="yellow")
         for row in bad_rows:
-            errors.print(f"  {escape(row)}", highlight=False, soft_wrap=True)
+            say(f"  {row}")
     if bad > len(bad_rows):
-        errors.print(f"  … and {bad - len(bad_rows):,} more", highlight=False)
+        errors.print(f"  … and {bad - len(bad_rows):,} more")
 
 
 def _remark(result: ReadResult) -> None:
     _print_remarks(result.notes, len(result.bad), tuple(map(str, result.bad[:5])))
-
-
-def _say_written(paths: list[Path]) -> None:
-    for path in paths:
-        errors.print(f"wrote {escape(str(path))}", highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -206,8 +199,9 @@ def convert(
     written = list(write_dataset(crops, target))
     if left_out:
         written.append(_write_left_out(left_out, result))
-    errors.print(f"{len(crops):,} crops, {result.format}", highlight=False)
-    _say_written(written)
+    say(f"{len(crops):,} crops, {result.format}")
+    for path in written:
+        say_written(path)
 
 
 def _write_left_out(path: Path, result: ReadResult) -> Path:
@@ -272,7 +266,7 @@ def split(
         check_leaks(dealt, duplicates.near)
     _print_split(result.data, dealt)
     if target:
-        _say_written([write_split(target, result.data, dealt)])
+        say_written(write_split(target, result.data, dealt))
 
 
 def _official(data: CropDataset) -> NDArray[np.str_]:
@@ -312,4 +306,4 @@ def augment(
     _remark(result)
     sheet = augment_sheet(result.data.crops, rows=rows, tries=tries, seed=seed)
     write_whole(target, png_bytes(sheet))
-    _say_written([target])
+    say_written(target)

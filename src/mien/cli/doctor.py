@@ -11,12 +11,11 @@ from typing import Annotated
 import numpy as np
 import typer
 from numpy.typing import NDArray
-from rich.markup import escape
 from rich.table import Table
 
 from mien._version import __version__
 from mien.analyzer import Analyzer
-from mien.cli.console import out
+from mien.cli.console import FAILED, out, say
 from mien.detect.align import crop_faces
 from mien.detect.detector import DetectorSettings
 from mien.detect.registry import create_detector
@@ -47,10 +46,10 @@ def doctor(
     out.print(_environment())
     problems = [*_check_models(), *_self_test(RuntimeSettings(device=device, threads=threads))]
     for problem in problems:
-        out.print(f"[bold red]✗[/] {escape(problem)}", highlight=False)
+        say(problem, to=out, mark="[bold red]✗[/] ")
     if problems:
-        raise typer.Exit(1)
-    out.print("[bold green]✓[/] all is well")
+        raise typer.Exit(FAILED)
+    say("all is well", to=out, mark="[bold green]✓[/] ")
 
 
 def _environment() -> Table:
@@ -70,7 +69,7 @@ def _version(package: str) -> str:
     try:
         return f"{package} {importlib.metadata.version(package)}"
     except importlib.metadata.PackageNotFoundError:
-        return f"[dim]{package} –[/]"
+        return f"{package} –"
 
 
 def _check_models() -> list[str]:
@@ -111,7 +110,7 @@ def _check_answer(faces: Faces) -> list[str]:
     found = [face.expression for face in faces]
     if found != [SELF_TEST_EXPRESSION]:
         return [f"the self-test image shows one {SELF_TEST_EXPRESSION} face, but mien found {found}; reinstall mien"]
-    out.print(f"self-test image: {faces.expression[0]} {faces.confidence[0]:.0%}", highlight=False)
+    out.print(f"self-test image: {faces.expression[0]} {faces.confidence[0]:.0%}")
     return []
 
 
@@ -123,4 +122,4 @@ def _print_time(what: str, call: Callable[[], object], *, count: int = 1, repeat
         spent.append(time.perf_counter() - started)
     median = float(np.median(spent))
     rate = f", {count / median:,.0f} a second" if count > 1 else ""
-    out.print(f"{what}: {1e3 * median:.2f} ms{rate}", highlight=False)
+    out.print(f"{what}: {1e3 * median:.2f} ms{rate}")

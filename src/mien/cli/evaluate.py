@@ -20,7 +20,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from mien._version import __version__
-from mien.cli.console import errors, expression_text, out
+from mien.cli.console import errors, expression_text, out, say_written
 from mien.cli.import_keras import is_adapter, open_adapter
 from mien.cli.options import DataArgument
 from mien.datasets.dataset import PUBLIC_TEST, TRAINING, CropDataset
@@ -111,7 +111,7 @@ def evaluate(
     if predictions:
         _write_predictions(candidate, images, predictions)
     for path in write_report(document, output) if output else ():
-        errors.print(f"wrote {path}", highlight=False, soft_wrap=True)
+        say_written(path)
     if as_json:
         typer.echo(to_json(document))
     else:
@@ -163,7 +163,7 @@ def compare(
             zip(COMPARISON_SUFFIXES, (page, comparison_to_json, comparison_to_markdown), strict=True)
         )
         text = texts[output.suffix.lower()](reports, pairs)
-        errors.print(f"wrote {write_whole(output, text)}", highlight=False, soft_wrap=True)
+        say_written(write_whole(output, text))
 
 
 def _listed(names: Iterable[str]) -> str:
@@ -238,7 +238,7 @@ def _write_predictions(candidate: _Candidate, data: CropDataset, path: Path) -> 
         best = int(row.argmax())
         cells = (str(number), str(best), candidate.labels.names[best], f"{row[best]:.4f}", *(f"{p:.4f}" for p in row))
         lines.append(",".join(cells))
-    errors.print(f"wrote {write_whole(path, chr(10).join(lines) + chr(10))}", highlight=False, soft_wrap=True)
+    say_written(write_whole(path, chr(10).join(lines) + chr(10)))
 
 
 def _document(
@@ -276,9 +276,9 @@ def _print_report(document: ReportDocument, uncertain_below: float | None) -> No
             expression_text(c.name), f"{c.support:,}", f"{c.precision:.3f}", f"{c.recall:.3f}", f"{c.f1:.3f}"
         )
     out.print(classes)
-    out.print(f"expected calibration error {report.calibration.ece:.2%}", highlight=False)
+    out.print(f"expected calibration error {report.calibration.ece:.2%}")
     if report.labels == FERPLUS8 and report.votes:
-        out.print(f"{report.n_left_out} images without a clear vote left out", highlight=False)
+        out.print(f"{report.n_left_out} images without a clear vote left out")
     if uncertain_below is not None:
         point = operating_point(report.predictions, uncertain_below)
         out.print(
@@ -292,7 +292,6 @@ def _print_report(document: ReportDocument, uncertain_below: float | None) -> No
     for timing in document.latency:
         out.print(
             f"batch {timing.batch_size}: {timing.median_ms:.2f} ms, {timing.faces_per_s:,.0f} faces a second",
-            highlight=False,
         )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from mien.cli.console import megabytes, out
+from mien.cli.console import megabytes, out, say, say_written
 from mien.cli.options import CardLicence, CardName, CardVersion
 from mien.errors import InputError, require_extra
 from mien.labels import LabelSet
@@ -63,11 +63,11 @@ def import_keras(
     )  # fmt: skip
     card = keras_import.import_keras(model, weights, target, settings=settings)
     head, names = next(iter(card.heads.items()))
-    out.print(f"{card.trained}", highlight=False, soft_wrap=True)
-    out.print(f"label set {head}: {', '.join(names)}", highlight=False, soft_wrap=True)
+    say(card.trained, to=out)
+    say(f"label set {head}: {', '.join(names)}", to=out)
     for note in _assumptions(labels, settings.scaling):
-        out.print(note, highlight=False, soft_wrap=True)
-    out.print(f"wrote {target} ({megabytes(target.stat().st_size)})", highlight=False, soft_wrap=True)
+        say(note, to=out)
+    say_written(target, f" ({megabytes(target.stat().st_size)})")
 
 
 @dataclass(frozen=True)

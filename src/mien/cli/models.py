@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from mien.cli.console import megabytes, out
 from mien.models.card import ModelCard
@@ -29,7 +30,7 @@ def list_models(as_json: JsonOption = False) -> None:
     for entry, model in rows:
         measured = "\n".join(_headline(model.card, head) for head in model.card.heads)
         size = megabytes(entry.path.stat().st_size)
-        name = f"[bold]{entry.name}[/]" + (" (default)" if entry.name == DEFAULT_MODEL else "")
+        name = Text(entry.name, "bold").append(" (default)" if entry.name == DEFAULT_MODEL else "", "not bold")
         table.add_row(name, size, measured, entry.summary)
     out.print(table)
 

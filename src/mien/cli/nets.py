@@ -14,7 +14,7 @@ import typer
 from numpy.typing import NDArray
 from rich.table import Table
 
-from mien.cli.console import errors, out
+from mien.cli.console import errors, out, say_written
 from mien.cli.options import DataArgument
 from mien.datasets.dataset import CropDataset
 from mien.datasets.policy import hold_out, training_and_validation
@@ -98,7 +98,7 @@ def summary(net: NetArgument, labels: LabelsOption = None, as_json: JsonOption =
         table.add_row(layer.name, layer.kind, layer.detail, shape, parameters, f"{layer.macs:,}" if layer.macs else "")
     out.print(table)
     kept = f", {found.statistics:,} running statistics ({found.values:,} together)" if found.statistics else ""
-    out.print(f"{found.parameters:,} parameters{kept}; {found.macs:,} multiply-adds for one face", highlight=False)
+    out.print(f"{found.parameters:,} parameters{kept}; {found.macs:,} multiply-adds for one face")
 
 
 def diagram(
@@ -112,7 +112,7 @@ def diagram(
     from mien.train.show.layers import summarise_net
 
     save_diagram(summarise_net(net, heads=labels), output)
-    out.print(f"wrote {output}", soft_wrap=True)
+    say_written(output)
 
 
 def baseline(
@@ -143,14 +143,14 @@ def baseline(
     from mien.train.classical.baselines import BaselineSettings
 
     training, held_out = _splits(read_dataset(data).data, hold_out, seed, labels)
-    errors.print(f"{len(training):,} crops to learn from, {len(held_out):,} to measure on", highlight=False)
+    errors.print(f"{len(training):,} crops to learn from, {len(held_out):,} to measure on")
     settings = [
         BaselineSettings(m.value, features.value, neighbours=neighbours, epochs=epochs, seed=seed)
         for m in models or BaselineModel
     ]
     measured = []
     for row in _measure(training, held_out, settings, out_dir):
-        errors.print(f"{row.model}: {row.accuracy:.2%}, fitted in {row.fit_cpu_s:.0f} s of CPU", highlight=False)
+        errors.print(f"{row.model}: {row.accuracy:.2%}, fitted in {row.fit_cpu_s:.0f} s of CPU")
         measured.append(row)
     if as_json:
         typer.echo(json.dumps([asdict(row) for row in measured], indent=2))
@@ -191,7 +191,9 @@ def _measure(
         spent = time.process_time() - started
         if out_dir is not None:
             out_dir.mkdir(parents=True, exist_ok=True)
-            fitted.save(out_dir / f"{one.model}-{one.features}.npz")
+            target = out_dir / f"{one.model}-{one.features}.npz"
+            fitted.save(target)
+            say_written(target)
         known = partial(_answer, fitted.predict_proba_of(held_out_rows))
         overall = evaluate_model(known, held_out, fitted.labels, batch_size=len(held_out)).overall
         yield _BaselineRow(

@@ -1,4 +1,7 @@
-"""What whoever runs the server may set: each field is a flag of `mien serve` and a MIEN_… variable."""
+"""The settings of the server: each field is an option of `mien serve`, a MIEN_… variable and a row in docs/server.md.
+
+Type and default stand at the field, the meaning in the docstring: help and documentation are made from both.
+"""
 
 import ipaddress
 import os
@@ -17,6 +20,22 @@ MEBI = 1 << 20
 MEGA = 1_000_000
 LEAST_TOKEN = 16  # characters; shorter ones can be guessed
 LOCAL_NAMES = ("localhost",)
+PANELS = {
+    "Listening": ("host", "port", "source"),
+    "Who may come in": (
+        "token", "insecure", "allowed_hosts", "trusted_proxies", "url_allowed", "allow_private",
+    ),
+    "Models": ("model", "detector", "detectors", "labels", "device"),
+    "Load": ("workers", "waiting", "batch_wait_ms", "streams", "streams_per_client", "rate", "grace_s"),
+    "Limits": (
+        "max_body_mb", "bodies_mb", "max_images", "max_pixels_mp", "max_stream_pixels_mp", "stream_idle_s",
+        "stream_max_s", "body_timeout_s", "request_timeout_s",
+    ),
+    "Videos": (
+        "data_dir", "database", "job_workers", "jobs_waiting", "jobs_kept", "job_timeout_s", "keep_s", "max_video_mb",
+        "max_video_s", "max_frames",
+    ),
+}  # fmt: skip
 AT_LEAST_ONE = (
     "workers", "waiting", "streams", "streams_per_client", "max_body_mb", "bodies_mb", "max_video_mb", "max_pixels_mp",
     "max_stream_pixels_mp", "max_images", "max_frames", "jobs_waiting", "jobs_kept", "body_timeout_s",
@@ -31,43 +50,44 @@ class ServerSettings:
     """How the server listens, what it loads and what it refuses.
 
     Attributes:
-        host: Address to listen on. Any other than a loopback address needs `token` or `insecure`.
+        host: Address to listen on. Any other than a loopback address needs a token, or `insecure`.
         port: TCP port; 0 takes a free one.
-        token: Secret that every request but the page's own files, `/health` and `/ready` must carry; "" for none.
-        insecure: Whether to serve strangers without a token.
+        source: A camera (0), video or stream (rtsp://…) that the server itself shows at /video_feed.
+        token: Secret that clients must send, at least 16 characters; a variable is safer than an option. The page's own
+            files, /health and /ready need none.
+        insecure: Listen on other addresses without a token.
         allowed_hosts: Names by which browsers reach the server, beside IP addresses and localhost; comma-separated.
-            Origins of web sockets must be among them, or the same host.
+            Web sockets may come from these names, or from the same host.
         trusted_proxies: Addresses of reverse proxies whose X-Forwarded-For and -Proto are believed; comma-separated.
+        url_allowed: Fetch images from URLs that clients name.
+        allow_private: Fetch from private addresses, too.
         model: Expression model: a name from the catalogue or the path of an ONNX file.
-        detector: Face detector that requests get which name none.
-        labels: Label set that requests get which name none; "" for the model's first.
+        detector: Face detector of requests that name none.
         detectors: Detectors that requests may name; comma-separated.
-        device: Where the expression model runs: auto, cpu, cuda…
+        labels: Label set of requests that name none; the model's first by default.
+        device: Where the expression model runs: auto, cpu, cuda, …
         workers: Images worked on at once; 0: one more than there are cores.
         waiting: Pieces of work that may wait for a worker, of all clients together.
-        batch_wait_ms: Longest wait of a face for others to share its run of the network, milliseconds. With 0 those
-            share it that came while the last run went on, which suits CPUs; 2 to 5 suit a GPU.
-        source: A camera index, file or stream that the server itself watches, for `/video_feed`; "" for none.
-        url_allowed: Whether clients may name URLs of images that the server fetches.
-        allow_private: Whether such URLs may lead to private addresses, too.
-        max_body_mb: Largest request to `/v1/analyze`, MiB.
-        bodies_mb: Largest sum of all requests to `/v1/analyze` at once, MiB.
+        batch_wait_ms: Longest wait of a face for others in its batch, milliseconds; 0 suits CPUs (a batch is then what
+            came during the last one), 2 to 5 suit a GPU.
+        max_body_mb: Largest request to /v1/analyze, MiB.
+        bodies_mb: Largest sum of all requests to /v1/analyze at once, MiB.
         max_video_mb: Largest video, MiB.
         max_video_s: Longest video, seconds; 0 for any.
         max_frames: Most frames a job analyzes.
         max_images: Most images of one request.
         max_pixels_mp: Largest image, millions of pixels.
         max_stream_pixels_mp: Largest image of a live stream, millions of pixels.
-        rate: Requests per second and client, with bursts of twice as many; 0 for any.
-        streams: Live streams at once; viewers of the server's own camera count.
+        rate: Requests per second of one client, twice as many at once; 0 for any.
+        streams: Live streams at once; viewers of the server's own camera count, too.
         streams_per_client: Live streams at once of one client.
         stream_idle_s: Seconds without a message after which a stream is ended.
         stream_max_s: Seconds after which a stream is ended in any case.
         body_timeout_s: Seconds a client may take for its request headers, and for each further 64 KiB of the body.
-        request_timeout_s: Seconds one request may wait and work before it is answered with 503.
-        data_dir: Folder of the jobs' files and of the SQLite file.
-        database: SQLAlchemy URL of the job list; "" takes a SQLite file in `data_dir`.
-        job_workers: Videos worked on at once by this process; 0: none, it only takes them in.
+        request_timeout_s: Seconds one request may wait and run; after that it is answered with 503.
+        data_dir: Folder of the videos and their results, and of the SQLite file.
+        database: SQLAlchemy URL of the job list; a SQLite file in the data folder by default.
+        job_workers: Videos worked on at once by each process; 0: it only accepts them, for others to work on.
         jobs_waiting: Videos that may wait.
         jobs_kept: Videos kept in all, done ones included.
         job_timeout_s: Seconds one video may take.
@@ -135,7 +155,7 @@ class ServerSettings:
     def _check_door(self) -> None:
         if self.token and (len(self.token) < LEAST_TOKEN or not self.token.isascii() or not self.token.isprintable()):
             raise InputError(
-                f"the token must have at least {LEAST_TOKEN} characters, all of them printable ASCII, "
+                f"token must have at least {LEAST_TOKEN} printable ASCII characters, "
                 f"got {len(self.token)}; make one: python -c 'import secrets; print(secrets.token_urlsafe())'"
             )
         if not (is_loopback(self.host) or self.token or self.insecure):

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -28,12 +27,10 @@ from mien.cli.analyze.videos import (
     ScoreSink,
     SinkWithoutFile,
     VideoCommand,
-    console,
-    say_written,
     videos_among,
 )
 from mien.cli.analyze.videos import run as run_videos
-from mien.cli.console import bar, colour, errors, expression_text, out
+from mien.cli.console import FAILED, bar, colour, errors, expression_text, for_people, out, say_failure, say_written
 from mien.cli.options import DetectorOption, LabelSetOption, ModelOption
 from mien.detect.detector import DetectorSettings
 from mien.detect.registry import DETECTORS, create_detector
@@ -50,7 +47,6 @@ from mien.tracking.settings import TrackSettings
 from mien.video import Drawing, Recipe, VideoJob, VideoOutputs
 from mien.video.truth import parse_time, read_truth
 
-FAILED = 1
 TRACK = TrackSettings()
 PROGRESS_FROM = 4  # fewer images are done before a bar is read
 HEIGHTS = "▁▂▃▄▅▆▇█"
@@ -214,7 +210,7 @@ def analyze(
     else:
         failed = _analyze_images(items, images(items), command, analyzer.labels)
     if failed:
-        errors.print(f"{failed} of {len(items)} sources failed", style="red", highlight=False)
+        errors.print(f"{failed} of {len(items)} sources failed", style="red")
         raise typer.Exit(FAILED)
 
 
@@ -241,7 +237,7 @@ def _analyze_images(items: list[Item], results: Iterator[Result], command: Video
     for path in command.outputs:
         say_written(Path(path))
     if score and not command.quiet:
-        console().print(score_text(score.score.to_dict()))
+        for_people().print(score_text(score.score.to_dict()))
     return failed
 
 
@@ -249,7 +245,7 @@ def _deliver(result: Result, sinks: list[Sink]) -> bool:
     """Hand one result to every sink; return whether it was a failure."""
     if isinstance(result, Failed):
         message = str(result.error)
-        errors.print(f"[bold red]✗[/] {escape(message)}", highlight=False, soft_wrap=True)
+        say_failure(message)
         for sink in sinks:
             sink.fail(result.source, message)
         return True
@@ -334,7 +330,7 @@ def detectors() -> None:
     """List the face detectors and what each one needs."""
     table = Table("detector", "ready", "about")
     for name in DETECTORS:
-        title = f"[bold]{name}[/]" + (" (default)" if name == DEFAULT_DETECTOR else "")
+        title = Text(name, "bold").append(" (default)" if name == DEFAULT_DETECTOR else "", "not bold")
         table.add_row(title, _readiness(name), ABOUT.get(name, ""))
     out.print(table)
 
@@ -343,7 +339,7 @@ def _readiness(name: str) -> str:
     try:
         create_detector(name, DetectorSettings())
     except MissingExtraError:
-        return "needs pip install 'mien\\[dlib]'"
+        return "needs pip install 'mien[dlib]'"
     except InputError:
         return "needs --detector-model"
     return "yes"

@@ -14,14 +14,13 @@ from pathlib import Path
 from types import FrameType
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
 from rich.text import Text
 
 from mien.analyzer import Analyzer, Result
 from mien.cli.analyze.video_text import score_text, video_text
-from mien.cli.console import errors, out
+from mien.cli.console import INTERRUPTED, for_people, out, say_error, say_failure, say_problem, say_written
 from mien.errors import InputError, MissingExtraError, SourceError
 from mien.faces import Faces, Frame, Record
 from mien.labels import LabelSet
@@ -51,7 +50,6 @@ from mien.video.intervals import IntervalTable
 from mien.video.summary_text import time_text
 from mien.video.truth import Truth, TruthScore
 
-INTERRUPTED = 130
 FOR_VIDEOS = (TABLE, VIDEO)
 INSTEAD = "use --timeline or --moments for images, --summary for .json, or -o FOLDER/ for all"
 IMAGES_AND_VIDEOS = Kind("an image or video", "images and videos", IMAGE_SUFFIXES + VIDEO_SUFFIXES)
@@ -177,7 +175,7 @@ def run(
             failed = _Many(command, items, videos, analyzer, stop).run(recipe, images, printer, deliver)
     if stop.is_set():
         again = "; --resume goes on from here" if command.outputs or command.extra.all() else ""
-        errors.print(f"[bold red]mien:[/] stopped; what was done is written{again}", highlight=False)
+        say_error(f"stopped; what was done is written{again}")
         raise typer.Exit(INTERRUPTED)
     return failed
 
@@ -202,7 +200,7 @@ class _One:
         for written in result.outputs:
             say_written(written)
         if command.rows and "truth" in result.summary:
-            console().print(score_text(result.summary["truth"]))
+            for_people().print(score_text(result.summary["truth"]))
         return int(result.error is not None)
 
     def _analyze(self, source: str, outputs: VideoOutputs, rows: list[Sink]) -> VideoResult:
@@ -290,7 +288,7 @@ class _Many:
         for path in (*published, *self._folders):
             say_written(path)
         if score and not command.quiet:
-            console().print(score_text(score.score.to_dict()))
+            for_people().print(score_text(score.score.to_dict()))
         return failed
 
     def _work_folder(self, tables: Sequence[Path]) -> WorkFolder:
@@ -341,16 +339,6 @@ class _Many:
 # What is printed ------------------------------------------------------------------------------------------------------
 
 
-def console() -> Console:
-    """Return where people read: standard output if it is a terminal."""
-    return out if out.is_terminal else errors
-
-
-def say_written(path: Path) -> None:
-    """Say that a file or folder was written."""
-    console().print(f"wrote {escape(str(path))}", highlight=False, soft_wrap=True)
-
-
 def tell(result: VideoResult, command: VideoCommand) -> None:
     """Print what became of a video.
 
@@ -359,9 +347,9 @@ def tell(result: VideoResult, command: VideoCommand) -> None:
         command: What was asked for.
     """
     for problem in result.problems:
-        errors.print(f"[bold yellow]![/] {escape(problem)}", highlight=False, soft_wrap=True)
+        say_problem(problem)
     if result.error:
-        errors.print(f"[bold red]✗[/] {escape(result.error)}", highlight=False, soft_wrap=True)
+        say_failure(result.error)
     if result.summary and not command.quiet and not command.rows:
         out.print(video_text(result))
 
@@ -455,7 +443,11 @@ class Lines:
         columns = (TextColumn("{task.description}"), BarColumn(24), _Rate())
         busy = command.rows and out.is_terminal  # rows scroll by
         self._progress = Progress(
-            *columns, console=console(), transient=True, disable=busy or not console().is_terminal, refresh_per_second=5
+            *columns,
+            console=for_people(),
+            transient=True,
+            disable=busy or not for_people().is_terminal,
+            refresh_per_second=5,
         )
 
     def __enter__(self) -> "Lines":

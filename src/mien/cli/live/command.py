@@ -17,11 +17,10 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 from rich.live import Live
-from rich.markup import escape
 from rich.text import Text
 
 from mien.analyzer import DEFAULT_DETECTOR, Analyzer
-from mien.cli.console import errors, expression_text, out
+from mien.cli.console import FAILED, expression_text, for_people, out, say, say_error, say_problem, say_written
 from mien.cli.options import DetectorOption, LabelSetOption, ModelOption
 from mien.detect.detector import DetectorSettings
 from mien.errors import InputError, MienError, SourceError, require_extra
@@ -42,7 +41,6 @@ if TYPE_CHECKING:
     from pygame import Surface
     from pygame.event import Event
 
-FAILED = 1
 WAIT_S = 0.01  # how long keys may wait while no frame comes
 REDRAW_S = 0.25  # how often the screen is drawn while no frame comes
 MESSAGE_S = 2.5
@@ -120,7 +118,7 @@ def live(
     try:
         camera = LiveSource(source, settings)
     except SourceError as error:
-        _say_failure(error)
+        say_error(error)
         raise typer.Exit(FAILED) from None
     with camera:
         session = LiveSession(
@@ -167,23 +165,18 @@ def _ended_by_signals() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _say_failure(error: MienError) -> None:
-    errors.print(f"[bold red]mien:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
-
-
 def _say_summary(summary: LiveSummary) -> None:
-    console = out if out.is_terminal else errors
     rate = summary.frames / max(summary.seconds, 1e-6)
     line = f"{summary.frames} frames in {summary.seconds:.1f} s ({rate:.1f}/s), {summary.dropped} dropped"
     if not math.isnan(summary.median_ms):
         line += f"; delay: median {summary.median_ms:.0f} ms, 95 % within {summary.p95_ms:.0f} ms"
-    console.print(line, highlight=False, soft_wrap=True)
+    say(line, to=for_people())
     for path in summary.written:
-        console.print(f"wrote {escape(str(path))}", highlight=False, soft_wrap=True)
+        say_written(path)
     for problem in summary.problems:
-        errors.print(f"[yellow]![/] {escape(problem)}", highlight=False, soft_wrap=True)
+        say_problem(problem)
     if summary.error is not None:
-        _say_failure(summary.error)
+        say_error(summary.error)
         raise typer.Exit(FAILED)
 
 

@@ -14,7 +14,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from mien.cli.console import errors, out
+from mien.cli.console import megabytes, out, say, say_written
 from mien.cli.options import CardLicence, CardName, CardVersion, DataArgument, with_groups
 from mien.cli.train.options import (
     MACHINE,
@@ -24,7 +24,7 @@ from mien.cli.train.options import (
     DataOptions,
     MachineOptions,
     RecipeOptions,
-    say,
+    say_once,
     split_names,
 )
 from mien.datasets.dataset import CropDataset
@@ -114,7 +114,7 @@ def train(
     )  # fmt: skip
     hardware = Hardware(machine.accelerator, devices, nodes, strategy, machine.precision, machine.threads)
     training, held_out = chosen.read(data, settings.seed)
-    say(f"{settings.told}, into {out_dir}")
+    say_once(f"{settings.told}, into {out_dir}")
     try:
         with _watching(settings) as watch:
             best = fit(
@@ -123,11 +123,11 @@ def train(
                 curves=curves, tensorboard=tensorboard, report=watch.epoch, progress=watch.step,
             )  # fmt: skip
     except KeyboardInterrupt:
-        say(f"stopped; all is kept in {out_dir}: the same command with --resume goes on")
+        say_once(f"stopped; all is kept in {out_dir}: the same command with --resume goes on")
         raise
     if not is_first_process():
         return
-    out.print(f"best checkpoint: {best}", soft_wrap=True, highlight=False)
+    say(f"best checkpoint: {best}", to=out)
     if export_model:
         _export_run(best, training, held_out, settings)
 
@@ -168,7 +168,7 @@ class _Watch:
         out.print(
             f"epoch {m.epoch:3d}/{m.epochs} {star} loss {m.train_loss:.3f}, on validation {m.val_loss:.3f}  "
             f"{accuracies}  {self._times(m)}",
-            highlight=False, soft_wrap=True,
+            soft_wrap=True,
         )  # fmt: skip
 
     def _times(self, m: "EpochMetrics") -> str:
@@ -226,14 +226,14 @@ def _write_reports(model: Path, training: CropDataset, held_out: CropDataset) ->
         try:
             write_report(ReportDocument(title, report, facts, held_out.crops), folder)
         except MissingExtraError as error:
-            errors.print(f"no page in {folder}: {error}", highlight=False, soft_wrap=True)
-        out.print(f"wrote {folder}", soft_wrap=True, highlight=False)
+            say(f"no page in {folder}: {error}")
+        say_written(folder)
 
 
 def _print_card(card: "ModelCard", path: Path) -> None:
     for m in card.measured:
-        out.print(f"{m.head}: {m.accuracy:.2%} on {m.split}, N {m.n:,}", highlight=False)
-    out.print(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB) and its card", soft_wrap=True, highlight=False)
+        say(f"{m.head}: {m.accuracy:.2%} on {m.split}, N {m.n:,}", to=out)
+    say_written(path, f" ({megabytes(path.stat().st_size)}) and its card")
 
 
 @with_groups
@@ -273,7 +273,7 @@ def tune(
         report=_print_trial,
     )  # fmt: skip
     out.print(_trials_table(result))
-    out.print(f"the best settings: {result.recipe}; next: mien train … --recipe {result.recipe}", soft_wrap=True)
+    say(f"the best settings: {result.recipe}; next: mien train … --recipe {result.recipe}", to=out)
 
 
 def _space_table(space: Mapping[str, Any]) -> Table:
@@ -285,9 +285,7 @@ def _space_table(space: Mapping[str, Any]) -> Table:
 
 def _print_trial(row: "TrialRow", best: "TrialRow") -> None:
     score = "–" if row.score is None else f"{row.score:.2%}"
-    out.print(
-        f"trial {row.number}: {row.state}, {score}; best {best.score or 0:.2%} (trial {best.number})", highlight=False
-    )
+    out.print(f"trial {row.number}: {row.state}, {score}; best {best.score or 0:.2%} (trial {best.number})")
 
 
 def _trials_table(result: "TuneResult", *, shown: int = 10) -> Table:
@@ -365,7 +363,7 @@ def _write_keras_pair(model: Path, folder: Path) -> None:
         if path.exists():
             raise InputError(f"{path} exists; move it away, or name another folder for --keras-pair")
     for path in export_keras_pair(model, folder):
-        out.print(f"wrote {path}", soft_wrap=True, highlight=False)
+        say_written(path)
 
 
 def _seed_of(checkpoints: list[Path], output: Path) -> int:

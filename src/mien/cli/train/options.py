@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mien.cli.console import errors
+from mien.cli.console import say
 from mien.datasets.dataset import CropDataset
 from mien.datasets.policy import HELD_OUT_SHARE, splits_for_training
 from mien.datasets.read import read_dataset
@@ -63,7 +63,7 @@ class DataOptions:
         chosen = splits_for_training(data, validation=self.validation, share=self.val_share, seed=seed)
         counts = f"{len(chosen.training):,} crops to train on, {len(chosen.validation):,} to validate on"
         for note in (*notes, f"{counts} ({chosen.how})"):
-            say(note)
+            say_once(note)
         return chosen.training, chosen.validation
 
 
@@ -131,12 +131,12 @@ class MachineOptions:
     ] = None
 
 
-def say(text: str) -> None:
+def say_once(text: str) -> None:
     """Tell the user something, once where several processes train together."""
     from mien.train.fit import is_first_process
 
     if is_first_process():
-        errors.print(text, highlight=False, soft_wrap=True)
+        say(text)
 
 
 def _assignment(settings: "TrainSettings", text: str) -> tuple[str, Any]:
