@@ -5,14 +5,19 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from mien.train.fit import Hardware, TrainSettings, fit, load_net
 
 from drawn_faces import card_of, drawn_faces, plain_net, training_and_held_out, without_votes
+from helpers import fer2013_split, public_test
+from mien.datasets import TRAINING, is_fer2013_training
+from mien.datasets.fer2013 import TRAINING_COUNTS
 from mien.errors import InputError, ModelError, OutputError
 from mien.evaluate import ConfidenceScaling, calibrate, fit_confidence
 from mien.labels import FER7, LabelSet
 from mien.models.card import METADATA_KEY
 from mien.models.catalogue import CATALOGUE
 from mien.models.expression import ExpressionModel
+from mien.train import export
 from mien.train.augment import NO_AUGMENTATION
 from mien.train.checkpoints import net_from_onnx, start_from
 from mien.train.export import (
@@ -24,7 +29,6 @@ from mien.train.export import (
     torch_logits,
     torch_probs,
 )
-from mien.train.fit import Hardware, TrainSettings, fit, load_net
 from mien.train.folding import folded, normalised_layers
 from mien.train.nets.blocks import TWO_HEADS
 from mien.train.nets.registry import NETS, create_net
@@ -158,10 +162,32 @@ def test_other_data_than_the_checkpoint_was_trained_on(checkpoint, faces, tmp_pa
 
 def test_description_of_the_data(faces):
     assert describe_data(faces[0], SETTINGS).startswith("240 crops with 7 classes, sha256 ")
-    official = replace(faces[0].where(np.arange(28_709) % 240), usage=np.full(28_709, "Training"))
+    label = np.repeat(np.arange(7, dtype=np.int8), TRAINING_COUNTS)
+    official = replace(faces[0].where(np.arange(len(label)) % 240), label=label)
     assert "Goodfellow" in describe_data(official, SETTINGS)
     assert "FER+ votes" in describe_data(official, SETTINGS)
     assert "FER+ votes" not in describe_data(without_votes(official), SETTINGS)
+    assert describe_data(replace(official, label=label % 6), SETTINGS).startswith("28,709 crops with 7 classes")
+
+
+def test_fer2013_is_recognised(shared):
+    assert is_fer2013_training(fer2013_split(shared, TRAINING))
+    assert not is_fer2013_training(public_test(shared))
+
+
+def test_a_network_is_traced_and_quantised_once(faces, checkpoint, tmp_path, monkeypatch):
+    traced = []
+
+    def noted(graph, outputs, *, real=export._trace):
+        traced.append(outputs)
+        return real(graph, outputs)
+
+    monkeypatch.setattr(export, "_trace", noted)
+    path = tmp_path / "m.onnx"
+    card = calibrate_and_export([checkpoint], path, validation=faces[1], training=faces[0], precision="int8")
+    assert len(traced) == 1
+    assert ExpressionModel(path).card == card
+    assert card.measured
 
 
 @pytest.mark.parametrize("name", ["mien-b", "mien-s", "tutorial-two-dense"])

@@ -20,6 +20,7 @@ from .duplicates import exact_groups as exact_groups
 from .duplicates import find_duplicates as find_duplicates
 from .duplicates import near_pairs as near_pairs
 from .duplicates import seen_in as seen_in
+from .fer2013 import is_fer2013_training as is_fer2013_training
 from .folders import CropReader as CropReader
 from .folders import read_crop as read_crop
 from .policy import TrainingSplits as TrainingSplits

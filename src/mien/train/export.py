@@ -19,14 +19,14 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from mien._version import __version__
-from mien.datasets.dataset import TRAINING, CropDataset
+from mien.datasets.dataset import CropDataset
 from mien.datasets.duplicates import seen_in
+from mien.datasets.fer2013 import is_fer2013_training
 from mien.detect.align import TEMPLATE_PX
 from mien.errors import InputError, check_known
 from mien.evaluate.calibrate import LEAST_SPREAD, ConfidenceScaling, fit_confidence
 from mien.faces import CROP_PX, Floats
 from mien.files import write_whole
-from mien.labels import FER7
 from mien.models.card import METADATA_KEY, Measured, ModelCard
 from mien.models.expression import INPUT_NAME, ExpressionModel
 from mien.train._quiet import quiet
@@ -42,7 +42,6 @@ PRECISIONS = ("fp16", "fp32", "int8")
 HALF_FROM_ELEMENTS = 256  # smaller tensors (biases, gates) stay in single precision
 INT8_FROM_ELEMENTS = {"Conv": 4096, "Gemm": 65_536, "MatMul": 65_536}  # small layers cost little and err most
 INT8_CROPS = 512  # crops that show the range of every activation
-FER2013_CROPS = 28_709
 FER2013_TEXT = "FER2013 Training (28,709 crops; Goodfellow et al. 2013)"
 VOTES_TEXT = " with the FER+ votes (Barsoum et al. 2016, MIT)"
 
@@ -122,6 +121,16 @@ def export_onnx(
         InputError: The precision is unknown, or calibration crops are missing.
         OutputError: The file cannot be written.
     """
+    _write(_build(net, scalings, precision, calibration), path, card)
+
+
+def _build(
+    net: ExpressionNet,
+    scalings: Sequence[ConfidenceScaling] | None,
+    precision: str,
+    calibration: NDArray[np.uint8] | None,
+) -> onnx.ModelProto:
+    """Trace a network and store its weights in a precision; `_write` puts the result into a file."""
     check_known("precision", precision, PRECISIONS)
     if precision == "int8" and (calibration is None or not len(calibration)):
         raise InputError("int8 needs real crops to calibrate on; pass calibration (--data)")
@@ -131,6 +140,11 @@ def export_onnx(
     if precision != "fp32":
         _store_half(model, least_dims=1 if precision == "fp16" else 2)  # the scales of int8 stay as they are
     model.producer_name = "mien"
+    return model
+
+
+def _write(model: onnx.ModelProto, path: Path, card: ModelCard) -> None:
+    """Write a model with its card, which replaces one that it has already."""
     helper.set_model_props(model, {METADATA_KEY: json.dumps(card.to_json(), ensure_ascii=False)})
     onnx.checker.check_model(model)
     write_whole(path, model.SerializeToString())
@@ -225,7 +239,7 @@ def calibrate_and_export(
     data_name: str | None = None,
     precision: str = "fp16",
 ) -> ModelCard:
-    """Fit the confidence of each head on the validation split, write the ONNX file, and measure that file.
+    """Fit the confidence of each head on the validation split, measure the exported network, and write its ONNX file.
 
     Args:
         checkpoints: A checkpoint of `fit`, or several of networks with the same classes: they answer together, by the
@@ -262,11 +276,12 @@ def calibrate_and_export(
         exponents={k.key: round(s.exponent, 4) for k, s in zip(net.heads, scalings, strict=True)},
         trained=f"mien {__version__}: {_told(runs)}, {precision}",
     )
-    crops = training.crops if precision == "int8" else None
-    export_onnx(net, path, card=card, scalings=scalings, precision=precision, calibration=crops)
-    measured = _measure(ExpressionModel(path), validation, targets, training)
-    card = replace(card, measured=measured)
-    export_onnx(net, path, card=card, scalings=scalings, precision=precision, calibration=crops)
+    model = _build(net, scalings, precision, training.crops if precision == "int8" else None)
+    with tempfile.TemporaryDirectory() as folder:
+        unmeasured = Path(folder, "unmeasured.onnx")
+        _write(model, unmeasured, card)
+        card = replace(card, measured=_measure(ExpressionModel(unmeasured), validation, targets, training))
+    _write(model, path, card)
     write_whole(path.with_suffix(".md"), card_markdown(card))
     return card
 
@@ -295,7 +310,7 @@ def describe_data(training: CropDataset, settings: TrainSettings) -> str:
         settings: The run's settings.
     """
     with_votes = training.votes is not None and settings.targets != "labels"
-    if training.labels == FER7 and len(training) == FER2013_CROPS and training.splits() == (TRAINING,):
+    if is_fer2013_training(training):
         return FER2013_TEXT + (VOTES_TEXT if with_votes else "")
     return f"{len(training):,} crops with {len(training.labels)} classes, sha256 {training.digest()[:16]}"
 
@@ -304,7 +319,7 @@ def _measure(
     model: ExpressionModel, data: CropDataset, targets: tuple[HeadTargets, ...], training: CropDataset
 ) -> tuple[Measured, ...]:
     fresh = ~seen_in(data.crops, training.crops)
-    source = "FER2013 " if training.labels == FER7 and len(training) == FER2013_CROPS else ""
+    source = "FER2013 " if is_fer2013_training(training) else ""
     measured = []
     for head, target in zip(model.card.heads, targets, strict=True):
         hit = model.predict_proba(data.crops, head=head).argmax(axis=1) == target.truth
