@@ -33,7 +33,7 @@ from mien.labels import FER7
 from mien.models.catalogue import CATALOGUE
 from mien.models.expression import ExpressionModel
 from mien.train.checkpoints import load_net, load_settings
-from mien.train.fit import TrainSettings
+from mien.train.settings import TrainSettings
 
 TESTS = os.pathsep.join(str(Path(__file__).parents[1] / folder) for folder in ("support", "train"))
 pytestmark = pytest.mark.usefixtures("tiny")

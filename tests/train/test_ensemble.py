@@ -11,9 +11,11 @@ from mien.train.augment import NO_AUGMENTATION
 from mien.train.checkpoints import load_net, load_nets, net_from_onnx
 from mien.train.ensemble import Ensemble
 from mien.train.export import calibrate_and_export, export_onnx, torch_logits, torch_probs
-from mien.train.fit import Hardware, TrainSettings, fit
+from mien.train.hardware import Hardware
 from mien.train.nets.blocks import TWO_HEADS
 from mien.train.nets.registry import create_net
+from mien.train.run import RunSettings, fit
+from mien.train.settings import TrainSettings
 
 CROPS = drawn_faces(30, seed=6).crops
 pytestmark = pytest.mark.usefixtures("tiny")
@@ -32,9 +34,9 @@ def checkpoints(faces, tmp_path_factory, tiny):
             net="tiny", epochs=2, batch_size=12, lr=0.2, warmup_epochs=0.5, ema_decay=0.8, seed=seed,
             augment=NO_AUGMENTATION,
         )  # fmt: skip
-        hardware = Hardware(accelerator="cpu", threads=1)
+        hardware, quiet = Hardware(accelerator="cpu", threads=1), RunSettings(curves=False, tensorboard=False)
         out = tmp_path_factory.mktemp("run")
-        written.append(fit(*faces, out=out, settings=settings, hardware=hardware, curves=False, tensorboard=False))
+        written.append(fit(*faces, out=out, settings=settings, hardware=hardware, run=quiet))
     return written
 
 

@@ -5,7 +5,6 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from mien.train.fit import Hardware, TrainSettings, fit, load_net
 
 from drawn_faces import card_of, drawn_faces, plain_net, training_and_held_out, without_votes
 from helpers import fer2013_split, public_test
@@ -19,7 +18,7 @@ from mien.models.catalogue import CATALOGUE
 from mien.models.expression import ExpressionModel
 from mien.train import export
 from mien.train.augment import NO_AUGMENTATION
-from mien.train.checkpoints import net_from_onnx, start_from
+from mien.train.checkpoints import load_net, net_from_onnx, start_from
 from mien.train.export import (
     InferenceGraph,
     calibrate_and_export,
@@ -30,9 +29,13 @@ from mien.train.export import (
     torch_probs,
 )
 from mien.train.folding import folded, normalised_layers
+from mien.train.hardware import Hardware
 from mien.train.nets.blocks import TWO_HEADS
 from mien.train.nets.registry import NETS, create_net
+from mien.train.run import RunSettings, fit
+from mien.train.settings import TrainSettings
 
+QUIET = RunSettings(curves=False, tensorboard=False)
 SETTINGS = TrainSettings(
     net="tiny", epochs=3, batch_size=12, lr=0.2, warmup_epochs=0.5, ema_decay=0.8, augment=NO_AUGMENTATION
 )  # fmt: skip
@@ -49,7 +52,7 @@ def faces():
 def checkpoint(faces, tmp_path_factory, tiny):
     out = tmp_path_factory.mktemp("run")
     hardware = Hardware(accelerator="cpu", threads=1)
-    return fit(*faces, out=out, settings=SETTINGS, hardware=hardware, curves=False, tensorboard=False)
+    return fit(*faces, out=out, settings=SETTINGS, hardware=hardware, run=QUIET)
 
 
 @pytest.fixture(scope="module")

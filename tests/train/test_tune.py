@@ -9,8 +9,9 @@ import pytest
 from drawn_faces import training_and_held_out
 from mien.errors import InputError
 from mien.train.augment import NO_AUGMENTATION
-from mien.train.fit import Hardware, TrainSettings, settings_from_json, with_settings
-from mien.train.tune import SPACE, Choice, Range, TrialRow, chosen_space, collect_result, tune, tune_figure
+from mien.train.hardware import Hardware
+from mien.train.settings import TrainSettings, settings_from_json, with_settings
+from mien.train.tuning import SPACE, Choice, Range, TrialRow, chosen_space, collect_result, tune, tune_figure
 
 pytest.importorskip("optuna")
 

@@ -14,7 +14,6 @@ OPTIMIZERS = ("sgd", "adam", "adamw")
 SCHEDULES = ("cosine", "plateau", "constant")
 CLASS_WEIGHTS = ("none", "balanced", "sqrt")
 TEACHER_VIEWS = ("same", "plain")
-PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
 MIX_BOTH = 1.0  # the shares of mixed batches add up to this at most
 
 
@@ -107,51 +106,18 @@ class TrainSettings:
         check_known("teacher_views", self.teacher_views, TEACHER_VIEWS)
         check_known("class_weights", self.class_weights, CLASS_WEIGHTS)
         for name in ("epochs", "batch_size", "plateau_patience"):
-            _within(name, getattr(self, name), 1, None)
+            check_within(name, getattr(self, name), 1, None)
         for name in ("lr", "weight_decay", "warmup_epochs", "ferplus_weight", "focal_gamma", "clip_norm", "patience"):
-            _within(name, getattr(self, name), 0, None)
+            check_within(name, getattr(self, name), 0, None)
         for name in ("momentum", "label_smoothing", "teacher_weight", "ema_decay", "plateau_factor"):
-            _within(name, getattr(self, name), 0, 1)
+            check_within(name, getattr(self, name), 0, 1)
         for name in ("seed", "freeze_layers", "view_pool"):
-            _within(name, getattr(self, name), 0, None)
-        _within("augment.mixup_share + augment.cutmix_share", _mixed_share(self.augment), 0, MIX_BOTH)
+            check_within(name, getattr(self, name), 0, None)
+        check_within("augment.mixup_share + augment.cutmix_share", _mixed_share(self.augment), 0, MIX_BOTH)
 
 
-@dataclass(frozen=True)
-class Hardware:
-    """Where and how a run computes; none of it is part of the recipe.
-
-    Attributes:
-        accelerator: `"auto"` (a GPU if there is one), `"cpu"` or `"cuda"`.
-        devices: Processes per node: GPUs, or CPU processes.
-        nodes: Machines; start the same command on each, as Lightning's documentation of clusters says.
-        strategy: Lightning's name of the strategy; `"auto"` is DDP where there is more than one process.
-        precision: `"auto"` (the fastest that the hardware computes natively), `"32-true"`, `"bf16-mixed"` or
-            `"16-mixed"`.
-        threads: CPU threads of each process; None leaves PyTorch's own choice.
-    """
-
-    accelerator: str = "auto"
-    devices: int = 1
-    nodes: int = 1
-    strategy: str = "auto"
-    precision: str = "auto"
-    threads: int | None = None
-
-    def __post_init__(self) -> None:
-        """Check names and ranges."""
-        check_known("accelerator", self.accelerator, ("auto", "cpu", "cuda"))
-        check_known("precision", self.precision, PRECISIONS)
-        _within("devices", self.devices, 1, None)
-        _within("nodes", self.nodes, 1, None)
-
-    @property
-    def processes(self) -> int:
-        """How many processes train together."""
-        return self.devices * self.nodes
-
-
-def _within(name: str, value: float, low: float, high: float | None) -> None:
+def check_within(name: str, value: float, low: float, high: float | None) -> None:
+    """Refuse a value that is no number from `low` to `high`; None as `high` sets no limit above."""
     if not (isinstance(value, int | float) and value >= low and (high is None or value <= high)):
         wanted = f"at least {low:g}" if high is None else f"{low:g} to {high:g}"
         raise InputError(f"{name} must be {wanted}, got {value!r}")

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from mien.models.card import ModelCard
     from mien.train.callbacks import EpochMetrics
     from mien.train.settings import TrainSettings
-    from mien.train.tune import TrialRow, TuneResult
+    from mien.train.tuning import TrialRow, TuneResult
 
 ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with what is in the folder.", rich_help_panel=RUN)]
 
@@ -103,7 +103,9 @@ def train(
     `--resume` goes on from there, and after a crash from the last finished epoch.
     """
     require_extra("train", "lightning")
-    from mien.train.fit import Hardware, fit, is_first_process
+    from mien.train.folder import is_first_process
+    from mien.train.hardware import Hardware
+    from mien.train.run import RunSettings, Start, fit
 
     shipped_net = CATALOGUE[init].net if init in CATALOGUE and recipe.net is None else None
     settings = recipe.settings(
@@ -118,9 +120,9 @@ def train(
     try:
         with _watching(settings) as watch:
             best = fit(
-                training, held_out, out=out_dir, settings=settings, hardware=hardware, resume=resume,
-                overwrite=overwrite, teachers=teacher or (), init=init, prepare=_imagenet_loader(settings, imagenet),
-                curves=curves, tensorboard=tensorboard, report=watch.epoch, progress=watch.step,
+                training, held_out, out=out_dir, settings=settings, hardware=hardware,
+                start=Start(init, teacher or (), _imagenet_loader(settings, imagenet)),
+                run=RunSettings(resume, overwrite, curves, tensorboard), report=watch.epoch, progress=watch.step,
             )  # fmt: skip
     except KeyboardInterrupt:
         say_once(f"stopped; all is kept in {out_dir}: the same command with --resume goes on")
@@ -188,7 +190,7 @@ def _watching(settings: "TrainSettings") -> Iterator[_Watch]:
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("steps"),
         TimeElapsedColumn(), TextColumn("·"), TimeRemainingColumn(), TextColumn("left"),
     )  # fmt: skip
-    from mien.train.fit import is_first_process
+    from mien.train.folder import is_first_process
 
     shown = out.is_terminal and is_first_process()
     with Progress(*columns, console=out, transient=True, disable=not shown) as bars:
@@ -257,9 +259,9 @@ def tune(
     for `mien train --recipe`. Start the command with --resume in another shell to share the work.
     """
     require_extra("train", "lightning")
-    from mien.train.fit import Hardware
-    from mien.train.tune import chosen_space
-    from mien.train.tune import tune as search_settings
+    from mien.train.hardware import Hardware
+    from mien.train.tuning import chosen_space
+    from mien.train.tuning import tune as search_settings
 
     space = chosen_space(split_names(search) or ())
     if show_space:

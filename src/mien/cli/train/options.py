@@ -104,7 +104,7 @@ class RecipeOptions:
             more: Further settings by name; None leaves one as it is.
             run: Folder of the run to resume.
         """
-        from mien.train.fit import TrainSettings, settings_from_json, with_settings
+        from mien.train.settings import TrainSettings, settings_from_json, with_settings
 
         base = settings_from_json(self.recipe) if self.recipe else TrainSettings()
         if run is not None and (run / "settings.json").is_file():
@@ -133,7 +133,7 @@ class MachineOptions:
 
 def say_once(text: str) -> None:
     """Tell the user something, once where several processes train together."""
-    from mien.train.fit import is_first_process
+    from mien.train.folder import is_first_process
 
     if is_first_process():
         say(text)

@@ -15,8 +15,9 @@ from mien.datasets.dataset import CropDataset
 from mien.errors import InputError, MissingExtraError, require_extra
 from mien.files import write_whole
 from mien.train.callbacks import EpochMetrics
-from mien.train.fit import Hardware, TrainSettings, fit, with_settings
-from mien.train.settings import settings_to_json
+from mien.train.hardware import Hardware
+from mien.train.run import RunSettings, fit
+from mien.train.settings import TrainSettings, settings_to_json, with_settings
 from mien.train.targets import head_label_sets, training_crops
 
 if TYPE_CHECKING:
@@ -329,8 +330,8 @@ def _run_trial(search: _Search, trial: "optuna.Trial") -> float:
 
     try:
         fit(
-            search.training, search.validation, out=folder, settings=settings, hardware=search.hardware, overwrite=True,
-            curves=False, tensorboard=False, report=watch,
+            search.training, search.validation, out=folder, settings=settings, hardware=search.hardware,
+            run=RunSettings(overwrite=True, curves=False, tensorboard=False), report=watch,
         )  # fmt: skip
     finally:
         for checkpoint in folder.glob("*.ckpt"):

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import textwrap
-from dataclasses import replace
+from dataclasses import fields, replace
 from itertools import chain
 from pathlib import Path
 
@@ -19,14 +19,16 @@ from drawn_faces import SHAPES, drawn_faces, tiny_net, training_and_held_out, wi
 from mien.datasets import TRAINING, CropDataset
 from mien.errors import InputError, OutputError
 from mien.labels import FER7, FERPLUS8, FIVE, LabelSet
-from mien.train import fit as fit_module
+from mien.train import run as run_module
 from mien.train.augment import NO_AUGMENTATION, AugmentSettings, central_views
 from mien.train.callbacks import AtomicCheckpoints
-from mien.train.fit import Hardware, TrainSettings, fit, load_net, load_settings, settings_from_json, with_settings
+from mien.train.checkpoints import load_net, load_settings
+from mien.train.hardware import Hardware
 from mien.train.losses import soft_cross_entropy
 from mien.train.module import ExpressionModule
 from mien.train.nets.blocks import TWO_HEADS
-from mien.train.settings import settings_from_dict, settings_to_json
+from mien.train.run import RunSettings, Start, fit
+from mien.train.settings import TrainSettings, settings_from_dict, settings_from_json, settings_to_json, with_settings
 from mien.train.targets import (
     EpochBatches,
     OrderedBatches,
@@ -63,9 +65,12 @@ def run(faces, tmp_path_factory, tiny):
 
 
 def quick(faces, out, settings=TINY, **more):
-    return fit(
-        *faces, out=out, settings=settings, **{"hardware": ONE_THREAD, "curves": False, "tensorboard": False, **more}
+    """Run `fit`; settings of the run and of its start are given by name."""
+    run, start = (
+        kind(**given, **{f.name: more.pop(f.name) for f in fields(kind) if f.name in more})
+        for kind, given in ((RunSettings, {"curves": False, "tensorboard": False}), (Start, {}))
     )
+    return fit(*faces, out=out, settings=settings, run=run, start=start, **{"hardware": ONE_THREAD, **more})
 
 
 def rows_of(out):
@@ -476,12 +481,12 @@ def test_plain_teaching_is_training_on_blended_targets(run, faces, tmp_path, mon
     settings = replace(TINY, epochs=1, teacher_weight=0.5, teacher_views="plain")
     given = []
 
-    class Noted(fit_module.CropBatches):
+    class Noted(run_module.CropBatches):
         def __init__(self, *tensors):
             super().__init__(*tensors)
             given.append(tensors)
 
-    monkeypatch.setattr(fit_module, "CropBatches", Noted)
+    monkeypatch.setattr(run_module, "CropBatches", Noted)
     quick(faces, tmp_path / "plain", settings, teachers=[run[1]])
     ((crops, *targets),) = given
     teacher = load_net(run[1])
@@ -604,14 +609,16 @@ SCRIPT = """
     from pathlib import Path
     sys.path[:0] = sys.argv[1].split(os.pathsep)
     from drawn_faces import plain_net, tiny_net, training_and_held_out
-    from test_fit import PLAIN, RANDOM
-    from mien.train.fit import Hardware, fit
+    from test_run import PLAIN, RANDOM
+    from mien.train.hardware import Hardware
+    from mien.train.run import RunSettings, fit
     from mien.train.nets.registry import NETS
     NETS |= {"tiny": tiny_net, "plain": plain_net}
     settings = {"random": RANDOM, "plain": PLAIN}[sys.argv[3]]
     hardware = Hardware(accelerator="cpu", threads=1, devices=int(sys.argv[4]), precision="32-true")
-    fit(*training_and_held_out(), out=Path(sys.argv[2]), settings=settings, hardware=hardware, curves=False,
-        tensorboard=False, report=lambda m: print(m.epoch, flush=True))
+    run = RunSettings(curves=False, tensorboard=False)
+    fit(*training_and_held_out(), out=Path(sys.argv[2]), settings=settings, hardware=hardware, run=run,
+        report=lambda m: print(m.epoch, flush=True))
 """
 
 

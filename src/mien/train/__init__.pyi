@@ -1,0 +1,14 @@
+from .augment import AugmentSettings as AugmentSettings
+from .callbacks import EpochMetrics as EpochMetrics
+from .checkpoints import load_net as load_net
+from .checkpoints import load_settings as load_settings
+from .export import calibrate_and_export as calibrate_and_export
+from .export import export_onnx as export_onnx
+from .hardware import Hardware as Hardware
+from .run import RunSettings as RunSettings
+from .run import Start as Start
+from .run import fit as fit
+from .settings import TrainSettings as TrainSettings
+from .settings import settings_from_json as settings_from_json
+from .settings import with_settings as with_settings
+from .tuning import tune as tune
