@@ -15,6 +15,7 @@ import pytest
 from conftest import read_rgb
 from numpy.lib.stride_tricks import sliding_window_view
 
+from detector_files import mean_color_ssd, red_spot_yunet
 from mien.detect import DETECTORS, Detector, DetectorSettings, create_detector
 from mien.detect import _mtcnn_nets as nets
 from mien.detect import mtcnn as mtcnn_module
@@ -541,9 +542,7 @@ class TestYunet:
         assert decode_yunet(None).landmarks.shape == (0, 5, 2)
 
     def test_a_network_of_that_shape_runs(self, tmp_path):
-        path = tmp_path / "red_spots.onnx"
-        path.write_bytes(build_red_spot_yunet())
-        detector = create_detector("yunet", DetectorSettings(model_path=path))
+        detector = create_detector("yunet", red_spot_yunet(tmp_path))
         image = np.zeros((64, 64, 3), np.uint8)
         image[16:24, 40:48] = (255, 0, 0)
         image[48:56, 8:16] = (0, 0, 255)
@@ -554,45 +553,6 @@ class TestYunet:
         with ThreadPoolExecutor(4) as pool:
             for other in pool.map(detector.detect, [image] * 8):
                 np.testing.assert_array_equal(other.xyxy, faces.xyxy)
-
-
-def build_red_spot_yunet():
-    """A network with YuNet's twelve outputs that calls an 8x8 cell a face exactly where it is red."""
-    graph = Graph("red_spots")
-    outputs = []
-    for stride in (8, 16, 32):
-        graph.add("AveragePool", ["input"], f"mean{stride}", {"kernel_shape": [stride] * 2, "strides": [stride] * 2})
-        cells = (64 // stride) ** 2
-        for kind, channels in (("cls", 1), ("obj", 1), ("bbox", 4), ("kps", 10)):
-            weight = np.zeros((channels, 3, 1, 1), np.float32)
-            if kind in ("cls", "obj") and stride == 8:
-                weight[0, 2] = 1 / 255  # the blob is BGR
-            name = f"{kind}_{stride}"
-            graph.add(
-                "Conv", [f"mean{stride}", graph.constant(f"w_{name}", weight)], f"c_{name}", {"kernel_shape": [1, 1]}
-            )
-            graph.add("Transpose", [f"c_{name}"], f"t_{name}", {"perm": [0, 2, 3, 1]})
-            shape = graph.constant(f"s_{name}", np.array([1, cells, channels], np.int64))
-            graph.add("Reshape", [f"t_{name}", shape], name)
-            outputs.append(Value(name, "float32", (1, cells, channels)))
-    return graph.serialise([Value("input", "float32", (1, 3, 64, 64))], outputs)
-
-
-MEAN_COLOUR_SSD = """
-name: "mean_colour"
-input: "data"
-input_shape { dim: 1 dim: 3 dim: 300 dim: 300 }
-layer { name: "mean" type: "Pooling" bottom: "data" top: "mean" pooling_param { pool: AVE global_pooling: true } }
-layer { name: "slice" type: "Slice" bottom: "mean" top: "bg" top: "r" slice_param { axis: 1 slice_point: 2 } }
-layer { name: "zero" type: "Power" bottom: "r" top: "zero" power_param { scale: 0 shift: 0 } }
-layer { name: "one" type: "Power" bottom: "r" top: "one" power_param { scale: 0 shift: 1 } }
-layer { name: "score" type: "Power" bottom: "r" top: "score" power_param { scale: 0.004 shift: 0.4 } }
-layer { name: "x1" type: "Power" bottom: "r" top: "x1" power_param { scale: 0 shift: 0.25 } }
-layer { name: "y1" type: "Power" bottom: "r" top: "y1" power_param { scale: 0 shift: 0.5 } }
-layer { name: "x2" type: "Power" bottom: "r" top: "x2" power_param { scale: 0 shift: 0.75 } }
-layer { name: "found" type: "Concat" bottom: "zero" bottom: "one" bottom: "score" bottom: "x1" bottom: "y1" bottom: "x2"
-  bottom: "one" top: "found" concat_param { axis: 3 } }
-"""
 
 
 class TestSsd:
@@ -625,10 +585,7 @@ class TestSsd:
         np.testing.assert_allclose(faces.xyxy, [[100, 50, 200, 100], [20, 20, 60, 40]], atol=1e-4)
 
     def test_a_caffe_network_of_that_shape_runs(self, tmp_path):
-        config, weights = tmp_path / "a.prototxt", tmp_path / "a.caffemodel"
-        config.write_text(MEAN_COLOUR_SSD)
-        weights.write_bytes(b"\x0a\x01m")  # a Caffe network called «m» without weights
-        detector = create_detector("ssd", DetectorSettings(model_path=weights, config_path=config))
+        detector = create_detector("ssd", mean_color_ssd(tmp_path))
         red, dark = np.full((2, 40, 80, 3), (223, 177, 104), np.uint8)
         dark = dark - np.array([123, 0, 0], np.uint8)
         faces = detector.detect(red)

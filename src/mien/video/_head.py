@@ -16,7 +16,7 @@ from mien.tracking.settings import TrackSettings
 FORMAT = 1
 FINGERPRINT_BYTES = 1 << 20
 HASH_DIGITS = 16
-OLD_NAMES = {"film": "video"}  # what older journals call it
+OLD_NAMES = {"film": "video", "picture_fps": "image_fps"}  # what older journals call them
 
 Head = dict[str, Any]
 
