@@ -311,6 +311,18 @@ def test_a_running_video_is_put_back_and_goes_on_after_a_restart(tmp_path, tmp_p
         assert len({row["track_id"] for row in rows}) == 1
 
 
+def test_a_running_video_does_not_go_on_with_another_detector(tmp_path, tmp_path_factory):
+    data = make_video(tmp_path_factory.mktemp("f") / "middle.mp4", frames=600).read_bytes()
+    with served(tmp_path) as server:
+        name = submit(server, data).json()["id"]
+        wait_for(lambda: server.http.get(f"/v1/jobs/{name}").json()["progress"]["frames"] > 20)
+    with served(tmp_path, detector="haar") as server:
+        wait_for(lambda: state_of(server, name) in ENDED, seconds=60)
+        job = server.http.get(f"/v1/jobs/{name}").json()
+        assert job["state"] == "failed"
+        assert "detector was mtcnn(" in job["error"]["detail"] and "and is haar(" in job["error"]["detail"]
+
+
 def test_a_video_is_finished_after_the_server_was_killed(tmp_path, postgresql):
     url = postgresql.new_database()  # with SQLite, test_serve_cli.py tries it
     video = make_video(tmp_path / "killed.mp4", frames=600)

@@ -63,7 +63,7 @@ def check_head(before: Mapping[str, Any], now: Head) -> None:
         if not _is_same(name, before.get(name), value):
             raise InputError(
                 f"cannot resume: {_difference(name, before.get(name), value)}; "
-                "repeat the command of the first run, or leave --resume out to start again"
+                "give what the first run had, or start again (without --resume)"
             )
 
 
