@@ -6,6 +6,7 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from itertools import islice
 
 import numpy as np
@@ -203,6 +204,39 @@ class Analyzer:
         except Exception as error:
             logger.exception("unexpected error on %s", item.name)
             return Failed(item.name, MienError(f"{item.name}: unexpected {type(error).__name__}: {error}"))
+
+
+@dataclass(frozen=True)
+class AnalyzerSettings:
+    """How an `Analyzer` is made. They travel to other processes, each of which opens its own.
+
+    Attributes:
+        detector: A name of `mien.detect.DETECTORS`.
+        model: A name from the catalogue, or the path of an ONNX file.
+        labels: Label set; None takes the model's first.
+        detector_settings: What the detector is told.
+        runtime: Device, threads and memory of the model.
+    """
+
+    detector: str = DEFAULT_DETECTOR
+    model: str = DEFAULT_MODEL
+    labels: str | None = None
+    detector_settings: DetectorSettings = field(default_factory=DetectorSettings)
+    runtime: RuntimeSettings = field(default_factory=RuntimeSettings)
+
+    def open(self) -> Analyzer:
+        """Open the detector and the model.
+
+        Raises:
+            MienError: As `Analyzer`.
+        """
+        return Analyzer(
+            detector=self.detector,
+            model=self.model,
+            labels=self.labels,
+            detector_settings=self.detector_settings,
+            runtime=self.runtime,
+        )
 
 
 @functools.lru_cache(maxsize=4)

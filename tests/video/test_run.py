@@ -19,14 +19,15 @@ pytest.importorskip("av")
 import video_memory
 from helpers import names_in, rows_in
 from mien import Analyzer
-from mien.detect.detector import Detector
+from mien.analyzer import AnalyzerSettings
+from mien.detect.detector import Detector, DetectorSettings
 from mien.errors import InputError, OutputError, SourceError
 from mien.labels import FER7
 from mien.output.draw.faces import DrawStyle
 from mien.output.sinks import INTERRUPTED, open_sink
 from mien.sources.videos import Video, VideoSettings
 from mien.tracking.settings import TrackSettings
-from mien.video import Recipe, VideoJob, VideoOutputs, analyze_video, analyze_videos, replay
+from mien.video import VideoJob, VideoOutputs, analyze_video, analyze_videos, attempt_job, replay, run_job
 from mien.video._journal import Journal, read_past, read_results
 from mien.video.truth import Truth, TruthSpan
 from videos import numbered, portraits, write_video
@@ -317,7 +318,7 @@ class TestResume:
 KILLED = """
 import json, sys, time
 from mien import Analyzer
-from mien.video import VideoOutputs, analyze_video
+from mien.video import VideoJob, run_job
 from test_run import outputs_in
 from pathlib import Path
 
@@ -325,8 +326,8 @@ def slowly(progress):
     print(progress.frames, flush=True)
     time.sleep(0.01)
 
-analyze_video(sys.argv[1], analyzer=Analyzer(), outputs=outputs_in(Path(sys.argv[2])), interval_s=0.5, resume=True,
-    progress=slowly, snapshot_s=0.05)
+job = VideoJob(sys.argv[1], outputs_in(Path(sys.argv[2])), interval_s=0.5, resume=True, snapshot_s=0.05)
+run_job(job, Analyzer(), progress=slowly)
 """
 
 
@@ -393,6 +394,18 @@ class TestJournal:
         with Journal(path, {"format": 1}, resume=True) as journal:
             assert (journal.past.frames, journal.past.last_index) == (1, 0)
         assert path.read_bytes() == whole
+
+    def test_one_that_an_older_mien_wrote_goes_on(self, analyzer, clip, whole, tmp_path):
+        job = VideoJob(clip, VideoOutputs.named([tmp_path / "rows.csv"]), resume=True, journal=tmp_path / "j")
+        watch = StopAfter(20)
+        run_job(job, analyzer, progress=watch, stop=watch.stop)
+        head, *rest = (tmp_path / "j").read_text().splitlines()
+        old = {"film" if name == "video" else name: value for name, value in json.loads(head).items()}
+        old |= {"model": old["model"].partition(" (")[0], "detector": f"MtcnnDetector {DetectorSettings()}"}
+        (tmp_path / "j").write_text("\n".join([json.dumps(old), *rest, ""]))
+        result = run_job(job, analyzer)
+        assert (result.resumed, result.frames) == (20, FRAMES)
+        assert (tmp_path / "rows.csv").read_bytes() == (whole / "rows.csv").read_bytes()
 
     def test_what_was_not_snapshot_is_not_there(self, clip, tmp_path):
         with Video(clip) as video, Journal(tmp_path / "j", {"format": 1}) as journal:
@@ -465,7 +478,12 @@ class TestDisk:
 class TestMany:
     def jobs(self, folder, names_, **more):
         return [
-            VideoJob(str(name), VideoOutputs.named([folder / f"{number}.jsonl"]), folder / f"{number}.journal", **more)
+            VideoJob(
+                str(name),
+                VideoOutputs.named([folder / f"{number}.jsonl"]),
+                journal=folder / f"{number}.journal",
+                **more,
+            )
             for number, name in enumerate(names_)
         ]
 
@@ -474,7 +492,7 @@ class TestMany:
         bad.write_text("no video")
         seen = []
         jobs = self.jobs(tmp_path, [clip, bad, tmp_path / "missing.mp4", clip])
-        results = list(analyze_videos(jobs, Recipe(), workers=2, progress=seen.append))
+        results = list(analyze_videos(jobs, AnalyzerSettings(), workers=2, progress=seen.append))
         assert [result.frames for result in results] == [FRAMES, 0, 0, FRAMES]
         assert [bool(result.error) for result in results] == [False, True, True, False]
         assert "is not a video" in results[1].error and "does not exist" in results[2].error
@@ -490,38 +508,50 @@ class TestMany:
 
     def test_a_crash_costs_one_video(self, clip, tmp_path, monkeypatch):
         monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
-        jobs = [*self.jobs(tmp_path, [clip]), CrashingJob("crash.mp4"), *self.jobs(tmp_path / "b", [clip])]
-        first, crashed, last = analyze_videos(jobs, Recipe(), workers=2)
+        jobs = [
+            *self.jobs(tmp_path, [clip]),
+            VideoJob("crash.mp4", CrashingOutputs()),
+            *self.jobs(tmp_path / "b", [clip]),
+        ]
+        first, crashed, last = analyze_videos(jobs, AnalyzerSettings(), workers=2)
         assert (first.frames, last.frames, crashed.frames) == (FRAMES, FRAMES, 0)
         assert "crashed or was killed" in crashed.error
 
     def test_finished_videos_are_not_done_again(self, clip, tmp_path):
         analyzer, stop, seen = Analyzer(), threading.Event(), []
         (job,) = self.jobs(tmp_path, [clip], resume=True)
-        first = job.run(analyzer, None, stop)
+        first = attempt_job(job, analyzer, stop=stop)
         before = (tmp_path / "0.jsonl").stat().st_mtime_ns
-        again = job.run(analyzer, seen.append, stop)
+        again = attempt_job(job, analyzer, progress=seen.append, stop=stop)
         assert (first.frames, again.frames, again.resumed, seen) == (FRAMES, FRAMES, FRAMES, [])
         assert again.summary == first.summary and again.outputs == first.outputs
         assert (tmp_path / "0.jsonl").stat().st_mtime_ns == before
 
+    def test_a_finished_video_without_its_outputs_gets_them_again(self, analyzer, clip, whole, tmp_path):
+        (job,) = self.jobs(tmp_path, [clip], resume=True)
+        run_job(job, analyzer)
+        (tmp_path / "0.jsonl").unlink()
+        again = run_job(job, analyzer)
+        assert (again.resumed, again.outputs) == (FRAMES, (tmp_path / "0.jsonl",))
+        assert (tmp_path / "0.jsonl").read_bytes() == (whole / "rows.jsonl").read_bytes()
+
     def test_an_error_is_raised_or_becomes_a_result(self, analyzer, tmp_path):
         (job,) = self.jobs(tmp_path, [tmp_path / "missing.mp4"])
         with pytest.raises(SourceError, match=r"missing\.mp4 does not exist"):
-            job.analyze(analyzer, None, threading.Event())
-        result = job.run(analyzer, None, threading.Event())
+            run_job(job, analyzer)
+        result = attempt_job(job, analyzer)
         assert (result.source, result.frames) == (job.name, 0) and "does not exist" in result.error
 
     def test_stop_reaches_the_workers(self, clip, tmp_path):
         stop = threading.Event()
         jobs = self.jobs(tmp_path, [clip] * 6)
-        results = list(analyze_videos(jobs, Recipe(), workers=1, progress=lambda _: stop.set(), stop=stop))
+        results = list(analyze_videos(jobs, AnalyzerSettings(), workers=1, progress=lambda _: stop.set(), stop=stop))
         assert all(result.interrupted or result.frames == FRAMES for result in results)
         assert results[-1].interrupted and results[-1].info is None
 
 
-class CrashingJob(VideoJob):
-    def run(self, *_arguments, **_more):
+class CrashingOutputs(VideoOutputs):
+    def all(self):
         os.kill(os.getpid(), signal.SIGSEGV)
         time.sleep(60)
 

@@ -15,7 +15,8 @@ import pytest
 from mien.errors import InputError, MissingExtraError, OutputError
 from mien.faces import Faces, Frame
 from mien.labels import FER7, FERPLUS8
-from mien.video.timeline import CELL_PX, MOST_BINS, ContactSheet, Timeline
+from mien.video.moments import CELL_PX, ContactSheet
+from mien.video.timeline import MOST_BINS, Timeline
 from mien.video.truth import Truth, TruthSpan
 
 HAPPY, SAD, NEUTRAL = (FER7.index(name) for name in ("happy", "sad", "neutral"))
@@ -314,7 +315,8 @@ def test_nothing_heavy_is_loaded_for_a_page():
     code = """
 import sys
 from mien.labels import FER7
-from mien.video.timeline import ContactSheet, Timeline
+from mien.video.moments import ContactSheet
+from mien.video.timeline import Timeline
 Timeline(FER7).to_html(), ContactSheet(FER7).image()
 print([m for m in ("matplotlib", "pandas", "pyarrow", "av", "torch") if m in sys.modules])
 """

@@ -1,18 +1,19 @@
-from ._outputs import Drawing as Drawing
-from ._outputs import VideoOutputs as VideoOutputs
-from ._parallel import Recipe as Recipe
-from ._parallel import VideoJob as VideoJob
-from ._parallel import analyze_videos as analyze_videos
-from ._run import (
-    Progress as Progress,
-)
-from ._run import (
-    VideoResult as VideoResult,
-)
-from ._run import (
-    analyze_video as analyze_video,
-)
-from ._run import (
-    replay as replay,
-)
-from ._work import WorkFolder as WorkFolder
+from .intervals import IntervalTable as IntervalTable
+from .job import Progress as Progress
+from .job import VideoJob as VideoJob
+from .job import VideoResult as VideoResult
+from .moments import ContactSheet as ContactSheet
+from .outputs import VideoOutputs as VideoOutputs
+from .parallel import analyze_videos as analyze_videos
+from .run import analyze_video as analyze_video
+from .run import attempt_job as attempt_job
+from .run import replay as replay
+from .run import run_job as run_job
+from .summary import VideoSummary as VideoSummary
+from .timeline import Timeline as Timeline
+from .truth import Truth as Truth
+from .truth import TruthScore as TruthScore
+from .truth import TruthSpan as TruthSpan
+from .truth import read_truth as read_truth
+from .veil import Drawing as Drawing
+from .work_folder import WorkFolder as WorkFolder

@@ -40,6 +40,7 @@ class Past:
         state: The state after it, or None where the run ended.
         problems: Warnings about the video.
         ended: Whether the run came to the end of the video.
+        published: Whether its outputs got their own names, so that nothing is left to do.
         error: Why the video broke off there, or None.
         end_byte: Where the next line goes.
     """
@@ -52,6 +53,7 @@ class Past:
     ended: bool = False
     error: str | None = None
     end_byte: int = 0
+    published: bool = False
 
 
 class Journal:
@@ -121,17 +123,18 @@ class Journal:
         """
         self._write({"state": state, "problems": problems})
 
-    def end(self, problems: list[str], error: str | None) -> None:
-        """Write all that was noted, and that the video is done.
+    def end(self, problems: list[str], error: str | None, *, published: bool = False) -> None:
+        """Write all that was noted, and that the video is done; once more when its outputs are there.
 
         Args:
             problems: Warnings about it.
             error: Why it broke off, or None.
+            published: Whether its outputs have their own names.
 
         Raises:
             OutputError: The disk is full, or the like.
         """
-        self._write({"end": True, "problems": problems, "error": error})
+        self._write({"end": True, "problems": problems, "error": error, "published": published})
 
     def _write(self, last: dict[str, Any]) -> None:
         text = "".join([*self._lines, _line(last)])
@@ -185,7 +188,14 @@ def read_past(path: Path) -> tuple[Head, Past] | None:
                 frames, last = frames + 1, (entry["n"], entry["t"])
             else:
                 past = Past(
-                    frames, *last, entry.get("state"), entry["problems"], "end" in entry, entry.get("error"), at
+                    frames,
+                    *last,
+                    entry.get("state"),
+                    entry["problems"],
+                    "end" in entry,
+                    entry.get("error"),
+                    at,
+                    entry.get("published", False),
                 )
     return head, past
 

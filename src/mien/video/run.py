@@ -1,16 +1,17 @@
 """One video from its first frame, or from where an earlier run stopped, to its outputs."""
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from mien.analyzer import Analyzer
-from mien.errors import InputError, SourceError
+from mien.errors import InputError, MienError, SourceError
 from mien.faces import Faces, Frame
 from mien.labels import LabelSet
 from mien.output.draw.faces import PLAIN, DrawStyle
@@ -20,66 +21,15 @@ from mien.tracking.settings import TrackSettings
 from mien.tracking.tracker import Tracker, track_video
 from mien.video._head import head_of
 from mien.video._journal import Journal, Past, read_past, read_results
-from mien.video._outputs import Drawing, Findings, VideoOutputs, Writers, open_writers
-from mien.video._work import WorkFolder
+from mien.video._writers import Findings, Writers, open_writers
+from mien.video.job import Progress, VideoJob, VideoResult
+from mien.video.outputs import VideoOutputs
 from mien.video.truth import Truth
+from mien.video.work_folder import WorkFolder
 
-SNAPSHOT_S = 1.0  # seconds of work that a crash may cost
+logger = logging.getLogger(__name__)
+
 RATE_S = 3.0  # frames/s are those of the last seconds
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a video is.
-
-    Attributes:
-        source: Its name.
-        frames: Frames with results.
-        total: About how many there will be, or None.
-        fps: Frames per second of work lately; 0 at the start.
-        left_s: About how many seconds are left, or None.
-        time_s: Time of the last frame within the video.
-    """
-
-    source: str
-    frames: int
-    total: int | None
-    fps: float
-    left_s: float | None
-    time_s: float
-
-
-@dataclass(frozen=True)
-class VideoResult:
-    """What became of a video.
-
-    Attributes:
-        source: Its name.
-        info: The video, or None where it could not be opened.
-        frames: Frames with results.
-        faces: Faces in them, all frames together.
-        resumed: How many of the frames were those of an earlier run.
-        seconds: How long the work took.
-        summary: `VideoSummary.to_dict()`, with the score as `truth` where the truth was given.
-        outputs: The files that were written.
-        problems: Warnings: damaged frames and the like.
-        error: Why the video gave no result, or broke off; None where all is well.
-        interrupted: Whether `stop` ended the work.
-        journal: The results, for `replay`, where they were kept.
-    """
-
-    source: str
-    info: VideoInfo | None = None
-    frames: int = 0
-    faces: int = 0
-    resumed: int = 0
-    seconds: float = 0.0
-    summary: dict[str, Any] = field(default_factory=dict)
-    outputs: tuple[Path, ...] = ()
-    problems: tuple[str, ...] = ()
-    error: str | None = None
-    interrupted: bool = False
-    journal: Path | None = None
 
 
 def analyze_video(
@@ -95,9 +45,6 @@ def analyze_video(
     resume: bool = False,
     progress: Callable[[Progress], None] | None = None,
     stop: threading.Event | None = None,
-    sinks: Sequence[Sink] = (),
-    journal: Path | None = None,
-    snapshot_s: float = SNAPSHOT_S,
 ) -> VideoResult:
     """Analyze a video: find and track its faces, say what they show, and write the results as they come.
 
@@ -117,9 +64,6 @@ def analyze_video(
         resume: Go on where an earlier run with the same outputs stopped; without one, start.
         progress: Called after every frame.
         stop: Set it, from another thread or a signal handler, to end the work early.
-        sinks: Open writers that get the results, too, and are left open.
-        journal: A place for the journal; it stays there when the work is done.
-        snapshot_s: How often the state is saved, seconds of work.
 
     Returns:
         What became of it. A video that breaks off gives all that it holds, and the `error`.
@@ -130,48 +74,102 @@ def analyze_video(
         OutputError: A result cannot be written; there is no output then, but the journal stays.
         MissingExtraError: PyAV is not installed, or what an output needs.
     """
-    named = (
-        outputs if isinstance(outputs, VideoOutputs) else VideoOutputs.named(outputs, interval=interval_s is not None)
+    if not isinstance(outputs, VideoOutputs):
+        outputs = VideoOutputs.named(outputs, interval=interval_s is not None)
+    job = VideoJob(
+        source, outputs, video or VideoSettings(), track or TrackSettings(), style, interval_s, truth, resume
     )
+    return run_job(job, analyzer, progress=progress, stop=stop)
+
+
+def run_job(
+    job: VideoJob,
+    analyzer: Analyzer,
+    *,
+    progress: Callable[[Progress], None] | None = None,
+    stop: threading.Event | None = None,
+    sinks: Sequence[Sink] = (),
+) -> VideoResult:
+    """Analyze a video. One that an earlier run has finished, by the same journal, is not done again with `resume`.
+
+    Args:
+        job: The video and what is wanted of it.
+        analyzer: Detector and expression model.
+        progress: Called after every frame.
+        stop: Set it, from another thread or a signal handler, to end the work early.
+        sinks: Open writers that get the results, too, and are left open.
+
+    Returns:
+        As `analyze_video`.
+
+    Raises:
+        MienError: As `analyze_video`.
+    """
     started = time.monotonic()
-    with Video(source, video) as reader, ExitStack() as stack:
-        work = stack.enter_context(WorkFolder(named.all(), sources=[str(source)], resume=resume))
-        path = journal or work.journal_path(str(source))
-        head = head_of(source, reader, analyzer, track or TrackSettings()) if path else {}
-        book = stack.enter_context(Journal(path, head, resume=resume)) if path else None
-        findings = Findings(analyzer.labels, truth, timeline=bool(named.timelines))
+    with Video(job.source, job.video) as reader, ExitStack() as stack:
+        work = stack.enter_context(WorkFolder(job.outputs.all(), sources=[str(job.source)], resume=job.resume))
+        journal = _open_journal(job, reader, analyzer, work)
+        if journal:
+            stack.enter_context(journal)
+        finished = journal is not None and journal.past.published and all(p.exists() for p in job.outputs.all())
+        outputs = VideoOutputs() if finished else job.outputs
+        findings = Findings(analyzer.labels, job.truth, timeline=bool(outputs.timelines))
         writers = stack.enter_context(
             open_writers(
-                named,
-                work,
-                labels=analyzer.labels,
-                drawing=Drawing(style, truth),
-                info=replace(
-                    reader.info, source=str(source)
-                ),  # results may call it otherwise; the sound is in the file
-                interval_s=interval_s,
-                findings=findings,
+                replace(job, outputs=outputs), work, labels=analyzer.labels, info=reader.info, findings=findings,
                 shared=sinks,
             )
-        )
-        run = _Run(source, reader, Tracker(analyzer, track), writers, findings, stop or threading.Event(), progress)
-        if book:
-            run.journal(book, snapshot_s)
+        )  # fmt: skip
+        run = _Run(job, reader, Tracker(analyzer, job.track), writers, findings, stop or threading.Event(), progress)
+        if journal:
+            run.journal(journal)
         try:
-            result = run.work(analyzer.labels, images=named.need_images)
+            result = run.work(analyzer.labels, images=outputs.need_images)
         except KeyboardInterrupt:
             run.complete(interrupted=True)
             work.publish(done=False)
             raise
-        published = work.publish(done=not result.interrupted)
-    return replace(result, outputs=tuple(published), seconds=time.monotonic() - started, journal=journal)
+        written = work.publish(done=not result.interrupted)
+        if journal and not finished and not result.interrupted:
+            journal.end(list(result.problems), result.error, published=True)
+    published = job.outputs.all() if finished else tuple(written)
+    return replace(result, outputs=published, seconds=time.monotonic() - started, journal=job.journal)
+
+
+def _open_journal(job: VideoJob, reader: Video, analyzer: Analyzer, work: WorkFolder) -> Journal | None:
+    path = job.journal or work.journal_path(str(job.source))
+    return Journal(path, head_of(job.source, reader, analyzer, job.track), resume=job.resume) if path else None
+
+
+def attempt_job(
+    job: VideoJob,
+    analyzer: Analyzer,
+    *,
+    progress: Callable[[Progress], None] | None = None,
+    stop: threading.Event | None = None,
+) -> VideoResult:
+    """Do as `run_job`, but turn an error of any kind into a result that says so.
+
+    Args:
+        job: The video and what is wanted of it.
+        analyzer: Detector and expression model.
+        progress: Called after every frame.
+        stop: Set it to end the work early.
+    """
+    try:
+        return run_job(job, analyzer, progress=progress, stop=stop)
+    except MienError as error:
+        return VideoResult(job.name, error=str(error))
+    except Exception as error:
+        logger.exception("unexpected error on %s", job.name)
+        return VideoResult(job.name, error=f"{job.name}: unexpected {type(error).__name__}: {error}")
 
 
 def replay(result: VideoResult, labels: LabelSet, sinks: Sequence[Sink]) -> None:
     """Hand the results of a video to writers, from the journal that was kept.
 
     Args:
-        result: From `analyze_video(…, journal=…)`.
+        result: Of a job with a `journal`.
         labels: The label set of the run.
         sinks: Open writers.
 
@@ -193,7 +191,7 @@ class _Run:
 
     def __init__(
         self,
-        source: str | Path,
+        job: VideoJob,
         video: Video,
         tracker: Tracker,
         writers: Writers,
@@ -201,20 +199,20 @@ class _Run:
         stop: threading.Event,
         progress: Callable[[Progress], None] | None,
     ) -> None:
-        self._source, self._videos, self._tracker = source, [video], tracker
+        self._job, self._videos, self._tracker = job, [video], tracker
         self._writers, self._findings, self._stop, self._progress = writers, findings, stop, progress
         self._journal: Journal | None = None
         self._past = Past()
-        self._next_s = self._snapshot_s = 0.0
+        self._next_s = 0.0
         self._info = video.info
         self._frames = self._faces = 0
         self._error: str | None = None
         self._meter = _Meter()
 
-    def journal(self, journal: Journal, snapshot_s: float) -> None:
+    def journal(self, journal: Journal) -> None:
         """Go on where a journal ends, and write it."""
-        self._journal, self._past, self._snapshot_s = journal, journal.past, snapshot_s
-        self._next_s = time.monotonic() + snapshot_s
+        self._journal, self._past = journal, journal.past
+        self._next_s = time.monotonic() + self._job.snapshot_s
 
     def work(self, labels: LabelSet, *, images: bool) -> VideoResult:
         """Do it all and complete the outputs."""
@@ -269,7 +267,7 @@ class _Run:
         video, past = self._videos[0], self._past
         if not past.frames:
             return iter(video)
-        later = Video(self._source, replace(video.settings, start_s=past.last_time_s, max_frames=None))
+        later = Video(self._job.source, replace(video.settings, start_s=past.last_time_s, max_frames=None))
         self._videos.append(later)
         frames = iter(later)
         last = next(frames, None)
@@ -311,7 +309,7 @@ class _Run:
     def _snapshot(self) -> None:
         if self._journal:
             self._journal.snapshot(self._tracker.state(), self._problems())
-            self._next_s = time.monotonic() + self._snapshot_s
+            self._next_s = time.monotonic() + self._job.snapshot_s
 
     def _deliver(self, frame: Frame, faces: Faces) -> None:
         self._frames += 1

@@ -16,7 +16,7 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-JOURNAL, DONE = ".journal", ".done"
+JOURNAL = ".journal"
 LOCK = "lock"
 
 
@@ -163,7 +163,7 @@ class WorkFolder:
 def _clean(folder: Path, *, keep: bool) -> None:
     with suppress(OSError):
         for path in folder.iterdir():
-            if not (path.name == LOCK or (keep and path.suffix in (JOURNAL, DONE))):
+            if not (path.name == LOCK or (keep and path.suffix == JOURNAL)):
                 with explained(path):
                     path.unlink()
 

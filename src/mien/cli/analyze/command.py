@@ -20,7 +20,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from mien.analyzer import DEFAULT_DETECTOR, Result
+from mien.analyzer import DEFAULT_DETECTOR, AnalyzerSettings, Result
 from mien.cli.analyze.video_text import score_text
 from mien.cli.analyze.videos import (
     IMAGES_AND_VIDEOS,
@@ -44,8 +44,10 @@ from mien.output.sinks import JsonLinesStream, Sink, open_sink
 from mien.sources.images import Failed, Item, SourceSettings, expand
 from mien.sources.videos import VideoSettings
 from mien.tracking.settings import TrackSettings
-from mien.video import Drawing, Recipe, VideoJob, VideoOutputs
+from mien.video.job import VideoJob
+from mien.video.outputs import VideoOutputs
 from mien.video.truth import parse_time, read_truth
+from mien.video.veil import Drawing
 
 TRACK = TrackSettings()
 PROGRESS_FROM = 4  # fewer images are done before a bar is read
@@ -158,7 +160,7 @@ def analyze(
     Exit code 0: all done; 1: some source failed (the rest is done and written); 2: wrong use; 130: stopped with Ctrl-C
     (what was done is written). An image without a face is a result.
     """
-    recipe = Recipe(
+    recipe = AnalyzerSettings(
         detector,
         model,
         labels,

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mien.cli.console import colour, expression_text
-from mien.video import VideoResult
+from mien.video.job import VideoResult
 from mien.video.summary_text import time_text
 
 MOST_TRACKS = 12

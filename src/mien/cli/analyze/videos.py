@@ -18,7 +18,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
 from rich.text import Text
 
-from mien.analyzer import Analyzer, Result
+from mien.analyzer import Analyzer, AnalyzerSettings, Result
 from mien.cli.analyze.video_text import score_text, video_text
 from mien.cli.console import INTERRUPTED, for_people, out, say_error, say_failure, say_problem, say_written
 from mien.errors import InputError, MissingExtraError, SourceError
@@ -35,20 +35,16 @@ from mien.output.sinks import (
 from mien.sources.addresses import is_http
 from mien.sources.images import IMAGE_SUFFIXES, Item, Kind
 from mien.sources.videos import VIDEO_SUFFIXES, VideoSettings, is_video
-from mien.video import (
-    Drawing,
-    Recipe,
-    VideoJob,
-    VideoOutputs,
-    VideoResult,
-    WorkFolder,
-    analyze_videos,
-    replay,
-)
-from mien.video import Progress as VideoProgress
 from mien.video.intervals import IntervalTable
+from mien.video.job import Progress as VideoProgress
+from mien.video.job import VideoJob, VideoResult
+from mien.video.outputs import VideoOutputs
+from mien.video.parallel import analyze_videos
+from mien.video.run import replay, run_job
 from mien.video.summary_text import time_text
 from mien.video.truth import Truth, TruthScore
+from mien.video.veil import Drawing
+from mien.video.work_folder import WorkFolder
 
 FOR_VIDEOS = (TABLE, VIDEO)
 INSTEAD = "use --timeline or --moments for images, --summary for .json, or -o FOLDER/ for all"
@@ -145,7 +141,7 @@ def run(
     videos: dict[int, str],
     *,
     analyzer: Analyzer,
-    recipe: Recipe,
+    recipe: AnalyzerSettings,
     images: Callable[[Sequence[Item]], Iterator[Result]],
     printer: Callable[[], Sink],
     deliver: Callable[[Result, list[Sink]], bool],
@@ -207,7 +203,7 @@ class _One:
         job = self._command.job(source, outputs)
         try:
             with Lines(self._command) as lines:
-                return job.analyze(self._analyzer, lines.show, self._stop, sinks=rows)
+                return run_job(job, self._analyzer, progress=lines.show, stop=self._stop, sinks=rows)
         except SourceError as error:
             for path in outputs.tables:
                 with open_sink(path, labels=self._analyzer.labels, tracked=True) as table:
@@ -255,7 +251,7 @@ class _Many:
 
     def run(
         self,
-        recipe: Recipe,
+        recipe: AnalyzerSettings,
         images: Callable[[Sequence[Item]], Iterator[Result]],
         printer: Callable[[], Sink],
         deliver: Callable[[Result, list[Sink]], bool],

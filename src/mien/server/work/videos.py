@@ -9,7 +9,9 @@ from mien.errors import MienError, SourceError
 from mien.output.draw.faces import DrawStyle
 from mien.server.web.schemas import JobOptions
 from mien.sources.videos import VideoSettings
-from mien.video import Progress, VideoOutputs, VideoResult, analyze_video
+from mien.video.job import Progress, VideoJob, VideoResult
+from mien.video.outputs import VideoOutputs
+from mien.video.run import run_job
 
 Told = Callable[[int, int | None, float | None, float | None], None]
 
@@ -49,17 +51,15 @@ def analyze_upload(
         SourceError: The video cannot be read.
         MienError: A result cannot be written.
     """
-    result = analyze_video(
+    job = VideoJob(
         path,
-        analyzer=analyzer,
         outputs=_outputs(path.parent, options),
         video=video_settings(options, name=name, max_frames=max_frames),
         track=options.track_settings(),
         style=DrawStyle(blur=options.blur, bars=options.bars),
         resume=True,
-        progress=lambda at: tell(*_told(at)),
-        stop=stop,
     )
+    result = run_job(job, analyzer, progress=lambda at: tell(*_told(at)), stop=stop)
     if result.interrupted:
         raise JobStoppedError("the work was told to stop")
     _check_not_empty(result)

@@ -1,0 +1,103 @@
+"""What is wanted of a video (`VideoJob`), how far it is (`Progress`), and what became of it (`VideoResult`)."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mien.output.draw.faces import PLAIN, DrawStyle
+from mien.sources.addresses import public_name
+from mien.sources.videos import VideoInfo, VideoSettings
+from mien.tracking.settings import TrackSettings
+from mien.video.outputs import VideoOutputs
+from mien.video.truth import Truth
+
+SNAPSHOT_S = 1.0  # seconds of work that a crash may cost
+
+
+@dataclass(frozen=True)
+class VideoJob:
+    """One video and all that is wanted of it. It travels to other processes as it is.
+
+    Attributes:
+        source: The video: a path, a pattern of images in a row, or a URL.
+        outputs: Where results go.
+        video: Which frames are taken.
+        track: How faces are tracked.
+        style: What is drawn on the annotated video.
+        interval_s: Length of the intervals of tables of intervals, seconds.
+        truth: Known expressions: drawn in gray, and the summary gets the score.
+        resume: Go on where an earlier run with the same outputs stopped; without one, start.
+        journal: A place for the journal, which stays there when the work is done; None keeps it beside the first
+            output as long as the work goes on.
+        snapshot_s: How often the state is saved, seconds of work.
+    """
+
+    source: str | Path
+    outputs: VideoOutputs = field(default_factory=VideoOutputs)
+    video: VideoSettings = field(default_factory=VideoSettings)
+    track: TrackSettings = field(default_factory=TrackSettings)
+    style: DrawStyle = PLAIN
+    interval_s: float | None = None
+    truth: Truth | None = None
+    resume: bool = False
+    journal: Path | None = None
+    snapshot_s: float = SNAPSHOT_S
+
+    @property
+    def name(self) -> str:
+        """The video's name for people, without a password."""
+        return public_name(str(self.source))
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a video is.
+
+    Attributes:
+        source: Its name.
+        frames: Frames with results.
+        total: About how many there will be, or None.
+        fps: Frames per second of work lately; 0 at the start.
+        left_s: About how many seconds are left, or None.
+        time_s: Time of the last frame within the video.
+    """
+
+    source: str
+    frames: int
+    total: int | None
+    fps: float
+    left_s: float | None
+    time_s: float
+
+
+@dataclass(frozen=True)
+class VideoResult:
+    """What became of a video.
+
+    Attributes:
+        source: Its name.
+        info: The video, or None where it could not be opened.
+        frames: Frames with results.
+        faces: Faces in them, all frames together.
+        resumed: How many of the frames were those of an earlier run.
+        seconds: How long the work took.
+        summary: `VideoSummary.to_dict()`, with the score as `truth` where the truth was given.
+        outputs: The files that were written.
+        problems: Warnings: damaged frames and the like.
+        error: Why the video gave no result, or broke off; None where all is well.
+        interrupted: Whether `stop` ended the work.
+        journal: The results, for `replay`, where they were kept.
+    """
+
+    source: str
+    info: VideoInfo | None = None
+    frames: int = 0
+    faces: int = 0
+    resumed: int = 0
+    seconds: float = 0.0
+    summary: dict[str, Any] = field(default_factory=dict)
+    outputs: tuple[Path, ...] = ()
+    problems: tuple[str, ...] = ()
+    error: str | None = None
+    interrupted: bool = False
+    journal: Path | None = None
