@@ -94,7 +94,7 @@ class Remote:
 
     def _opened(self, url: str) -> "RemoteFile":
         file = RemoteFile(url, self)
-        self._files.append(file)
+        self._files = [*(other for other in self._files if not other.closed), file]
         return file
 
     def note(self, failure: str) -> None:
@@ -158,7 +158,7 @@ class RemoteFile(io.RawIOBase):
             OSError: There is none.
         """
         self._remote, self._stack = remote, ExitStack()
-        self._kept, self._kept_at, self._at = bytearray(), 0, 0
+        self._kept, self._kept_at, self._at, self._broken = bytearray(), 0, 0, False
         answer = remote.ask(url, self._stack, 0)
         self._answer: Answer | None = answer
         self.url, headers = answer.url, answer.response.headers
@@ -199,20 +199,26 @@ class RemoteFile(io.RawIOBase):
     def read(self, size: int = -1) -> bytes:
         """Return what comes next, at most `size` bytes and as soon as there are some; nothing at the end.
 
+        A connection that breaks off is the end, too, so that what came before is used; `Remote.failure` tells of it.
+
         Args:
             size: Most bytes; below 0 for what comes in one piece.
 
         Raises:
-            OSError: The connection broke off before the end; TimeoutError if it fell silent.
+            TimeoutError: The server fell silent.
         """
         try:
-            if not self._advance():
+            if self._broken or not self._advance():
                 return b""
+        except TimeoutError:
+            self._hang_up()
+            self._remote.note("fell silent; check the network and try again")
+            raise
         except OSError as error:
             self._hang_up()
-            silent = isinstance(error, TimeoutError)
-            self._remote.note("fell silent; check the network and try again" if silent else str(error))
-            raise
+            self._broken = True
+            self._remote.note(str(error))
+            return b""
         start = self._at - self._kept_at
         piece = bytes(self._kept[start : start + size if size >= 0 else None])
         self._at += len(piece)
