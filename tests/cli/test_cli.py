@@ -121,6 +121,19 @@ class TestAnalyze:
         assert code == 2
         assert "rows.csv" in err
 
+    @pytest.mark.parametrize("host", ["2130706433", "0177.0.0.1", "[::ffff:127.0.0.1]", "localhost"])
+    @pytest.mark.parametrize("name", ["x.jpg", "x.mp4", "x.m3u8"])
+    def test_a_url_of_a_private_address_in_disguise_is_refused(self, mien, host, name):
+        code, _, err = mien("analyze", f"http://{host}:9/{name}", "-q")
+        assert code == 1 and "not a public address; pass --allow-private" in " ".join(err.split())
+
+    @pytest.mark.parametrize("url", ["rtsp://2130706433:9/x", "http://0177.0.0.1:9/x", "tcp://[::ffff:127.0.0.1]:9"])
+    def test_a_live_address_in_disguise_is_refused(self, mien, url):
+        code, _, err = mien("live", url, "--headless", "--detector", "haar")
+        assert code == 1 and "not a public address; pass --allow-private" in " ".join(err.split())
+        code, _, err = mien("live", url, "--headless", "--detector", "haar", "--allow-private")
+        assert code == 1 and "not a public address" not in err
+
     def test_a_url_of_a_private_address_is_refused(self, mien):
         code, _, err = mien("analyze", "http://127.0.0.1:9/x.jpg", "-q")
         assert code == 1

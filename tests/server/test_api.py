@@ -223,7 +223,16 @@ def inside():
 
 
 @pytest.mark.parametrize(
-    "url", ["{inside}", "http://localhost:1/x.jpg", "http://[::1]/x", "http://169.254.169.254/meta"]
+    "url",
+    [
+        "{inside}",
+        "http://localhost:1/x.jpg",
+        "http://[::1]/x",
+        "http://169.254.169.254/meta",
+        "http://2130706433/x",
+        "http://0177.0.0.1/x",
+        "http://[::ffff:127.0.0.1]/x",
+    ],
 )
 def test_allowed_urls_still_do_not_lead_into_the_servers_own_network(tmp_path, inside, url):
     with served(tmp_path, url_allowed=True) as server:

@@ -1,6 +1,7 @@
 """The server's own camera, which here is a video."""
 
 import json
+import socket
 import threading
 
 import cv2
@@ -99,6 +100,17 @@ def test_a_camera_that_cannot_be_opened_is_a_problem_that_names_no_address(tmp_p
     with served(tmp_path, source="/nowhere/camera.mp4") as server:
         answer = server.http.get("/video_feed")
         assert "nowhere" not in check_problem(answer, 503, "camera") and answer.headers["retry-after"]
+
+
+def test_a_camera_in_disguise_is_not_opened(tmp_path, caplog):
+    with socket.create_server(("127.0.0.1", 0)) as inside:
+        source = f"http://2130706433:{inside.getsockname()[1]}/camera"
+        with served(tmp_path, source=source) as server:
+            check_problem(server.http.get("/video_feed"), 503, "camera")
+        inside.settimeout(0)
+        with pytest.raises(BlockingIOError):
+            inside.accept()
+    assert "leads to 127.0.0.1, not a public address" in caplog.text
 
 
 def test_a_server_without_a_camera_says_so(tmp_path):

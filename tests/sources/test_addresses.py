@@ -15,6 +15,7 @@ from mien.sources.addresses import AddressRule, camera_rule, is_plainly_local, p
 from mien.sources.images import SourceSettings, read_image
 from mien.sources.live import LiveSettings, LiveSource
 from mien.sources.videos import Video, VideoSettings
+from rtsp_camera import RtspCamera
 from videos import numbered, read_number, write_video
 from web_files import WebFiles
 
@@ -343,3 +344,28 @@ def test_importing_the_room_loads_no_ffmpeg_and_no_network():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "[]"
+
+
+# Cameras --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_camera_over_rtsp_gives_its_frames(parts):
+    with RtspCamera(parts["/part0.ts"]) as camera:
+        with LiveSource(camera.url, LiveSettings(stall_s=1, reconnect_s=0)) as source:
+            assert read_number(source.newest(timeout_s=10).image) < 25
+        assert numbers(camera.url, VideoSettings(max_frames=3)) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("scheme", ["rtsp", "rtsps", "tcp", "http", "file"])
+def test_a_camera_cannot_redirect_to_another_host(parts, scheme):
+    with RtspCamera(parts["/part0.ts"]) as inside:
+        target = f"{scheme}://127.0.0.1:{inside.port}/live"
+        for opening in (LiveSource, Video):
+            with (
+                RtspCamera(redirect=target) as camera,
+                pytest.raises(SourceError, match=r"redirects to another|is not a video") as said,
+            ):
+                opening(camera.url)
+            assert camera.requests[-1].startswith("DESCRIBE")
+            assert str(said.value).startswith(camera.url)
+        assert inside.connections == 0

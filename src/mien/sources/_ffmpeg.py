@@ -173,6 +173,8 @@ def _no_video(name: str, error: Exception, remote: "Remote | None" = None) -> So
         return SourceError(
             f"{name} is not a video that FFmpeg can read, or is cut off before its index; check the file"
         )
+    if isinstance(error, av.error.ArgumentError) and name.lower().startswith("rtsp"):
+        return SourceError(f"{name} redirects to another address, or is no camera; give the address it ends at")
     return SourceError(f"{name} cannot be opened: {reason(error)}; check the name and its permissions")
 
 
