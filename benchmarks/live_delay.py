@@ -29,7 +29,8 @@ from mien.cli.live.command import Look, Window
 from mien.output.draw.faces import DrawStyle
 from mien.sources.live import LiveSettings, LiveSource
 from mien.tracking.tracker import Tracker
-from mien.video.live.session import LiveOutputs, LiveSession
+from mien.video.live.files import LiveOutputs
+from mien.video.live.session import LiveSession
 from mien.video.live.view import ViewOptions
 
 WIDTH, HEIGHT, FPS, LENGTH_S = 640, 480, 30, 8

@@ -27,7 +27,9 @@ from mien.faces import Faces, columns_of  # noqa: E402
 from mien.labels import FER7, FERPLUS8  # noqa: E402
 from mien.sources.live import LiveFrame, LiveSettings, LiveSource  # noqa: E402
 from mien.tracking.tracker import Tracker  # noqa: E402
-from mien.video.live.session import Delays, LiveOutputs, LiveSession, Rate, unused  # noqa: E402
+from mien.video.live.delays import Delays, FrameRate  # noqa: E402
+from mien.video.live.files import LiveOutputs, unused  # noqa: E402
+from mien.video.live.session import LiveSession  # noqa: E402
 from mien.video.live.view import ViewOptions  # noqa: E402
 from videos import numbered, portraits, read_number, write_video  # noqa: E402
 
@@ -121,7 +123,7 @@ class TestMeasuring:
         assert delays.quantile(0.5) >= 10_000
 
     def test_the_rate_is_that_of_the_last_seconds(self):
-        rate = Rate()
+        rate = FrameRate()
         assert rate.at(0) is None
         for time_s in [*np.arange(0, 5, 0.1), *np.arange(5, 10, 0.05)]:
             rate.tick(time_s)
@@ -167,7 +169,7 @@ class TestSession:
         assert [time_s for time_s, *_ in recorded] == pytest.approx([n / 25 for n in range(30)], abs=1e-3)
         assert recorded[0][1:] == (96, 64)
         assert set(summary.written) == {tmp_path / "log.jsonl", tmp_path / "video.mp4"}
-        assert sorted(p.name for p in tmp_path.iterdir()) == ["video.mp4", "log.jsonl"]
+        assert sorted(p.name for p in tmp_path.iterdir()) == ["log.jsonl", "video.mp4"]
 
     def test_a_recording_that_cannot_keep_up_skips_frames_and_says_so(self, tmp_path):
         def slow_draw(image, faces):

@@ -9,26 +9,10 @@ from mien.errors import InputError
 from mien.faces import Faces, Frame
 from mien.labels import FER7, FERPLUS8
 from mien.output.draw.faces import WHITE, DrawStyle, expression_colour
-from mien.video.live.view import (
-    BACKGROUND,
-    GAP_S,
-    HELP,
-    LANE,
-    POINTS,
-    RED,
-    SPAN_S,
-    History,
-    Status,
-    ViewOptions,
-    arrange,
-    clock,
-    column_times,
-    fitted,
-    mirrored,
-    render,
-    scaled,
-    stacked,
-)
+from mien.video.live.history import GAP_S, POINTS, SPAN_S, History
+from mien.video.live.lanes import LANE, column_times, stacked
+from mien.video.live.marks import HELP, RED, Status, length_text
+from mien.video.live.view import BACKGROUND, ViewOptions, arrange, fitted, mirrored_faces, render, scaled_faces
 
 SIZES = [(1, 1), (40, 30), (160, 120), (320, 240), (300, 900), (960, 720), (1920, 1080)]
 OPTIONS = ViewOptions()
@@ -206,23 +190,23 @@ class TestGeometry:
         return Faces(boxes, np.ones(1, np.float32), landmarks=points)
 
     def test_scaled(self):
-        large = scaled(self.faces(), 2, 3)
+        large = scaled_faces(self.faces(), 2, 3)
         assert large.xyxy.tolist() == [[20, 60, 100, 240]]
         assert large.landmarks[0, 2].tolist() == [62, 150]
 
     def test_mirrored_keeps_left_eyes_on_the_left(self):
-        turned = mirrored(self.faces(), 100)
+        turned = mirrored_faces(self.faces(), 100)
         assert turned.xyxy.tolist() == [[50, 20, 90, 80]]
         assert turned.landmarks[0].tolist() == [[60, 40], [80, 40], [69, 50], [62, 60], [78, 60]]
 
     def test_twice_mirrored_is_the_same(self):
-        again = mirrored(mirrored(self.faces(), 100), 100)
+        again = mirrored_faces(mirrored_faces(self.faces(), 100), 100)
         assert (again.xyxy == self.faces().xyxy).all()
         assert (again.landmarks == self.faces().landmarks).all()
 
     def test_no_landmarks_no_faces(self):
-        assert len(mirrored(scaled(Faces.empty(), 2, 2), 100)) == 0
-        assert mirrored(Faces.empty(), 100).landmarks is None
+        assert len(mirrored_faces(scaled_faces(Faces.empty(), 2, 2), 100)) == 0
+        assert mirrored_faces(Faces.empty(), 100).landmarks is None
 
 
 class TestTimeline:
@@ -318,4 +302,4 @@ class TestTimeline:
     ("seconds", "text"), [(0, "0:00"), (7.9, "0:07"), (67, "1:07"), (3725, "1:02:05"), (-1, "0:00")]
 )
 def test_clock(seconds, text):
-    assert clock(seconds) == text
+    assert length_text(seconds) == text

@@ -20,7 +20,7 @@ import video_memory
 from helpers import names_in, rows_in
 from mien import Analyzer
 from mien.analyzer import AnalyzerSettings
-from mien.detect.detector import Detector, DetectorSettings
+from mien.detect.detector import Detector
 from mien.errors import InputError, OutputError, SourceError
 from mien.labels import FER7
 from mien.output.draw.faces import DrawStyle
@@ -394,18 +394,6 @@ class TestJournal:
         with Journal(path, {"format": 1}, resume=True) as journal:
             assert (journal.past.frames, journal.past.last_index) == (1, 0)
         assert path.read_bytes() == whole
-
-    def test_one_that_an_older_mien_wrote_goes_on(self, analyzer, clip, whole, tmp_path):
-        job = VideoJob(clip, VideoOutputs.named([tmp_path / "rows.csv"]), resume=True, journal=tmp_path / "j")
-        watch = StopAfter(20)
-        run_job(job, analyzer, progress=watch, stop=watch.stop)
-        head, *rest = (tmp_path / "j").read_text().splitlines()
-        old = {"film" if name == "video" else name: value for name, value in json.loads(head).items()}
-        old |= {"model": old["model"].partition(" (")[0], "detector": f"MtcnnDetector {DetectorSettings()}"}
-        (tmp_path / "j").write_text("\n".join([json.dumps(old), *rest, ""]))
-        result = run_job(job, analyzer)
-        assert (result.resumed, result.frames) == (20, FRAMES)
-        assert (tmp_path / "rows.csv").read_bytes() == (whole / "rows.csv").read_bytes()
 
     def test_what_was_not_snapshot_is_not_there(self, clip, tmp_path):
         with Video(clip) as video, Journal(tmp_path / "j", {"format": 1}) as journal:

@@ -34,8 +34,11 @@ from mien.output.sinks import JsonLinesStream, encode_image
 from mien.sources.live import CAMERA, LiveSettings, LiveSource
 from mien.tracking.settings import TrackSettings
 from mien.tracking.tracker import Tracker
-from mien.video.live.session import LiveOutputs, LiveSession, LiveSummary, Moment, stamped_name, unused
-from mien.video.live.view import BACKGROUND, History, Status, ViewOptions, arrange, clock, render
+from mien.video.live.files import LiveOutputs, stamped_name, unused
+from mien.video.live.history import History
+from mien.video.live.marks import Status, length_text
+from mien.video.live.session import LiveMoment, LiveSession, LiveSummary
+from mien.video.live.view import BACKGROUND, ViewOptions, arrange, render
 
 if TYPE_CHECKING:
     from pygame import Surface
@@ -216,7 +219,7 @@ def _show_line(session: LiveSession, camera: LiveSource, look: Look) -> None:
 
 def _line(session: LiveSession, seconds: float) -> Text:
     now_s = time.monotonic()
-    line = Text(clock(seconds), overflow="ellipsis", no_wrap=True)
+    line = Text(length_text(seconds), overflow="ellipsis", no_wrap=True)
     rate, delay, moment = session.rate.at(now_s), session.delays.recent_ms, session.latest()
     if session.recording_s is not None:
         line.append("  REC", style="bold red")
@@ -307,7 +310,7 @@ class Window:
         self._pygame = pygame = open_display()
         self._session, self.look, self._source = session, look, source
         self._history = History()
-        self._moment: Moment | None = None
+        self._moment: LiveMoment | None = None
         self._frozen = Status()
         self._message, self._message_until_s = "", 0.0
         self._drawn_s, self._stale, self._open = 0.0, True, True
@@ -347,7 +350,7 @@ class Window:
             self._session.shown(moment)
         return self._open and (self._session.paused or not self._session.done)
 
-    def _next_moment(self) -> Moment | None:
+    def _next_moment(self) -> LiveMoment | None:
         if self._session.paused:
             self._pygame.time.wait(round(1e3 * WAIT_S))
             return None

@@ -1,0 +1,10 @@
+from .delays import Delays as Delays
+from .delays import FrameRate as FrameRate
+from .files import LiveOutputs as LiveOutputs
+from .history import History as History
+from .marks import Status as Status
+from .session import LiveMoment as LiveMoment
+from .session import LiveSession as LiveSession
+from .session import LiveSummary as LiveSummary
+from .view import ViewOptions as ViewOptions
+from .view import render as render
