@@ -369,3 +369,22 @@ def test_a_camera_cannot_redirect_to_another_host(parts, scheme):
             assert camera.requests[-1].startswith("DESCRIBE")
             assert str(said.value).startswith(camera.url)
         assert inside.connections == 0
+
+
+@pytest.mark.parametrize("target", ["{inside}/part0.ts", "file:///etc/passwd", "tcp://127.0.0.1:{port}"])
+@pytest.mark.parametrize("kind", ["concat", "sdp", "master"])
+def test_no_other_file_that_names_addresses_reaches_them(web, parts, kind, target):
+    with WebFiles() as inside:
+        inside.files |= parts
+        target = target.format(inside=inside.url, port=inside.port)
+        web.files["/x"] = {
+            "concat": f"ffconcat version 1.0\nfile '{target}'\nduration 1\n",
+            "sdp": f"v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video {inside.port} RTP/AVP 33\n"
+            f"a=control:{target}\n",
+            "master": f'#EXTM3U\n#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="a",NAME="x",URI="{target}"\n'
+            f'#EXT-X-STREAM-INF:BANDWIDTH=1,AUDIO="a"\n{target}\n',
+        }[kind].encode()
+        web.types["/x"] = "application/vnd.apple.mpegurl" if kind == "master" else "text/plain"
+        with pytest.raises(SourceError):
+            video_with(web.url.replace("127.0.0.1", "localhost") + "/x", AddressRule(camera="localhost"))
+        assert web.requests and inside.requests == []
