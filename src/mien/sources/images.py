@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from mien.errors import InputError, MienError, SourceError
 from mien.faces import Frame, check_image
-from mien.sources._decode import HEAD_BYTES, MAX_PIXELS, check_head, decode_image
+from mien.sources._decode import MAX_PIXELS, decode_image
+from mien.sources._headers import HEAD_BYTES, check_head
 from mien.sources.addresses import URL, AddressRule, is_http, without_login
 
 __all__ = [
