@@ -5,7 +5,7 @@ import sys
 import typer
 
 from mien._version import __version__
-from mien.cli import data, doctor, evaluate, import_keras, models, nets, serve
+from mien.cli import data, detectors, doctor, evaluate, import_keras, models, nets, serve
 from mien.cli.analyze import command as analyze
 from mien.cli.console import DONE, INTERRUPTED, WRONG_USE, say_error
 from mien.cli.live import command as live
@@ -19,7 +19,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 app.command("analyze")(analyze.analyze)
-app.command("detectors")(analyze.detectors)
+app.command("detectors")(detectors.detectors)
 app.command("live")(live.live)
 models.app.command("nets")(nets.nets)
 models.app.command("summary")(nets.summary)

@@ -19,7 +19,10 @@ from typing import Annotated, Any, get_args, get_type_hints
 import typer
 from rich.markup import escape
 
+from mien.detect.detector import DetectorSettings
 from mien.errors import InputError
+from mien.models.runtime import RuntimeSettings
+from mien.output.draw.faces import DrawStyle
 
 DATA = "Data"
 DataArgument = Annotated[
@@ -72,6 +75,23 @@ class Shown:
         self.panels = panel if isinstance(panel, Mapping) else dict.fromkeys(flags, panel)
 
 
+MACHINE = "Detector and machine"
+DrawOptions = Annotated[DrawStyle, Shown("What is drawn", bars="--bars", landmarks="--landmarks", blur="--blur-faces")]
+DetectorOptions = Annotated[
+    DetectorSettings,
+    Shown(
+        MACHINE,
+        min_face_px="--min-face",
+        threshold="--threshold",
+        model_path="--detector-model",
+        config_path="--detector-config",
+    ),
+]
+RuntimeOptions = Annotated[
+    RuntimeSettings, Shown(MACHINE, device="--device", gpu_memory_mb="--gpu-memory", threads="--threads")
+]
+
+
 @dataclass(frozen=True)
 class _Group:
     """A parameter that stands for several options."""
@@ -84,7 +104,9 @@ class _Group:
     def make(self, given: dict[str, Any]) -> Any:
         """Take the values of the group and return the dataclass; its errors name the flags."""
         values = {field: given.pop(name) for field, name in self.names.items()}
-        values |= {field: read(values[field]) for field, read in self.reads.items() if values[field] is not None}
+        for field, read in self.reads.items():
+            text = values.pop(field)
+            values |= {} if text is None else {field: read(text)}
         try:
             return self.kind(**values)
         except InputError as error:
@@ -156,16 +178,17 @@ def _options_of(kind: Any, shown: Shown, names: Mapping[str, str]) -> list[inspe
     found = []
     for field, flag in shown.flags.items():
         default = _default(by_name[field])
-        option = typer.Option(
-            flag,
-            help=escape(help_of[field]).replace("`", ""),
-            rich_help_panel=shown.panels[field],
-            envvar=f"{shown.env}{field.upper()}" if shown.env else None,
-            show_default=default not in (None, "", inspect.Parameter.empty) and hints[field] is not bool,
-        )
+        show: bool | str = default not in (None, "", inspect.Parameter.empty) and hints[field] is not bool
         hint = hints[field]
         if field in shown.reads:
-            default, hint = (None, str | None) if default is None else (f"{default:g}", str)
+            show, default, hint = default is not None and f"{default:g}", None, str | None
+        option = typer.Option(
+            flag,
+            help=escape(re.sub(r"[;.] None [^.;]*", "", help_of[field]).replace("`", "")),
+            rich_help_panel=shown.panels[field],
+            envvar=f"{shown.env}{field.upper()}" if shown.env else None,
+            show_default=show,
+        )
         annotation: Any = Annotated[hint, option]
         found.append(
             inspect.Parameter(names[field], inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)

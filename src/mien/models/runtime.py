@@ -28,7 +28,7 @@ class RuntimeSettings:
     """Where and how ONNX Runtime runs.
 
     Attributes:
-        device: `"auto"` or a key of `PROVIDERS`.
+        device: auto, cpu, cuda, coreml, … (a key of `PROVIDERS`).
         threads: CPU threads for one call; 0 lets ONNX Runtime choose.
         gpu_memory_mb: Limit of the GPU memory arena in MiB; None for no limit.
     """

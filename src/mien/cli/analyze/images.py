@@ -1,0 +1,156 @@
+"""The images of `mien analyze`: their results go to files and to the terminal."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+from mien.analyzer import Result
+from mien.cli.analyze.request import Request
+from mien.cli.console import bar, colour, expression_text, for_people, out, say_failure, say_written
+from mien.errors import InputError
+from mien.faces import Face, Faces, Frame
+from mien.labels import EMOJI, LabelSet
+from mien.output.draw.faces import draw_faces
+from mien.output.sinks import Draw, JsonLinesStream, Sink, open_sink
+from mien.sources.images import Failed
+
+PROGRESS_FROM = 4  # fewer images are done before a bar is read
+HEIGHTS = "▁▂▃▄▅▆▇█"
+
+
+def analyze_images(results: Iterator[Result], count: int, request: Request, labels: LabelSet) -> int:
+    """Hand the results of images to their outputs.
+
+    Args:
+        results: From `Analyzer.map_items`.
+        count: How many there will be.
+        request: What is wanted.
+        labels: The label set.
+
+    Returns:
+        How many images failed.
+
+    Raises:
+        InputError: An option makes sense for videos only.
+    """
+    if asked := request.video_options():
+        raise InputError(f"no video is among the sources, and {asked} is for videos only; leave it out for images")
+    draw: Draw = partial(draw_faces, style=request.style)
+    score = None
+    if request.truth:
+        from mien.cli.analyze.scored import Scored
+
+        score = Scored.read(request, labels)
+        draw = score.draw
+    with ExitStack() as stack:
+        sinks = [stack.enter_context(open_sink(path, labels=labels, draw=draw)) for path in request.outputs]
+        if request.rows:
+            sinks.append(stack.enter_context(JsonLinesStream(sys.stdout, labels=labels)))
+        elif not request.quiet:
+            sinks.append(stack.enter_context(TerminalSink()))
+        sinks += [score.sink] if score else []
+        failed = sum(deliver(result, sinks) for result in _with_progress(results, count))
+    for path in request.outputs:
+        say_written(Path(path))
+    if score and not request.quiet:
+        score.tell()
+    return failed
+
+
+def deliver(result: Result, sinks: Sequence[Sink]) -> bool:
+    """Hand one result to every sink; return whether it was a failure."""
+    if isinstance(result, Failed):
+        message = str(result.error)
+        say_failure(message)
+        for sink in sinks:
+            sink.fail(result.source, message)
+        return True
+    for sink in sinks:
+        sink.write(*result)
+    return False
+
+
+class SinkWithoutFile(Sink):
+    """A writer that has nothing to complete or to drop."""
+
+    def _write(self, frame: Frame, faces: Faces) -> None: ...
+
+    def _fail(self, source: str, message: str) -> None: ...
+
+    def _commit(self) -> None: ...
+
+    def _drop(self) -> None: ...
+
+
+class TerminalSink(SinkWithoutFile):
+    """Prints one block per image: its name, then a line per face."""
+
+    def _write(self, frame: Frame, faces: Faces) -> None:
+        count = "no face" if not len(faces) else "1 face" if len(faces) == 1 else f"{len(faces)} faces"
+        out.print(Text.assemble((frame.source, "bold"), (f"  {count}", "dim")), soft_wrap=True)
+        if len(faces):
+            out.print(_face_table(faces))
+
+
+def _face_table(faces: Faces) -> Table:
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(justify="right", style="dim")
+    for number, face in enumerate(faces, start=1):
+        table.add_row(f"  {number}", *_face_cells(face))
+    return table
+
+
+def _face_cells(face: Face) -> tuple[Text, Text, Text, Text]:
+    name, confidence = face.expression or "", face.confidence or 0.0
+    x1, y1, x2, y2 = (round(float(v)) for v in face.xyxy)
+    return (
+        expression_text(name),
+        bar(confidence, colour=colour(name)).append(f" {confidence:4.0%}", style="bold"),
+        _all_probabilities(face),
+        Text(f"({x1}, {y1})-({x2}, {y2})", style="dim"),
+    )
+
+
+def _all_probabilities(face: Face) -> Text:
+    """Return every expression as its emoji and a block whose height is its probability."""
+    if face.probs is None or face.labels is None:
+        return Text()
+    pieces = []
+    for name, p in zip(face.labels.names, face.probs, strict=True):
+        height = HEIGHTS[min(int(float(p) * len(HEIGHTS)), len(HEIGHTS) - 1)]
+        pieces.append((f"{EMOJI.get(name, name[:2])}{height} ", colour(name)))
+    return Text.assemble(*pieces)
+
+
+def _with_progress(results: Iterator[Result], total: int) -> Iterator[Result]:
+    console = for_people()
+    if total < PROGRESS_FROM or not console.is_terminal:
+        yield from results
+        return
+    columns = (TextColumn("analyzing"), BarColumn(), MofNCompleteColumn(), _ImagesPerSecond(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("", total=total)
+        for result in results:
+            yield result
+            progress.advance(task)
+
+
+class _ImagesPerSecond(ProgressColumn):
+    """Images per second, once there is a speed."""
+
+    def render(self, task: Task) -> Text:
+        return Text("" if task.speed is None else f"{task.speed:.1f}/s")

@@ -1,0 +1,53 @@
+"""What the options of `mien analyze` ask for."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from mien.output.draw.faces import DrawStyle
+from mien.sources.videos import VideoSettings
+from mien.tracking.settings import TrackSettings
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the options of the command line ask for.
+
+    Attributes:
+        frames: Which frames of videos are wanted.
+        track: How faces of videos are tracked.
+        style: What is drawn.
+        outputs: As given with `-o`.
+        summary: As given with `--summary`.
+        timeline: As given with `--timeline`.
+        moments: As given with `--moments`.
+        interval_s: Length of the intervals of tables, seconds; None for rows per frame.
+        truth: A file of what was really shown, or None.
+        resume: Whether videos go on where an earlier run stopped.
+        jobs: Videos at once; 0 for one per core.
+        rows: Whether rows are printed.
+        quiet: Whether no results are printed.
+    """
+
+    frames: VideoSettings
+    track: TrackSettings
+    style: DrawStyle
+    outputs: tuple[str, ...] = ()
+    summary: Path | None = None
+    timeline: Path | None = None
+    moments: Path | None = None
+    interval_s: float | None = None
+    truth: Path | None = None
+    resume: bool = False
+    jobs: int = 0
+    rows: bool = True
+    quiet: bool = False
+
+    def video_options(self) -> str:
+        """Return the options in use that make sense for videos only, separated by commas."""
+        frames = self.frames
+        used = {
+            "--timeline": self.timeline, "--summary": self.summary, "--moments": self.moments,
+            "--interval": self.interval_s, "--resume": self.resume, "--every": frames.every != VideoSettings.every,
+            "--fps": frames.fps, "--start": frames.start_s, "--end": frames.end_s, "--max-frames": frames.max_frames,
+        }  # fmt: skip
+        return ", ".join(name for name, value in used.items() if value)
