@@ -1,4 +1,4 @@
-"""Following against known truth: numbers, cuts, recall, smoothing over time, resuming, and the threads around it."""
+"""Tracking against known truth: numbers, cuts, recall, smoothing over time, resuming, and the threads around it."""
 
 import functools
 import itertools
@@ -91,7 +91,7 @@ class TestTruth:
         assert recall > 0.98
 
     @pytest.mark.parametrize("make", [scenes.panning, scenes.zooming, scenes.arriving])
-    def test_moving_camera_and_arriving_people_are_followed(self, analyzer, people, make):
+    def test_moving_camera_and_arriving_people_are_tracked(self, analyzer, people, make):
         steps, tracker = track_scene(make(people, fps=12.5), analyzer)
         assert numbers_of(steps)[1] > 0.97
         assert tracker.cuts == 0

@@ -148,7 +148,7 @@ class TestSession:
         assert summary.dropped + summary.frames <= 50
         assert 100 < summary.median_ms < 200
 
-    def test_a_real_video_is_followed(self, video, analyzer):
+    def test_a_real_video_is_tracked(self, video, analyzer):
         with LiveSource(video, LiveSettings(realtime=False)) as source:
             session = LiveSession(source, lambda _: Tracker(analyzer), [analyzer.labels])
             summary = run_to_end(session)
@@ -276,7 +276,7 @@ class TestSession:
 
     @pytest.mark.parametrize(
         ("outputs", "message"),
-        [({"log": "a.mp4"}, "--log must end in .jsonl"), ({"record": "a.csv"}, "--record must end in .mp4")],
+        [({"log": "a.mp4"}, "a table ends in .jsonl"), ({"record": "a.csv"}, "a video ends in .mp4")],
     )
     def test_outputs_with_other_extensions(self, tmp_path, outputs, message):
         with pytest.raises(InputError, match=message):
@@ -362,8 +362,8 @@ class TestCommand:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            (("--log", "a.mp4"), "--log must end in"),
-            (("--record", "a.jsonl"), "--record must end in"),
+            (("--log", "a.mp4"), "a table ends in .jsonl"),
+            (("--record", "a.jsonl"), "a video ends in .mp4"),
             (("--size", "large"), "--size must be width x height"),
             (("--seconds", "0"), "--seconds must be more than 0"),
             (("--labels", "nine"), "nine"),

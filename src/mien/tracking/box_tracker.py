@@ -120,20 +120,20 @@ class BoxTracker:
         """
         frame, now = prepared.frame, prepared.now
         memory = self._begin(memory, frame, now)
-        view = FrameSightings(frame, memory.tracks, self._settings)
+        sightings = FrameSightings(frame, memory.tracks, self._settings)
         if self._detector.refines:
-            view.look(self._detector)
-        if prepared.found is not None or memory.scene.searched is None or view.lost(memory.time_s):
-            memory = self._search(memory, view, prepared)
+            sightings.look(self._detector)
+        if prepared.found is not None or memory.scene.searched is None or sightings.lost(memory.time_s):
+            memory = self._search(memory, sightings, prepared)
         else:
-            found = self._due_news(memory, view, now)
+            found = self._due_news(memory, sightings, now)
             for one in found:
-                memory = self._search_part(memory, view, one.part)
+                memory = self._search_part(memory, sightings, one.part)
             if found:
                 memory = replace(memory, scene=memory.scene.looked_at(now, found))
         if memory.gone:
-            memory = replace(memory, gone=tuple(view.reunited(memory.gone)))
-        tracks = tuple(view.finished())
+            memory = replace(memory, gone=tuple(sightings.reunited(memory.gone)))
+        tracks = tuple(sightings.finished())
         memory = replace(memory, tracks=tracks, scene=memory.scene.after(now), time_s=frame.time_s)
         return memory, seen_faces(tracks, frame)
 
@@ -153,7 +153,7 @@ class BoxTracker:
         sure = track.seen_s - track.sure_s <= max_age
         return sure and (track.seen_s == last_s or time_s - track.seen_s <= max_age)
 
-    def _due_news(self, memory: Memory, view: FrameSightings, now: Glance) -> list[News]:
+    def _due_news(self, memory: Memory, sightings: FrameSightings, now: Glance) -> list[News]:
         """Return the places that changed since they were last searched, if it is time to search there.
 
         The smaller they are, the sooner: the work per second stays the same.
@@ -161,37 +161,37 @@ class BoxTracker:
         reference = memory.scene.searched
         if reference is None or now.flat:
             return []
-        height, width = view.frame.image.shape[:2]
-        found = news(reference, now, view.boxes(), (width, height))
+        height, width = sightings.frame.image.shape[:2]
+        found = news(reference, now, sightings.boxes(), (width, height))
         parts = (one.part for one in found)
         share = sum((right - left) * (bottom - top) for left, top, right, bottom in parts) / (width * height)
-        pause = view.time_s - memory.glimpsed_s
+        pause = sightings.time_s - memory.glimpsed_s
         return found if pause >= min(share, 1.0) * self._settings.change_every_s - 1e-6 else []
 
-    def _search(self, memory: Memory, view: FrameSightings, prepared: Prepared) -> Memory:
-        """Search the whole frame, bring the view up to date and return the memory with the new tracks counted."""
-        found = self._detect(view.frame.image) if prepared.found is None else prepared.found
-        memory = self._welcome(memory, view, found, whole=True)
+    def _search(self, memory: Memory, sightings: FrameSightings, prepared: Prepared) -> Memory:
+        """Search the whole frame, bring the sightings up to date and return the memory with the new tracks counted."""
+        found = self._detect(sightings.frame.image) if prepared.found is None else prepared.found
+        memory = self._welcome(memory, sightings, found, whole=True)
         return replace(memory, scene=replace(memory.scene, searched=prepared.now), searches=memory.searches + 1)
 
-    def _search_part(self, memory: Memory, view: FrameSightings, part: Part) -> Memory:
+    def _search_part(self, memory: Memory, sightings: FrameSightings, part: Part) -> Memory:
         """Search a part of the frame for new faces."""
         left, top, right, bottom = part
-        found = self._detect(np.ascontiguousarray(view.frame.image[top:bottom, left:right]))
+        found = self._detect(np.ascontiguousarray(sightings.frame.image[top:bottom, left:right]))
         corner = np.array([left, top], np.float32)
         landmarks = None if found.landmarks is None else found.landmarks + corner
         found = replace(found, xyxy=found.xyxy + np.tile(corner, 2), landmarks=landmarks)
-        return self._welcome(memory, view, found, whole=False)
+        return self._welcome(memory, sightings, found, whole=False)
 
-    def _welcome(self, memory: Memory, view: FrameSightings, found: Faces, *, whole: bool) -> Memory:
+    def _welcome(self, memory: Memory, sightings: FrameSightings, found: Faces, *, whole: bool) -> Memory:
         """Give the faces found to their tracks and begin new ones for the rest."""
         gone, next_id = list(memory.gone), memory.next_id
-        for sighting in view.take(found, whole=whole):
-            if self._settings.reid and view.recognised(sighting, gone):
+        for sighting in sightings.take(found, whole=whole):
+            if self._settings.reid and sightings.recognised(sighting, gone):
                 continue
-            view.begin(next_id, sighting)
+            sightings.begin(next_id, sighting)
             next_id += 1
-        return replace(memory, gone=tuple(gone), next_id=next_id, glimpsed_s=view.time_s)
+        return replace(memory, gone=tuple(gone), next_id=next_id, glimpsed_s=sightings.time_s)
 
     def _detect(self, image: NDArray[np.uint8]) -> Faces:
         """Return the faces of an image, searched in a reduced copy where it is large."""

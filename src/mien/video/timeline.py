@@ -75,7 +75,7 @@ class TimelineRow:
     """One person's part of a timeline; bins in which the person was not seen are left out.
 
     Attributes:
-        track_id: The track, or None where faces were not followed.
+        track_id: The track, or None where faces were not tracked.
         bins: (K,) int64 numbers of the bins; bin k lasts from k to k + 1 times the width.
         probs: (K, C) float32 mean smoothed probabilities.
         shown: (K,) int64 number of the expression shown longest in each bin, -1 for none.

@@ -118,7 +118,7 @@ class LiveSession:
 
         Args:
             source: Gives the frames.
-            trackers: Makes what follows the faces, for one of the label sets.
+            trackers: Makes what tracks the faces, for one of the label sets.
             label_sets: The sets to choose from; the first one counts at the start.
             outputs: Where results go.
             window: Whether the caller shows the frames and calls `shown`; if not, one counts as shown when it is
