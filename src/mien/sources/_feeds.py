@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import SourceError, require_extra
-from mien.sources._ffmpeg import Address, OpenVideo, RgbConverter, describe, opened, reason
+from mien.sources._ffmpeg import RgbConverter, describe
 from mien.sources._frames import Problems, VideoInfo, VideoReader
+from mien.sources._opening import Address, OpenVideo, opened, reason
 
 if TYPE_CHECKING:
     from av import Packet, VideoFrame, VideoStream

@@ -29,8 +29,8 @@ from mien.sources._feeds import (
     StreamFeed,
     camera_feed,
 )
-from mien.sources._ffmpeg import Address
 from mien.sources._frames import OpenedSource, VideoInfo
+from mien.sources._opening import Address
 from mien.sources.addresses import URL, AddressRule, camera_rule, public_name
 from mien.sources.videos import open_reader, scale_frame
 

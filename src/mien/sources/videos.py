@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 
 from mien.errors import InputError, SourceError
 from mien.faces import Frame
-from mien.sources._ffmpeg import Address, FFmpegReader
+from mien.sources._ffmpeg import FFmpegReader
 from mien.sources._frames import OpenedSource, Problems, RawFrame, VideoInfo, VideoReader
+from mien.sources._opening import Address
 from mien.sources._sequences import NUMBER, ImagesReader, WebPReader, is_animated_webp, numbered_files
 from mien.sources.addresses import URL, AddressRule, public_name, video_rule
 from mien.sources.images import IMAGE_SUFFIXES
