@@ -16,7 +16,6 @@ from mien.output.draw.faces import (
     FACE_COLOUR,
     WHITE,
     DrawStyle,
-    Veil,
     contrast_ratio,
     draw_faces,
     expression_colour,
@@ -24,6 +23,7 @@ from mien.output.draw.faces import (
     text_mask,
     text_width,
 )
+from mien.video.veil import Veil
 
 ASTRONAUT_BOX = (178, 72, 272, 190)
 BOX_ONLY = DrawStyle(tag=False)

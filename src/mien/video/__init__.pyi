@@ -16,4 +16,5 @@ from .truth import TruthScore as TruthScore
 from .truth import TruthSpan as TruthSpan
 from .truth import read_truth as read_truth
 from .veil import Drawing as Drawing
+from .veil import Veil as Veil
 from .work_folder import WorkFolder as WorkFolder

@@ -29,7 +29,7 @@ from mien.files import write_whole
 from mien.labels import LabelSet
 from mien.models.catalogue import DEFAULT_MODEL
 from mien.models.runtime import RuntimeSettings
-from mien.output.draw.faces import DrawStyle, Veil, draw_faces, paint_emoji, shown_expression
+from mien.output.draw.faces import DrawStyle, draw_faces, paint_emoji, shown_expression
 from mien.output.sinks import JsonLinesStream, encode_image
 from mien.sources.live import CAMERA, LiveSettings, LiveSource
 from mien.tracking.settings import TrackSettings
@@ -39,6 +39,7 @@ from mien.video.live.history import History
 from mien.video.live.marks import Status, length_text
 from mien.video.live.session import LiveMoment, LiveSession, LiveSummary
 from mien.video.live.view import BACKGROUND, ViewOptions, arrange, render
+from mien.video.veil import Veil
 
 if TYPE_CHECKING:
     from pygame import Surface

@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from mien.errors import InputError
 from mien.faces import Face, Faces, check_image
 from mien.labels import COLOURS, EMOJI, canonical_name
-from mien.tracking.scene import SceneMemory, glance
 
 Colour = tuple[int, int, int]
 Pixel = TypeVar("Pixel", np.uint8, np.float32)
@@ -38,7 +37,6 @@ LINE_PER_FACE, LINE_PER_IMAGE = 0.022, (0.002, 0.006)
 PANEL_OPACITY = 0.8
 BLUR_CELLS = 6
 BLUR_MARGIN = 0.12
-VEIL_S = 0.5
 SHIFT = 4  # fractional bits of the coordinates that OpenCV draws at
 ARMS = tuple(np.array(step) for step in ((0, -1), (1, 0), (0, 1), (-1, 0)))  # up, right, down, left
 _ANGLES = np.pi + np.linspace(0, np.pi / 2, 9) + np.arange(4)[:, None] * np.pi / 2
@@ -116,7 +114,7 @@ def draw_faces(
     marks = list(_marks(canvas, faces, style, _truth_of(faces, truth)))
     if style.blur:
         for mark in marks:
-            _blur(canvas, image, mark.box)
+            blur_part(canvas, image, mark.box)
     for mark in marks:
         _draw_outline(canvas, mark, style)
     layout = Layout([mark.box for mark in marks], canvas.shape[1], canvas.shape[0])
@@ -205,7 +203,7 @@ def _marks(canvas: NDArray[np.uint8], faces: Faces, style: DrawStyle, truth: Seq
     height, width = canvas.shape[:2]
     image = float(np.sqrt(height * width))
     for face, actual in zip(faces, truth, strict=True):
-        box = _visible(face.xyxy, width, height)
+        box = visible_part(face.xyxy, width, height)
         if box is None:
             continue
         side = min(float(face.xyxy[2] - face.xyxy[0]), float(face.xyxy[3] - face.xyxy[1]))
@@ -218,7 +216,8 @@ def _marks(canvas: NDArray[np.uint8], faces: Faces, style: DrawStyle, truth: Seq
         yield Mark(face, expression, confidence, actual, box, colour, round(text_px), max(1, round(line_px)))
 
 
-def _visible(xyxy: NDArray[np.float32], width: int, height: int) -> Rect | None:
+def visible_part(xyxy: NDArray[np.float32], width: int, height: int) -> Rect | None:
+    """Return the pixels of a box that lie in an image of this size; None where there are none."""
     x1, y1, x2, y2 = (float(v) for v in xyxy)
     if x1 >= width or y1 >= height or x2 < 0 or y2 < 0:
         return None
@@ -328,7 +327,7 @@ def _polyline(
     cv2.polylines(canvas, [fixed], closed, colour, thickness, cv2.LINE_AA, SHIFT)
 
 
-def _blur(canvas: NDArray[np.uint8], image: NDArray[np.uint8], box: Rect) -> None:
+def blur_part(canvas: NDArray[np.uint8], image: NDArray[np.uint8], box: Rect) -> None:
     """Keep 6 x 6 averages of a face at most, whatever its size: too little to know somebody by."""
     height, width = canvas.shape[:2]
     dx, dy = round(box.w * BLUR_MARGIN), round(box.h * BLUR_MARGIN)
@@ -337,45 +336,6 @@ def _blur(canvas: NDArray[np.uint8], image: NDArray[np.uint8], box: Rect) -> Non
     cells = max(1, min(BLUR_CELLS, (x2 - x1) // 3)), max(1, min(BLUR_CELLS, (y2 - y1) // 3))
     coarse = cv2.resize(np.ascontiguousarray(image[y1:y2, x1:x2]), cells, interpolation=cv2.INTER_AREA)
     canvas[y1:y2, x1:x2] = cv2.resize(coarse, (x2 - x1, y2 - y1), interpolation=cv2.INTER_CUBIC)
-
-
-class Veil:
-    """Blurs the places where the people of a video were a moment ago, for frames in which the detector misses them.
-
-    A cut ends it. One for each video or stream; frames come in order.
-    """
-
-    def __init__(self, hold_s: float = VEIL_S) -> None:
-        """Start before the first frame.
-
-        Args:
-            hold_s: How long a place stays blurred after its face was last found, seconds.
-        """
-        self._hold_s = hold_s
-        self._seen: dict[int, tuple[NDArray[np.float32], float]] = {}
-        self._scene = SceneMemory()
-
-    def cover(self, image: NDArray[np.uint8], faces: Faces) -> NDArray[np.uint8]:
-        """Return the image with those places blurred; itself where there are none.
-
-        Args:
-            image: (H, W, 3) uint8 RGB; not changed.
-            faces: The faces that were found in it, with `track_id`; they are left as they are.
-        """
-        sight = glance(image)
-        if self._scene.is_cut(sight):
-            self._seen = {}
-        self._scene = self._scene.after(sight)
-        now = {face.track_id: (face.xyxy, faces.time_s) for face in faces if face.track_id is not None}
-        recent = {i: seen for i, seen in self._seen.items() if 0 <= faces.time_s - seen[1] <= self._hold_s}
-        lost = {i: seen for i, seen in recent.items() if i not in now}
-        self._seen = lost | now
-        boxes = [_visible(xyxy, image.shape[1], image.shape[0]) for xyxy, _ in lost.values()]
-        canvas = image.copy() if any(boxes) else image
-        for box in boxes:
-            if box is not None:
-                _blur(canvas, image, box)
-        return canvas
 
 
 # Tags -----------------------------------------------------------------------------------------------------------------
