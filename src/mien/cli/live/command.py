@@ -70,7 +70,7 @@ def live(
     labels: LabelSetOption = None,
     detector: DetectorOption = DEFAULT_DETECTOR,
     model: ModelOption = DEFAULT_MODEL,
-    min_face: Annotated[int, typer.Option(help="Smallest face looked for, pixels.")] = 32,
+    min_face: Annotated[int, typer.Option(help="Smallest face looked for, pixels.")] = DetectorSettings.min_face_px,
     size: Annotated[
         str | None, typer.Option(help="Image size wanted of a camera, 640x480 say.", show_default=False)
     ] = None,
