@@ -1,11 +1,12 @@
 import dataclasses
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from mien.errors import InputError
-from mien.faces import BASE_COLUMNS, Faces, Frame, check_image, columns_of
+from mien.faces import COLUMNS, Face, Faces, Frame, check_image, columns_of
 from mien.labels import FER7
 
 PIXELS = np.zeros((20, 30, 3), np.uint8)
@@ -49,12 +50,6 @@ def test_indexing_keeps_all_fields_together(which):
     assert picked.landmarks[1, 0, 0] == 20
 
 
-def test_an_integer_gives_a_single_face_and_wrong_ones_fail():
-    assert three_faces()[-1].expression == ["neutral"]
-    with pytest.raises(IndexError):
-        three_faces()[3]
-
-
 def test_empty_is_an_ordinary_value():
     faces = Faces.empty(frame=Frame(PIXELS, "x.jpg", 4, 0.5))
     assert (len(faces), faces.expression, faces.to_records()) == (0, [], [])
@@ -66,7 +61,7 @@ def test_empty_is_an_ordinary_value():
 def test_empty_with_labels_has_all_columns_in_pandas():
     pytest.importorskip("pandas")
     faces = Faces.empty().with_probs(np.zeros((0, 7), np.float32), FER7)
-    assert list(faces.to_pandas().columns) == [*BASE_COLUMNS, *FER7.names]
+    assert list(faces.to_pandas().columns) == [*COLUMNS, *FER7.names]
 
 
 def test_it_is_frozen():
@@ -76,7 +71,7 @@ def test_it_is_frozen():
 
 def test_records_are_long_format_rows():
     record = three_faces().at(Frame(PIXELS, "a.png", 2, 0.08)).to_records()[1]
-    assert tuple(record) == (*BASE_COLUMNS, *FER7.names)
+    assert tuple(record) == (*COLUMNS, *FER7.names)
     assert record["source"] == "a.png"
     assert (record["frame"], record["time_s"], record["face"], record["track_id"]) == (2, 0.08, 1, 8)
     assert (record["x1"], record["y1"], record["x2"], record["y2"]) == (5, 5, 25, 20)
@@ -146,7 +141,7 @@ def test_faces_of_a_video_carry_smoothed_probabilities_and_a_steady_expression()
     probs, smoothed = np.eye(7, dtype=np.float32)[[3, 0]], np.full((2, 7), 1 / 7, np.float32)
     box = np.array([[0, 0, 9, 9], [5, 5, 8, 8]], np.float32)
     faces = Faces(box, np.ones(2, np.float32), probs=probs, labels=FER7, smoothed=smoothed, steady=np.array([3, 4]))
-    assert faces[1].to_records()[0]["steady_expression"] == "sad"
+    assert faces[1:].to_records()[0]["steady_expression"] == "sad"
     assert [face.steady_expression for face in faces] == ["happy", "sad"]
     assert faces.to_records()[0]["smooth_angry"] == round(1 / 7, 4)
     assert list(faces.to_records()[0]) == list(columns_of(FER7, tracked=True))
@@ -156,3 +151,61 @@ def test_faces_of_a_video_carry_smoothed_probabilities_and_a_steady_expression()
         replace(faces, steady=np.array([3, 7]))
     with pytest.raises(InputError, match="sum to 1"):
         replace(faces, smoothed=smoothed * 2)
+
+
+def test_a_number_gives_a_face_and_a_slice_or_mask_faces():
+    faces = three_faces()
+    assert isinstance(faces[0], Face) and isinstance(faces[-1], Face)
+    assert faces[-1].score == float(faces.score[2])
+    assert isinstance(faces[:2], Faces) and len(faces[:2]) == 2
+    assert len(faces[np.array([True, False, True])]) == 2 and len(faces[[2, 0]]) == 2
+    assert isinstance(faces[np.int64(1)], Face)
+    with pytest.raises(IndexError):
+        faces[3]
+
+
+def test_probabilities_and_plain_values_by_name():
+    face = three_faces()[0]
+    assert list(face.probabilities) == list(face.labels.names)
+    assert face.probabilities[face.expression] == pytest.approx(face.confidence)
+    told = json.loads(json.dumps(three_faces().to_dict()))
+    assert len(told["faces"]) == 3 and told["faces"][0]["expression"] == face.expression
+    assert told["faces"][0]["box"] == [round(v, 2) for v in face.xyxy.tolist()]
+    assert set(told["faces"][0]) == {
+        "box", "score", "landmarks", "expression", "confidence", "probabilities", "track_id",
+    }  # fmt: skip
+
+
+def test_a_crop_is_the_box_as_far_as_the_image_reaches():
+    image = np.arange(20 * 30 * 3, dtype=np.uint8).reshape(20, 30, 3)
+    face = Face(np.array([10.2, 5, 20, 15], np.float32), 1.0)
+    np.testing.assert_array_equal(face.crop(image), image[5:15, 10:20])
+    assert face.crop(image, margin=0.5).shape == (20, 20, 3)
+    assert face.crop(image, margin=9).shape == image.shape
+    with pytest.raises(InputError, match="pass the image in which the face was found"):
+        face.crop(image[:4])
+    crop = face.crop(image)
+    crop[:] = 0
+    assert image[5:15, 10:20].any()
+
+
+def test_reprs_are_short_whatever_they_hold():
+    faces = three_faces()
+    assert len(repr(faces)) < 120 and repr(faces).startswith("Faces(3: ")
+    assert repr(Faces.empty()) == "Faces(0)"
+    assert len(repr(faces[0])) < 80
+    many = faces[[0, 1, 2] * 40]
+    assert len(repr(many)) < 160
+
+
+def test_the_largest_face_and_boxes_inside_the_image():
+    boxes = np.array([[-5, 0, 5, 8], [0, 0, 40, 40], [3, 3, 4, 4]], np.float32)
+    faces = Faces(boxes, np.array([0.9, 0.8, 0.7], np.float32))
+    assert faces.largest().xyxy.tolist() == [[0, 0, 40, 40]]
+    assert len(Faces.empty().largest()) == 0
+    assert faces.clipped(30, 20).xyxy.tolist() == [[0, 0, 5, 8], [0, 0, 30, 20], [3, 3, 4, 4]]
+
+
+def test_faces_without_their_image_ask_for_it():
+    with pytest.raises(InputError, match=r"faces.draw\(image\)"):
+        three_faces().draw()

@@ -1,8 +1,9 @@
 """`Frame` goes in, `Faces` comes out: the two values that cross every stage."""
 
+import importlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Self
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Self, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +17,12 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float32]
 Record = dict[str, str | int | float | None]
+SHOWN = 4  # faces that a repr names
 
-BASE_COLUMNS = (
-    "source", "frame", "time_s", "face", "track_id", "x1", "y1", "x2", "y2", "score", "expression", "confidence",
-)  # fmt: skip
+COLUMNS: dict[str, type] = {  # of a row, in this order, with the types of their values
+    "source": str, "frame": int, "time_s": float, "face": int, "track_id": int,
+    "x1": float, "y1": float, "x2": float, "y2": float, "score": float, "expression": str, "confidence": float,
+}  # fmt: skip
 CROP_PX = 48  # width and height of the gray crops that expression models take: those of FER2013
 STEADY, SMOOTHED = "steady_expression", "smooth_"
 
@@ -32,7 +35,7 @@ def columns_of(labels: LabelSet | None, *, tracked: bool = False) -> tuple[str, 
         tracked: Whether the faces are those of a video, with smoothed probabilities.
     """
     names = labels.names if labels else ()
-    return (*BASE_COLUMNS, *names, *((STEADY, *(SMOOTHED + name for name in names)) if tracked else ()))
+    return (*COLUMNS, *names, *((STEADY, *(SMOOTHED + name for name in names)) if tracked else ()))
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,7 @@ def _sum_to_one(probs: Floats) -> bool:
     return bool((np.abs(probs.sum(axis=1) - 1) <= 1e-3).all())  # NaN is not; np.allclose takes five times as long
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Face:
     """One face of a `Faces`, for reading.
 
@@ -133,18 +136,103 @@ class Face:
         return None if self.probs is None else float(self.probs.max())
 
     @property
+    def probabilities(self) -> dict[str, float]:
+        """The probability of every expression by name, 0-1, in the order of `labels`; empty before the model ran."""
+        return _by_name(self.labels, self.probs)
+
+    @property
     def steady_expression(self) -> str | None:
         """The expression the track has settled on, which does not flicker; None outside a video."""
         return None if self.steady is None or self.labels is None else self.labels.names[self.steady]
 
+    def crop(self, image: NDArray[np.uint8], *, margin: float = 0.0) -> NDArray[np.uint8]:
+        """Return a copy of the part of the image that the face's box covers.
+
+        Args:
+            image: (H, W, 3) uint8 RGB, the image in which the face was found.
+            margin: How much more to take on each side, in widths and heights of the box; negative takes less.
+
+        Returns:
+            (h, w, 3) uint8 RGB, as far as the image reaches.
+
+        Raises:
+            InputError: `image` is something else, or nothing of the box lies inside it.
+        """
+        height, width = check_image(image).shape[:2]
+        x1, y1, x2, y2 = self.xyxy.astype(np.float64)
+        across, down = margin * (x2 - x1), margin * (y2 - y1)
+        left, top = max(0, int(np.floor(x1 - across))), max(0, int(np.floor(y1 - down)))
+        right, bottom = min(width, int(np.ceil(x2 + across))), min(height, int(np.ceil(y2 + down)))
+        if left >= right or top >= bottom:
+            raise InputError(
+                f"nothing of the box {_box_text(self.xyxy)} lies in an image of {width}x{height}; "
+                "pass the image in which the face was found"
+            )
+        return image[top:bottom, left:right].copy()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what is known of the face as plain values, ready for JSON.
+
+        Returns:
+            `box` [x1, y1, x2, y2] in pixels, `score`, `landmarks` (five [x, y], or None), `expression`, `confidence`
+            and `probabilities` by name; for a face of a video `track_id`, `steady_expression` and `smoothed` as well.
+        """
+        told: dict[str, Any] = {
+            "box": [round(v, 2) for v in self.xyxy.tolist()],
+            "score": round(self.score, 4),
+            "landmarks": None if self.landmarks is None else np.round(self.landmarks, 2).tolist(),
+            "expression": self.expression,
+            "confidence": None if self.confidence is None else round(self.confidence, 4),
+            "probabilities": _rounded(self.probabilities),
+        }
+        if self.track_id is not None:
+            told["track_id"] = self.track_id
+        if self.smoothed is not None:
+            told |= {
+                "steady_expression": self.steady_expression,
+                "smoothed": _rounded(_by_name(self.labels, self.smoothed)),
+            }
+        return told
+
+    @property
+    def answer(self) -> str:
+        """What the face shows and how sure that is, as in `happy 94%`; before the model has run, the score."""
+        return f"{self.expression} {self.confidence:.0%}" if self.confidence is not None else f"score {self.score:.2f}"
+
     def __str__(self) -> str:
         """Say where the face is and what it shows."""
-        x1, y1, x2, y2 = (round(float(v)) for v in self.xyxy)
-        what = f"{self.expression} {self.confidence:.0%}" if self.confidence is not None else f"score {self.score:.2f}"
-        return f"{what} at ({x1}, {y1})-({x2}, {y2})"
+        return f"{self.answer} at {_box_text(self.xyxy)}"
+
+    def __repr__(self) -> str:
+        """Say the same in one short line."""
+        who = "" if self.track_id is None else f", track {self.track_id}"
+        return f"Face({self}{who})"
+
+    def _repr_html_(self) -> str:
+        """Show a notebook the expression with a bar per probability."""
+        html: str = _room("output.notebook").face_html(self)
+        return html
 
 
-@dataclass(frozen=True)
+def _room(name: str) -> Any:
+    """Return a room above the hall when a method needs one: drawing is asked for here, and done there."""
+    return importlib.import_module(f"{__package__}.{name}")
+
+
+def _by_name(labels: LabelSet | None, probs: NDArray[np.float32] | None) -> dict[str, float]:
+    return {} if labels is None or probs is None else dict(zip(labels.names, probs.tolist(), strict=True))
+
+
+def _rounded(values: dict[str, float]) -> dict[str, float]:
+    return {name: round(value, 4) for name, value in values.items()}
+
+
+def _box_text(xyxy: NDArray[np.float32]) -> str:
+    x1, y1, x2, y2 = (round(float(v)) for v in xyxy)
+    return f"({x1}, {y1})-({x2}, {y2})"
+
+
+@dataclass(frozen=True, repr=False)
 class Faces:
     """All faces of one frame, as arrays that share their first axis. No face at all is an ordinary value.
 
@@ -175,6 +263,7 @@ class Faces:
     frame_index: int = 0
     time_s: float = 0.0
     source: str = ""
+    image: NDArray[np.uint8] | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         """Check shapes, dtypes and values."""
@@ -242,25 +331,38 @@ class Faces:
 
     def __iter__(self) -> Iterator[Face]:
         """Yield the faces one by one."""
-        for i in range(len(self)):
-            yield Face(
-                self.xyxy[i],
-                float(self.score[i]),
-                None if self.landmarks is None else self.landmarks[i],
-                None if self.probs is None else self.probs[i],
-                self.labels,
-                None if self.track_id is None else int(self.track_id[i]),
-                None if self.smoothed is None else self.smoothed[i],
-                None if self.steady is None else int(self.steady[i]),
-            )
+        return (self._face(i) for i in range(len(self)))
 
-    def __getitem__(self, which: int | slice | NDArray[Any] | Sequence[int]) -> Self:
-        """Return some of the faces, still as a `Faces`.
+    def _face(self, i: int) -> Face:
+        return Face(
+            self.xyxy[i],
+            float(self.score[i]),
+            None if self.landmarks is None else self.landmarks[i],
+            None if self.probs is None else self.probs[i],
+            self.labels,
+            None if self.track_id is None else int(self.track_id[i]),
+            None if self.smoothed is None else self.smoothed[i],
+            None if self.steady is None else int(self.steady[i]),
+        )
+
+    @overload
+    def __getitem__(self, which: int) -> Face: ...
+    @overload
+    def __getitem__(self, which: slice | NDArray[Any] | Sequence[int]) -> Self: ...
+    def __getitem__(self, which: int | slice | NDArray[Any] | Sequence[int]) -> Face | Self:
+        """Return one face, or several as a `Faces`.
 
         Args:
-            which: A number, a slice, a mask (N,) bool or an array of numbers.
+            which: A number gives a `Face`; a slice, a mask (N,) bool or an array of numbers a `Faces`.
+
+        Raises:
+            IndexError: There is no such face.
         """
-        index: Any = np.arange(len(self))[which] if not isinstance(which, int) else [range(len(self))[which]]
+        if isinstance(which, int | np.integer):
+            return self._face(range(len(self))[which])
+        return self._some(np.arange(len(self))[which])
+
+    def _some(self, index: NDArray[Any]) -> Self:
         return replace(
             self,
             xyxy=self.xyxy[index],
@@ -271,6 +373,72 @@ class Faces:
             smoothed=None if self.smoothed is None else self.smoothed[index],
             steady=None if self.steady is None else self.steady[index],
         )
+
+    def largest(self) -> Self:
+        """Return the face with the largest box alone; of none, none."""
+        if len(self) < 2:
+            return self
+        sides = self.xyxy[:, 2:] - self.xyxy[:, :2]
+        return self._some(np.array([sides.prod(axis=1).argmax()]))
+
+    def clipped(self, width: int, height: int) -> Self:
+        """Return the same faces with boxes that end where the image does; landmarks stay as they are.
+
+        Args:
+            width: Width of the image, pixels.
+            height: Its height.
+        """
+        limits = np.array([width, height, width, height], np.float32)
+        return replace(self, xyxy=np.clip(self.xyxy, 0, limits))
+
+    def crops(self, image: NDArray[np.uint8] | None = None, *, margin: float = 0.0) -> list[NDArray[np.uint8]]:
+        """Return a copy of the part of the image that each face's box covers; see `Face.crop`.
+
+        Args:
+            image: (H, W, 3) uint8 RGB; None takes the `image` that `mien.analyze_image` kept.
+            margin: How much more to take on each side, in widths and heights of the box.
+        """
+        return [face.crop(self._image(image), margin=margin) for face in self]
+
+    def draw(self, image: NDArray[np.uint8] | None = None, **style: Any) -> NDArray[np.uint8]:
+        """Return a copy of the image with boxes, labels and emoji.
+
+        Args:
+            image: (H, W, 3) uint8 RGB; None takes the `image` that `mien.analyze_image` kept.
+            **style: Fields of `mien.output.DrawStyle`: `bars=True`, `landmarks=True`, `blur=True`…
+
+        Returns:
+            (H, W, 3) uint8 RGB.
+        """
+        draw = _room("output.draw")
+        drawn: NDArray[np.uint8] = draw.draw_faces(self._image(image), self, style=draw.DrawStyle(**style))
+        return drawn
+
+    def _image(self, image: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
+        if image is None and self.image is None:
+            raise InputError("these faces come without their image; pass it: faces.draw(image)")
+        return check_image(self.image if image is None else image)  # type: ignore[arg-type]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the frame and its faces as plain values, ready for JSON; see `Face.to_dict`."""
+        return {
+            "source": self.source,
+            "frame": self.frame_index,
+            "time_s": round(self.time_s, 6),
+            "faces": [face.to_dict() for face in self],
+        }
+
+    def __repr__(self) -> str:
+        """Say in one short line how many there are and what the first ones show."""
+        shown = ", ".join(face.answer for _, face in zip(range(SHOWN), self, strict=False))
+        more = ", …" if len(self) > SHOWN else ""
+        source = f" in {self.source!r}" if self.source and len(self.source) <= 80 else ""
+        return f"Faces({len(self)}{': ' if shown else ''}{shown}{more}{source})"
+
+    def _repr_html_(self) -> str:
+        """Show a notebook every face with a bar per probability, and the annotated image where it was kept."""
+        html: str = _room("output.notebook").faces_html(self)
+        return html
 
     @property
     def expression(self) -> list[str | None]:
@@ -286,7 +454,7 @@ class Faces:
         return best
 
     def to_records(self) -> list[Record]:
-        """Return one flat row per face: `BASE_COLUMNS`, then one probability column per expression.
+        """Return one flat row per face: `COLUMNS`, then one probability column per expression.
 
         Faces of a video have more: `STEADY`, the expression that the track has settled on, and per expression one
         column of smoothed probabilities, named after it with `SMOOTHED` before.
@@ -297,7 +465,7 @@ class Faces:
         x1, y1, x2, y2 = (round(v, 2) for v in face.xyxy.tolist())
         row: Record = dict(
             zip(
-                BASE_COLUMNS,
+                COLUMNS,
                 (self.source, self.frame_index, round(self.time_s, 6), number, face.track_id, x1, y1, x2, y2,
                  round(face.score, 4), face.expression, None if face.confidence is None else round(face.confidence, 4)),
                 strict=True,

@@ -14,7 +14,7 @@ import pytest
 from conftest import EXAMPLES
 
 from helpers import rows, table
-from mien.faces import BASE_COLUMNS
+from mien.faces import COLUMNS
 from mien.labels import FER7, FERPLUS8
 
 ASTRONAUT, HOPPER = EXAMPLES / "astronaut.jpg", EXAMPLES / "grace_hopper.jpg"
@@ -25,7 +25,7 @@ class TestAnalyze:
         code, out, err = mien("analyze", ASTRONAUT, HOPPER)
         assert code == 0
         first, second = rows(out)
-        assert list(first) == [*BASE_COLUMNS, *FER7.names, "error"]
+        assert list(first) == [*COLUMNS, *FER7.names, "error"]
         assert (first["source"], first["expression"]) == (str(ASTRONAUT), "happy")
         assert second["expression"] == "neutral"
         assert err == ""

@@ -24,9 +24,9 @@ pytest.importorskip("av")
 from conftest import EXAMPLES
 
 from helpers import names_in, rows, table, wait_for
-from mien.faces import BASE_COLUMNS, columns_of
+from mien.faces import COLUMNS, columns_of
 from mien.labels import FER7
-from mien.output.sinks import INTERRUPTED
+from mien.output.rows import INTERRUPTED_ROW
 from mien.sources.videos import Video
 from videos import portraits, write_video
 
@@ -113,7 +113,7 @@ class TestOneVideo:
         _, out, _ = mien("analyze", tmp_path / "moves.gif")
         assert [row["frame"] for row in rows(out)] == [0, 1, 2]
         _, out, _ = mien("analyze", tmp_path / "still.gif")
-        assert list(rows(out)[0]) == [*BASE_COLUMNS, *FER7.names, "error"]
+        assert list(rows(out)[0]) == [*COLUMNS, *FER7.names, "error"]
 
     def test_images_in_a_row_are_a_video(self, mien, tmp_path):
         for number, image in enumerate(portraits(4, scale=0.45, amount_px=4)):
@@ -257,7 +257,7 @@ class TestInterrupted:
         assert process.returncode == 130
         assert b"--resume goes on from here" in err
         *done, last = table(tmp_path / "rows.csv")
-        assert last["error"] == INTERRUPTED
+        assert last["error"] == INTERRUPTED_ROW
         assert [row["frame"] for row in done] == [str(n) for n in range(len(done))] and 50 <= len(done) < LONG
         with Video(tmp_path / "a.mp4") as video:
             assert sum(1 for _ in video) == len(done)

@@ -20,26 +20,21 @@ import pytest
 from conftest import read_rgb
 from numpy.typing import NDArray
 
+from mien import faces as hall
 from mien.errors import InputError, MissingExtraError, OutputError
-from mien.faces import BASE_COLUMNS, Faces, Frame, Record
+from mien.faces import Faces, Frame, Record
 from mien.labels import FER7, FERPLUS8, LabelSet
-from mien.output import sinks
+from mien.output import images, tables
+from mien.output.base import Sink
+from mien.output.encode import annotated_bytes
+from mien.output.images import image_name
 from mien.output.kinds import IMAGE
-from mien.output.sinks import (
-    INTERRUPTED,
-    SINKS,
-    FileTableSink,
-    JsonLinesStream,
-    Sink,
-    columns_of,
-    encode_image,
-    image_name,
-    open_interval_sink,
-    open_sink,
-    rows_of,
-)
+from mien.output.rows import INTERRUPTED_ROW, rows_of, table_columns
+from mien.output.sinks import SINKS, open_sink
+from mien.output.tables import FileTableSink, JsonLinesStream
+from mien.video.intervals import open_interval_sink
 
-COLUMNS = [*BASE_COLUMNS, *FER7.names, "error"]
+COLUMNS = [*hall.COLUMNS, *FER7.names, "error"]
 TABLES = [".jsonl", ".csv", ".parquet"]
 NAME = 'Fotos, «neu»/žába "1"\n=2+3.jpg'
 
@@ -172,7 +167,7 @@ def test_faces_of_another_label_set_are_refused(tmp_path: Path) -> None:
 
 def test_expressions_named_like_a_column_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="another column: error, score"):
-        columns_of(LabelSet("own", ("score", "happy", "error")))
+        table_columns(LabelSet("own", ("score", "happy", "error")))
     with pytest.raises(InputError):
         open_sink(tmp_path / "t.csv", labels=LabelSet("own", ("face",)))
     assert list(tmp_path.iterdir()) == []
@@ -197,7 +192,7 @@ def test_parquet_columns_are_typed(tmp_path: Path) -> None:
 
 def test_parquet_is_written_in_groups_with_flat_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
-    monkeypatch.setattr(sinks, "ROWS_PER_GROUP", 100)
+    monkeypatch.setattr(tables, "ROWS_PER_GROUP", 100)
     frame, faces = make_frame(), make_faces(2)
     with open_sink(tmp_path / "t.parquet", labels=FER7) as sink:
         for _ in range(100):  # what pyarrow imports late is not to be counted
@@ -229,7 +224,7 @@ def make_tracked(count: int = 2) -> Faces:
     return replace(make_faces(count), track_id=track, smoothed=smoothed, steady=steady)
 
 
-TRACKED_COLUMNS = [*BASE_COLUMNS, *FER7.names, "steady_expression", *(f"smooth_{n}" for n in FER7.names), "error"]
+TRACKED_COLUMNS = [*hall.COLUMNS, *FER7.names, "steady_expression", *(f"smooth_{n}" for n in FER7.names), "error"]
 
 
 @pytest.mark.parametrize("suffix", TABLES)
@@ -248,10 +243,10 @@ def test_tables_of_videos_hold_what_was_smoothed(tmp_path: Path, suffix: str) ->
 
 
 def test_columns_of_videos_come_between_the_classes_and_the_error() -> None:
-    assert columns_of(FER7, tracked=True) == TRACKED_COLUMNS
-    assert columns_of(FER7) == COLUMNS
+    assert table_columns(FER7, tracked=True) == TRACKED_COLUMNS
+    assert table_columns(FER7) == COLUMNS
     with pytest.raises(InputError, match="another column: steady_expression"):
-        columns_of(LabelSet("own", ("happy", "steady_expression")), tracked=True)
+        table_columns(LabelSet("own", ("happy", "steady_expression")), tracked=True)
 
 
 def test_a_table_that_is_not_of_a_video_leaves_smoothed_values_out(tmp_path: Path) -> None:
@@ -306,7 +301,7 @@ def test_ctrl_c_keeps_the_intervals_and_an_error_none(tmp_path: Path) -> None:
         assert path.exists() == (expected is not None)
         if expected:
             rows = read_rows(path)
-            assert [row["track_id"] for row in rows] == expected and rows[-1]["error"] == INTERRUPTED
+            assert [row["track_id"] for row in rows] == expected and rows[-1]["error"] == INTERRUPTED_ROW
             assert rows[0]["seconds"] == 2.0
 
 
@@ -348,7 +343,7 @@ def test_ctrl_c_keeps_what_was_done_and_says_so(tmp_path: Path, suffix: str) -> 
     with pytest.raises(KeyboardInterrupt), open_sink(path, labels=FER7) as sink:
         sink.write(make_frame("a.jpg"), make_faces(1))
         raise KeyboardInterrupt
-    assert [(row["source"], row["error"]) for row in read_rows(path)] == [("a.jpg", None), (None, INTERRUPTED)]
+    assert [(row["source"], row["error"]) for row in read_rows(path)] == [("a.jpg", None), (None, INTERRUPTED_ROW)]
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
 
@@ -367,7 +362,7 @@ def test_ctrl_c_while_a_parquet_group_is_written_leaves_no_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
-    monkeypatch.setattr(sinks, "ROWS_PER_GROUP", 1)
+    monkeypatch.setattr(tables, "ROWS_PER_GROUP", 1)
 
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
@@ -406,7 +401,7 @@ with ExitStack() as stack:
     assert b"KeyboardInterrupt" in errors and b"OutputError" not in errors
     for name in ("t.csv", "t.jsonl"):
         rows = read_rows(tmp_path / name)
-        assert len(rows) >= 21 and rows[-1]["error"] == INTERRUPTED
+        assert len(rows) >= 21 and rows[-1]["error"] == INTERRUPTED_ROW
         assert [row["source"] for row in rows[:-1]] == [f"{i}.png" for i in range(len(rows) - 1)]
     images = list((tmp_path / "out").glob("*.png"))
     assert len(images) >= 19 and all(read_rgb(p).shape == (32, 32, 3) for p in images)
@@ -699,7 +694,7 @@ def test_images_need_a_function_that_draws(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("extension", IMAGE.extensions)
 def test_images_say_that_mien_made_them_and_still_open(extension: str, tmp_path: Path) -> None:
     image = np.random.default_rng(0).integers(0, 255, (37, 53, 3), dtype=np.uint8)
-    data = encode_image(image, extension)
+    data = annotated_bytes(image, extension)
     assert b"Annotated by mien" in data
     assert cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR).shape == image.shape
     pillow = pytest.importorskip("PIL.Image")
@@ -711,7 +706,7 @@ def test_images_say_that_mien_made_them_and_still_open(extension: str, tmp_path:
 
 def test_an_image_too_large_for_its_format_is_an_output_error() -> None:
     with pytest.raises(OutputError, match=r"16400 x 2 cannot be written as \.webp; use \.png"):
-        encode_image(np.zeros((2, 16400, 3), np.uint8), ".webp")
+        annotated_bytes(np.zeros((2, 16400, 3), np.uint8), ".webp")
 
 
 def write_all(folder: Path, sources: list[str], draw: Callable[..., NDArray[np.uint8]] = paint) -> list[str]:
@@ -769,7 +764,7 @@ def test_ctrl_c_between_writing_and_naming_an_image_leaves_only_whole_ones(
 
     with pytest.raises(KeyboardInterrupt), open_sink(f"{tmp_path}/out/", labels=FER7, draw=paint) as sink:
         sink.write(make_frame("a.jpg"), make_faces(1))
-        monkeypatch.setattr(sinks.PartFile, "commit", interrupted)
+        monkeypatch.setattr(images.PartFile, "commit", interrupted)
         sink.write(make_frame("b.jpg"), make_faces(1))
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["a.jpg"]
 

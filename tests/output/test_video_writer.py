@@ -16,8 +16,9 @@ from mien.labels import FER7
 from mien.output import video_sink
 from mien.output.draw.faces import TRUTH_COLOUR, DrawStyle, draw_faces
 from mien.output.kinds import VIDEO
-from mien.output.sinks import VideoSink, open_sink
-from mien.output.video_sink import VideoWriter
+from mien.output.sinks import open_sink
+from mien.output.video import VideoSink
+from mien.output.video_writer import VideoWriter
 
 SIZE = (96, 64)
 RATE = 8000
@@ -389,7 +390,7 @@ import resource, signal, sys
 from pathlib import Path
 import numpy as np
 from mien.errors import OutputError
-from mien.output.video_sink import VideoWriter
+from mien.output.video_writer import VideoWriter
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
 random = np.random.default_rng(0)

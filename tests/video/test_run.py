@@ -24,7 +24,8 @@ from mien.detect.detector import Detector
 from mien.errors import InputError, OutputError, SourceError
 from mien.labels import FER7
 from mien.output.draw.faces import DrawStyle
-from mien.output.sinks import INTERRUPTED, open_sink
+from mien.output.rows import INTERRUPTED_ROW
+from mien.output.sinks import open_sink
 from mien.sources.videos import Video, VideoSettings
 from mien.tracking.settings import TrackSettings
 from mien.video import VideoJob, VideoOutputs, analyze_video, analyze_videos, attempt_job, replay, run_job
@@ -219,9 +220,9 @@ class TestResume:
         first = analyze_video(clip, analyzer=analyzer, outputs=outputs, interval_s=0.5, progress=watch, stop=watch.stop)
         assert first.interrupted and first.frames == frames
         assert [row["frame"] for row in rows_in(tmp_path / "rows.jsonl")] == [*range(frames), None]
-        assert rows_in(tmp_path / "rows.jsonl")[-1]["error"] == INTERRUPTED
+        assert rows_in(tmp_path / "rows.jsonl")[-1]["error"] == INTERRUPTED_ROW
         assert len(images(tmp_path / "annotated.mp4")) == frames
-        assert json.loads((tmp_path / "summary.json").read_text())["errors"] == [INTERRUPTED]
+        assert json.loads((tmp_path / "summary.json").read_text())["errors"] == [INTERRUPTED_ROW]
         second = analyze_video(clip, analyzer=analyzer, outputs=outputs, interval_s=0.5, resume=True)
         assert (second.resumed, second.frames, second.interrupted) == (frames, FRAMES, False)
         assert_same_outputs(tmp_path, whole)

@@ -26,7 +26,6 @@ from mien.datasets.summary import (
     DatasetSummary,
     class_totals,
     copy_rows,
-    png_bytes,
     summarise_dataset,
     write_html,
     write_sheets,
@@ -35,6 +34,7 @@ from mien.datasets.write import check_target, write_dataset
 from mien.detect.registry import create_detector
 from mien.errors import InputError, require_extra
 from mien.files import write_whole
+from mien.output.encode import encode_image
 
 app = typer.Typer(help="Look at, convert and split data sets.", no_args_is_help=True)
 
@@ -305,5 +305,5 @@ def augment(
     result = read_dataset(data, labels=labels, skip_bad=skip_bad, cache=cache)
     _remark(result)
     sheet = augment_sheet(result.data.crops, rows=rows, tries=tries, seed=seed)
-    write_whole(target, png_bytes(sheet))
+    write_whole(target, encode_image(sheet))
     say_written(target)

@@ -1,13 +1,11 @@
 """What a data set holds: figures, sample sheets and a self-contained HTML page."""
 
-import base64
 import html
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,6 +16,7 @@ from mien.errors import InputError
 from mien.faces import CROP_PX
 from mien.files import write_whole
 from mien.labels import COLOURS, EMOJI
+from mien.output.encode import data_url, encode_image
 
 GAP_PX = 2
 PAPER = 255
@@ -319,15 +318,9 @@ def write_sheets(data: CropDataset, summary: DatasetSummary, folder: str | Path,
     written = []
     for name in present_classes(summary):
         path = Path(folder) / f"{name}.png"
-        write_whole(path, png_bytes(class_sheet(data, name, seed=seed)))
+        write_whole(path, encode_image(class_sheet(data, name, seed=seed)))
         written.append(path)
     return written
-
-
-def png_bytes(image: NDArray[np.uint8]) -> bytes:
-    """Return an image, (H, W) gray or (H, W, 3) RGB uint8, as PNG."""
-    bgr = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-    return bytes(cv2.imencode(".png", bgr)[1].tobytes())
 
 
 STYLE = """
@@ -495,5 +488,4 @@ def _samples(name: str, data: CropDataset) -> str:
 
 
 def _img(image: NDArray[np.uint8], *, width: int | None = None) -> str:
-    content = base64.b64encode(png_bytes(image)).decode()
-    return f'<img alt="" src="data:image/png;base64,{content}"{f" width={width}" if width else ""}>'
+    return f'<img alt="" src="{data_url(image)}"{f" width={width}" if width else ""}>'

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from itertools import chain, count
 from pathlib import Path, PurePath
 
-import cv2
 import numpy as np
 
 from mien.datasets._arrays import write_npz, write_parquet
@@ -26,6 +25,7 @@ from mien.datasets.votes import FERPLUS_NAME
 from mien.errors import InputError
 from mien.files import whole_or_nothing
 from mien.labels import FER7, FERPLUS8, FIVE
+from mien.output.encode import encode_image
 
 FORMATS = {".csv": "csv", ".npz": "npz", ".parquet": "parquet", ".pq": "parquet", "": "folders"}
 FOLDER_OF_SPLIT = {
@@ -116,7 +116,7 @@ def _write_folders(data: CropDataset, root: Path) -> None:
     for name, crop, label, usage in zip(names, data.crops, data.label, data.usage.tolist(), strict=True):
         path = root / FOLDER_OF_SPLIT.get(usage, usage) / data.labels.names[label] / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(cv2.imencode(".png", crop)[1].tobytes())
+        path.write_bytes(encode_image(crop))
     if data.votes is not None:
         _write_votes(data, names, root / "fer2013new.csv")
 

@@ -1,6 +1,5 @@
 """A `Report` as JSON with every figure, as Markdown for a README, and as one HTML page that needs nothing else."""
 
-import base64
 import dataclasses
 import json
 import math
@@ -11,7 +10,6 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,6 +21,7 @@ from mien.evaluate.values import Comparison, Estimate, Figures, GroupFigures, La
 from mien.files import write_whole
 from mien.labels import COLOURS, EMOJI
 from mien.output import plots
+from mien.output.encode import data_url
 
 SCHEMA = "mien-report/1"
 COMPARISON_SCHEMA = "mien-comparison/1"
@@ -501,7 +500,7 @@ def face_card(index: int, crop: NDArray[np.uint8], *, alt: str, caption: str) ->
         caption: HTML.
     """
     return (
-        f'<figure><img alt="{escape(alt)}" width="48" height="48" src="{data_uri(crop)}">'
+        f'<figure><img alt="{escape(alt)}" width="48" height="48" src="{data_url(crop)}">'
         f'<span class="number">#{index}</span><figcaption>{caption}</figcaption></figure>'
     )
 
@@ -511,12 +510,6 @@ def _prob_bar(name: str, prob: float, *, strong: bool) -> str:
     kind = "prob truth" if strong else "prob"
     fill = f"width:{100 * prob:.1f}%;background:rgb({red},{green},{blue})"
     return f'<div class="{kind}"><span>{escape(name)}</span><i><u style="{fill}"></u></i><em>{prob:.0%}</em></div>'
-
-
-def data_uri(crop: NDArray[np.uint8]) -> str:
-    """Return a crop, (H, W) uint8 gray, as the address of a PNG that holds it."""
-    _, encoded = cv2.imencode(".png", crop)
-    return "data:image/png;base64," + base64.b64encode(encoded.tobytes()).decode("ascii")
 
 
 # Comparisons

@@ -1,3 +1,7 @@
-from .sinks import Sink as Sink
-from .sinks import SinkSettings as SinkSettings
+from .base import Sink as Sink
+from .base import SinkSettings as SinkSettings
+from .draw.faces import DrawStyle as DrawStyle
+from .draw.faces import draw_faces as draw_faces
+from .rows import rows_of as rows_of
 from .sinks import open_sink as open_sink
+from .tables import JsonLinesStream as JsonLinesStream

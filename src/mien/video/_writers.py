@@ -12,8 +12,10 @@ from mien.errors import InputError, require_extra
 from mien.faces import Faces, Frame
 from mien.files import write_whole
 from mien.labels import LabelSet
-from mien.output.sinks import Sink, open_interval_sink, open_sink
+from mien.output.base import Sink
+from mien.output.sinks import open_sink
 from mien.sources.videos import VideoInfo
+from mien.video.intervals import open_interval_sink
 from mien.video.job import VideoJob
 from mien.video.moments import ContactSheet
 from mien.video.outputs import Paths

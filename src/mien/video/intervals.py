@@ -2,16 +2,17 @@
 
 import math
 from collections.abc import Iterator
+from pathlib import Path
 
 from mien.errors import InputError
 from mien.faces import Faces, Frame, Record
 from mien.labels import LabelSet
+from mien.output.base import Sink, SinkSettings
+from mien.output.kinds import TABLE
+from mien.output.rows import ERROR, INTERVAL_COLUMNS
+from mien.output.tables import TABLES
 from mien.video._sums import Sums
 from mien.video.held import Held, Holder, pieces
-
-INTERVAL_COLUMNS = (
-    "source", "interval", "start_s", "end_s", "track_id", "frames", "seconds", "expression", "confidence",
-)  # fmt: skip
 
 
 class IntervalTable:
@@ -112,3 +113,70 @@ class IntervalTable:
             "confidence": None if mean is None or best is None else round(float(mean[best]), 4),
         }
         return row | {name: None if mean is None else round(float(mean[i]), 4) for i, name in enumerate(names)}
+
+
+def open_interval_sink(path: str | Path, *, labels: LabelSet, interval_s: float) -> Sink:
+    """Open a table with one row per track and interval of time; see `IntervalTable`.
+
+    Args:
+        path: Ends in `.jsonl`, `.csv` or `.parquet`.
+        labels: The label set of the results.
+        interval_s: Length of an interval, seconds.
+
+    Raises:
+        InputError: Another extension, or the length is not positive.
+        OutputError: Nothing can be written there.
+        MissingExtraError: The format needs an extra.
+    """
+    target = Path(path)
+    TABLE.check(target)
+    return IntervalSink(target, labels, interval_s)
+
+
+class IntervalSink(Sink):
+    """A table with one row per track and interval of time."""
+
+    def __init__(self, path: Path, labels: LabelSet, interval_s: float) -> None:
+        """Start the file.
+
+        Args:
+            path: The file.
+            labels: The label set of the results.
+            interval_s: Length of an interval, seconds.
+
+        Raises:
+            InputError: The length is not positive, or an expression has the name of another column.
+            OutputError: Nothing can be written there.
+            MissingExtraError: The format needs an extra.
+        """
+        super().__init__()
+        self._intervals, self._source = IntervalTable(labels, interval_s), ""
+        self._table = TABLES[path.suffix.lower()](path, SinkSettings(labels), [*self._intervals.columns, ERROR])
+
+    def _write(self, frame: Frame, faces: Faces) -> None:
+        if frame.source != self._source:  # the next video
+            self._table.add_rows(self._intervals.finish())
+            self._source = frame.source
+        self._table.add_rows(self._intervals.add(frame, faces))
+
+    def _fail(self, source: str, message: str) -> None:
+        self._table.add_rows(self._intervals.finish())
+        self._table.fail(source, message)
+
+    def _commit(self) -> None:
+        self._table.add_rows(self._intervals.finish())
+        self._table.close()
+
+    def interrupt(self) -> None:
+        """Complete the table, with a last row whose `error` says that the run was interrupted.
+
+        Raises:
+            OutputError: The table cannot be completed; the unfinished file is removed.
+        """
+        if not self._closed:
+            self._table.add_rows(self._intervals.finish())
+            self._table.interrupt()
+            self._closed = True
+
+    def _drop(self) -> None:
+        self._table.discard()

@@ -20,8 +20,8 @@ from mien.output.draw.faces import (
     paint_text,
     text_width,
 )
+from mien.output.encode import annotated_bytes
 from mien.output.kinds import MOMENTS
-from mien.output.sinks import encode_image
 from mien.video.summary_text import time_text
 
 CELL_PX, GAP_PX, CAPTION_PX, HEAD_PX, MARGIN_PX, NAME_PX = 128, 10, 24, 40, 18, 46
@@ -177,7 +177,7 @@ class ContactSheet:
             OutputError: It cannot be written.
         """
         kind = MOMENTS.check(path)
-        return write_whole(path, encode_image(self.image(), kind))
+        return write_whole(path, annotated_bytes(self.image(), kind))
 
 
 def _paint_head(canvas: NDArray[np.uint8], name: str, x: int) -> None:

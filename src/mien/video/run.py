@@ -14,8 +14,9 @@ from mien.analyzer import Analyzer
 from mien.errors import InputError, MienError, SourceError
 from mien.faces import Faces, Frame
 from mien.labels import LabelSet
+from mien.output.base import Sink
 from mien.output.draw.faces import PLAIN, DrawStyle
-from mien.output.sinks import INTERRUPTED, Sink
+from mien.output.rows import INTERRUPTED_ROW
 from mien.sources.videos import Video, VideoInfo, VideoSettings
 from mien.tracking.settings import TrackSettings
 from mien.tracking.tracker import Tracker, track_video
@@ -330,7 +331,7 @@ class _Run:
     def complete(self, *, interrupted: bool) -> None:
         """Complete the outputs."""
         if interrupted:
-            self._findings.summary.fail(INTERRUPTED)
+            self._findings.summary.fail(INTERRUPTED_ROW)
         self._writers.close(interrupted=interrupted)
 
     def _problems(self) -> list[str]:

@@ -24,8 +24,10 @@ from mien.cli.console import bar, colour, expression_text, for_people, out, say_
 from mien.errors import InputError
 from mien.faces import Face, Faces, Frame
 from mien.labels import EMOJI, LabelSet
+from mien.output.base import Draw, Sink
 from mien.output.draw.faces import draw_faces
-from mien.output.sinks import Draw, JsonLinesStream, Sink, open_sink
+from mien.output.sinks import open_sink
+from mien.output.tables import JsonLinesStream
 from mien.sources.images import Failed
 
 PROGRESS_FROM = 4  # fewer images are done before a bar is read

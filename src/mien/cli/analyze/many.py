@@ -14,9 +14,12 @@ from mien.cli.analyze.scored import ScoreSink
 from mien.cli.analyze.show import ProgressLines, row_printer, score_text, tell
 from mien.cli.console import for_people, say_written
 from mien.errors import InputError
+from mien.output.base import Sink
+from mien.output.images import image_name
 from mien.output.kinds import FOLDER, OF_IMAGES, TABLE, VIDEO, kind_of
-from mien.output.sinks import Sink, image_name, open_interval_sink, open_sink
+from mien.output.sinks import open_sink
 from mien.sources.images import Item
+from mien.video.intervals import open_interval_sink
 from mien.video.job import VideoJob, VideoResult
 from mien.video.outputs import VideoOutputs
 from mien.video.parallel import analyze_videos

@@ -16,7 +16,8 @@ from mien.cli.analyze.request import Request
 from mien.cli.console import colour, expression_text, for_people, out, say_failure, say_problem
 from mien.faces import Faces, Frame, Record
 from mien.labels import LabelSet
-from mien.output.sinks import JsonLinesStream, Sink
+from mien.output.base import Sink
+from mien.output.tables import JsonLinesStream
 from mien.video.intervals import IntervalTable
 from mien.video.job import Progress as VideoProgress
 from mien.video.job import VideoResult

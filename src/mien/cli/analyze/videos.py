@@ -17,8 +17,10 @@ from mien.cli.analyze.request import Request
 from mien.cli.analyze.show import ProgressLines, row_printer, score_text, tell
 from mien.cli.console import INTERRUPTED, for_people, say_error, say_written
 from mien.errors import SourceError
+from mien.output.base import Sink
+from mien.output.images import image_name
 from mien.output.kinds import FOLDER, TABLE, VIDEO, kind_of
-from mien.output.sinks import Sink, image_name, open_sink
+from mien.output.sinks import open_sink
 from mien.sources.images import Item
 from mien.video.job import VideoResult
 from mien.video.outputs import VideoOutputs

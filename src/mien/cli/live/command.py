@@ -30,7 +30,8 @@ from mien.labels import LabelSet
 from mien.models.catalogue import DEFAULT_MODEL
 from mien.models.runtime import RuntimeSettings
 from mien.output.draw.faces import DrawStyle, draw_faces, paint_emoji, shown_expression
-from mien.output.sinks import JsonLinesStream, encode_image
+from mien.output.encode import annotated_bytes
+from mien.output.tables import JsonLinesStream
 from mien.sources.live import CAMERA, LiveSettings, LiveSource
 from mien.tracking.settings import TrackSettings
 from mien.tracking.tracker import Tracker
@@ -418,7 +419,7 @@ class Window:
         frame, faces = self.look.veiled(self._moment.frame, self._moment.faces), self._moment.faces
         image = draw_faces(frame.image, faces, style=self.look.options.style)
         try:
-            path = write_whole(unused(Path(f"{stamped_name()}.png")), encode_image(image, ".png"))
+            path = write_whole(unused(Path(f"{stamped_name()}.png")), annotated_bytes(image, ".png"))
             self._say(f"saved {path}")
         except MienError as error:
             self._say(str(error))

@@ -18,6 +18,7 @@ from mien.analyzer import Analyzer
 from mien.errors import MienError
 from mien.faces import Faces
 from mien.output.draw.faces import draw_faces
+from mien.output.encode import data_url
 from mien.server.settings import MEBI, ServerSettings
 from mien.server.web import records
 from mien.server.web.described import ANALYZE_BODY, PROBLEMS
@@ -117,7 +118,7 @@ def _find(engine: Engine, item: Item, wanted: Wanted) -> _Found:
 
 
 def _annotate(image: NDArray[np.uint8], faces: Faces) -> str:
-    return records.data_url(records.to_jpeg(draw_faces(image, faces)))
+    return data_url(records.to_jpeg(draw_faces(image, faces)), ".jpg")
 
 
 def _result(source: str, **known: Any) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """Faces as JSON values."""
 
-import base64
 from typing import Any
 
 import cv2
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 from mien.faces import Face, Faces
 from mien.labels import EMOJI, LabelSet
 from mien.output.draw.faces import expression_colour
+from mien.output.encode import encode_image
 
 JPEG_QUALITY = 88
 LARGEST_SIDE = 65_500  # pixels; JPEG has no room for more
@@ -66,10 +66,4 @@ def to_jpeg(image: NDArray[np.uint8], *, quality: int = JPEG_QUALITY) -> bytes:
     if max(image.shape) > LARGEST_SIDE:
         height, width = (max(1, side * LARGEST_SIDE // max(image.shape)) for side in image.shape[:2])
         image = np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
-    _, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return bytes(data)
-
-
-def data_url(jpeg: bytes) -> str:
-    """Return a JPEG file as a data: URL."""
-    return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
+    return encode_image(image, ".jpg", quality=quality)

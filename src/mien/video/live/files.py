@@ -10,9 +10,10 @@ from pathlib import Path
 from mien.errors import MienError, OutputError
 from mien.faces import Faces, Frame
 from mien.labels import LabelSet
+from mien.output.base import Draw, Sink
 from mien.output.draw.faces import draw_faces
 from mien.output.kinds import TABLE, VIDEO
-from mien.output.sinks import Draw, Sink, open_sink
+from mien.output.sinks import open_sink
 from mien.sources.videos import VideoInfo
 
 VIDEO_QUEUE = 12  # frames that wait to be recorded

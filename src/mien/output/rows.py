@@ -1,0 +1,90 @@
+"""The schema of rows: which columns a table has, in which order and of which types, and how a frame becomes rows.
+
+The columns of one face are `mien.faces.COLUMNS`, which the client, too, must know; everything else of a row is here.
+A table has one row per face. The last column, `error`, is empty but for sources that gave no result, which get a row of
+their own with nothing else in it but the `source`. An image without a face is a result: it gets a row with `source`,
+`frame` and `time_s`, and nothing else, unless `keep_empty` is off. Tables of videos (`tracked`) have further columns:
+the steady expression of the track and its smoothed probabilities.
+"""
+
+import math
+from collections.abc import Iterable
+
+from mien.errors import InputError
+from mien.faces import COLUMNS, STEADY, Faces, Frame, Record, columns_of
+from mien.labels import LabelSet
+
+ERROR = "error"
+INTERRUPTED_ROW = "interrupted: what comes after this was not analyzed"
+INTERVAL_COLUMNS: dict[str, type] = {
+    "source": str, "interval": int, "start_s": float, "end_s": float, "track_id": int, "frames": int, "seconds": float,
+    "expression": str, "confidence": float,
+}  # fmt: skip
+TYPES = {**COLUMNS, **INTERVAL_COLUMNS, STEADY: str, ERROR: str}
+
+
+def type_of(column: str) -> type:
+    """Return the type of a column's values: str, int or float, which probabilities are."""
+    return TYPES.get(column, float)
+
+
+def table_columns(labels: LabelSet, *, tracked: bool = False) -> list[str]:
+    """Return the columns of a table: those of `mien.faces.columns_of`, then `error`.
+
+    Args:
+        labels: The label set of the results.
+        tracked: Whether it is the table of a video.
+
+    Raises:
+        InputError: An expression has the name of another column.
+    """
+    columns = [*columns_of(labels, tracked=tracked), ERROR]
+    taken = sorted({name for name in labels.names if columns.count(name) > 1})
+    if taken:
+        clash = ", ".join(taken)
+        raise InputError(f"label set {labels.key!r} has the name of another column: {clash}; rename the expression")
+    return columns
+
+
+def rows_of(
+    frame: Frame, faces: Faces, labels: LabelSet, *, keep_empty: bool = True, tracked: bool = False
+) -> list[Record]:
+    """Return the rows of one frame, every one with all the columns of `table_columns(labels, tracked=tracked)`.
+
+    Args:
+        frame: The frame; gives source, number and time.
+        faces: Its faces.
+        labels: The label set of the table.
+        keep_empty: Whether a frame without a face gets a row with its source, number and time alone.
+        tracked: Whether it is the table of a video.
+
+    Raises:
+        InputError: The faces carry another label set.
+    """
+    if faces.labels is not None and faces.labels.names != labels.names:
+        raise InputError(
+            f"the faces carry the label set {faces.labels.key!r}, the table is for {labels.key!r}; "
+            "open it for that one or use convert_probs()"
+        )
+    records = faces.at(frame).to_records()
+    if not records and keep_empty:
+        records = [{"source": frame.source, "frame": frame.index, "time_s": round(frame.time_s, 6)}]
+    columns = table_columns(labels, tracked=tracked)
+    return [complete_row(record, columns) for record in records]
+
+
+def complete_row(record: Record, columns: Iterable[str]) -> Record:
+    """Return a row with exactly these columns, each value one that every format can hold.
+
+    Args:
+        record: The row; columns that are missing stay empty, others are dropped.
+        columns: Names, in order.
+    """
+    return {column: _storable(record.get(column)) for column in columns}
+
+
+def _storable(value: str | int | float | None) -> str | int | float | None:
+    """Return what every format can hold: no NaN, and text that is UTF-8 whatever a file name was."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode("utf-8")
+    return None if isinstance(value, float) and not math.isfinite(value) else value
