@@ -306,7 +306,7 @@ def test_ctrl_c_keeps_the_intervals_and_an_error_none(tmp_path: Path) -> None:
 
 
 def test_intervals_need_a_table_and_a_length(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"a table of intervals ends in \.jsonl, \.csv, \.parquet"):
+    with pytest.raises(InputError, match=r"a table ends in \.jsonl, \.csv, \.parquet"):
         open_interval_sink(tmp_path / "t.png", labels=FER7, interval_s=1)
     for length in (0, -1, float("nan")):
         with pytest.raises(InputError, match=r"interval_s must be at least 0\.001"):
@@ -686,7 +686,7 @@ def test_the_analysed_image_is_not_replaced(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["out.png", "out/"])
 def test_images_need_a_function_that_draws(tmp_path: Path, name: str) -> None:
-    with pytest.raises(InputError, match=r"draw=mien\.draw\.draw_faces"):
+    with pytest.raises(InputError, match=r"draw=mien\.draw_faces"):
         open_sink(f"{tmp_path}/{name}", labels=FER7)
     assert list(tmp_path.iterdir()) == []
 

@@ -13,7 +13,7 @@ import pytest
 from mien.errors import InputError, MissingExtraError, OutputError
 from mien.faces import Faces, Frame
 from mien.labels import FER7
-from mien.output import video_sink
+from mien.output import video_writer
 from mien.output.draw.faces import TRUTH_COLOUR, DrawStyle, draw_faces
 from mien.output.kinds import VIDEO
 from mien.output.sinks import open_sink
@@ -142,7 +142,7 @@ def test_every_frame_keeps_its_time(uneven, tmp_path, extension):
         context = container.streams.video[0].codec_context
         assert context.name == ("vp9" if extension == ".webm" else "h264")
         assert (context.width, context.height, context.pix_fmt) == (*SIZE, "yuv420p")
-        assert video_sink.MARK in container.metadata.values()
+        assert video_writer.MARK in container.metadata.values()
     assert [p.name for p in tmp_path.iterdir()] == [target.name]
 
 
@@ -462,14 +462,14 @@ def test_without_pyav_the_extra_is_named(tmp_path, monkeypatch):
 
 
 def test_other_builds_of_pyav_use_what_they_have(tmp_path, monkeypatch):
-    monkeypatch.setattr(video_sink, "H264_ENCODERS", {"no_such_encoder": {}})
+    monkeypatch.setattr(video_writer, "H264_ENCODERS", {"no_such_encoder": {}})
     writer = VideoWriter(tmp_path / "out.mp4")
     for k in range(3):
         writer.add(np.full((64, 64, 3), 120, np.uint8), k / 10)
     writer.close()
     with av.open(str(tmp_path / "out.mp4")) as container:
         assert container.streams.video[0].codec_context.name == "mpeg4"
-    monkeypatch.setattr(video_sink, "FALLBACK_ENCODER", {})
+    monkeypatch.setattr(video_writer, "FALLBACK_ENCODER", {})
     writer = VideoWriter(tmp_path / "no.mp4")
     with pytest.raises(OutputError, match="this PyAV has no encoder for"):
         writer.add(np.zeros((64, 64, 3), np.uint8), 0.0)

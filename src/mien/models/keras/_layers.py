@@ -286,7 +286,7 @@ def _pair(value: Any) -> Pair:
 
 
 @dataclass(frozen=True)
-class Window:
+class PoolWindow:
     """What slides over an image: a kernel or a pool, with its steps and margins."""
 
     size: Pair
@@ -314,14 +314,14 @@ class Window:
         return (self.size[axis] - 1) * self.dilation[axis] + 1
 
 
-def _window(config: Mapping[str, Any], size: Pair, strides: Any) -> Window:
+def _window(config: Mapping[str, Any], size: Pair, strides: Any) -> PoolWindow:
     padding = config.get("padding", "valid")
     if padding not in ("same", "valid"):
         raise ModelError(f"padding {padding!r} cannot be imported; supported: same, valid")
-    return Window(size, _pair(strides), _pair(config.get("dilation_rate") or 1), padding)
+    return PoolWindow(size, _pair(strides), _pair(config.get("dilation_rate") or 1), padding)
 
 
-def _slide(b: Builder, op: str, x: Image, window: Window, inputs: Sequence[str], **attributes: Any) -> Image:
+def _slide(b: Builder, op: str, x: Image, window: PoolWindow, inputs: Sequence[str], **attributes: Any) -> Image:
     if window.dilation != (1, 1):
         attributes["dilations"] = window.dilation
     name = b.node(
@@ -359,7 +359,7 @@ def _separable(b: Builder, layer: Layer, inputs: list[Tensor]) -> Tensor:
     config, filters = layer.config, int(layer.config["filters"])
     y = _depthwise_step(b, config, b.image(_only(inputs), config), with_bias=False)
     kernel = b.weight("pointwise_kernel", (1, 1, y.channels, filters), (3, 2, 0, 1))
-    window = Window((1, 1), (1, 1), (1, 1), "valid")
+    window = PoolWindow((1, 1), (1, 1), (1, 1), "valid")
     y = _slide(b, "Conv", y, window, [kernel, *_bias(b, config, filters)])
     return _activate(b, replace(y, channels=filters).tensor(), config)
 
