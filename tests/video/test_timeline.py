@@ -283,7 +283,7 @@ def test_the_sheet_has_a_row_per_person_and_a_column_per_expression(tmp_path):
     for suffix in (".png", ".jpg", ".webp"):
         read = cv2.imread(str(sheet.write(tmp_path / "new" / f"sheet{suffix}")))
         assert read.shape == three.shape
-    with pytest.raises(InputError, match=r"a contact sheet ends in \.jpg, \.jpeg, \.png, \.webp"):
+    with pytest.raises(InputError, match=r"a sheet of moments ends in \.jpg, \.jpeg, \.png, \.webp"):
         sheet.write(tmp_path / "t.gif")
     assert ContactSheet(FER7).write(tmp_path / "none.png").is_file()
 
