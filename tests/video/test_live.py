@@ -367,7 +367,7 @@ class TestCommand:
             (("--size", "large"), "--size must be width x height"),
             (("--seconds", "0"), "--seconds must be more than 0"),
             (("--labels", "nine"), "nine"),
-            (("--half-life", "-1"), "half_life_s"),
+            (("--half-life", "-1"), "--half-life must be"),
         ],
     )
     def test_wrong_use(self, mien, video, arguments, message):

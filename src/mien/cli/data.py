@@ -16,7 +16,7 @@ from rich.table import Table
 
 from mien.analyzer import DEFAULT_DETECTOR
 from mien.cli.console import bar, colour, errors, expression_text, out, say, say_written
-from mien.cli.options import DetectorOption
+from mien.cli.options import DataArgument, DetectorOption, JsonOption, SkipOption, VotesOption
 from mien.datasets.dataset import LEFT_OUT, TEST, TRAINING, USAGES, VALIDATION, CropDataset, ReadResult
 from mien.datasets.duplicates import find_duplicates
 from mien.datasets.photos import LargestFace
@@ -38,21 +38,12 @@ from mien.output.encode import encode_image
 
 app = typer.Typer(help="Look at, convert and split data sets.", no_args_is_help=True)
 
-DataArgument = Annotated[
-    Path,
-    typer.Argument(help="FER2013 CSV, train.csv, test.csv, ferdata.csv, a list CSV, class folders, .npz, .parquet."),
-]
-VotesOption = Annotated[
-    Path | None, typer.Option("--votes", help="The FER+ file fer2013new.csv, joined by image name.")
-]
 LabelsOption = Annotated[
     str | None,
     typer.Option("--labels", help="Label set of the numbers: fer2013, ferplus or five. Default: by looking."),
 ]
-SkipOption = Annotated[bool, typer.Option("--skip-bad", help="Leave broken rows out and say how many.")]
 CacheOption = Annotated[bool, typer.Option("--cache/--no-cache", help="Keep the parsed crops beside the source.")]
 NearOption = Annotated[bool, typer.Option("--near/--no-near", help="Look for near copies too, not only exact ones.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 class SplitKind(StrEnum):

@@ -22,7 +22,7 @@ from rich.table import Table
 from mien._version import __version__
 from mien.cli.console import errors, expression_text, out, say_written
 from mien.cli.import_keras import is_adapter, open_adapter
-from mien.cli.options import DataArgument
+from mien.cli.options import DataArgument, VotesOption
 from mien.datasets.dataset import PUBLIC_TEST, TRAINING, CropDataset
 from mien.datasets.read import read_dataset
 from mien.errors import InputError
@@ -46,7 +46,6 @@ ModelArgument = Annotated[
         help="A name from `mien models list`, an .onnx file, an .npz of `mien train-baseline`, or an adapter file."
     ),
 ]
-VotesOption = Annotated[Path | None, typer.Option("--votes", help="The FER+ file fer2013new.csv.")]
 LabelsOption = Annotated[str | None, typer.Option("--labels", help="Label set to score in: fer2013, ferplus or five.")]
 SplitOption = Annotated[str, typer.Option("--split", help="Split of the data set to measure on.")]
 COMPARISON_SUFFIXES = (".html", ".json", ".md")

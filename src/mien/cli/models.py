@@ -8,12 +8,11 @@ from rich.table import Table
 from rich.text import Text
 
 from mien.cli.console import megabytes, out
+from mien.cli.options import JsonOption
 from mien.models.card import ModelCard
 from mien.models.catalogue import CATALOGUE, DEFAULT_MODEL, load_model, model_path
 
 app = typer.Typer(help="List the models and show their cards.", no_args_is_help=True)
-
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command("list")

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from mien.cli.console import errors, out, say_written
-from mien.cli.options import DataArgument
+from mien.cli.options import DataArgument, JsonOption
 from mien.datasets.dataset import CropDataset
 from mien.datasets.policy import hold_out, training_and_validation
 from mien.datasets.read import read_dataset
@@ -32,7 +32,6 @@ LabelsOption = Annotated[
     list[str] | None,
     typer.Option("--labels", help="Label set of a head: fer2013, ferplus or five; may be repeated."),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 class BaselineModel(StrEnum):

@@ -24,7 +24,6 @@ from mien.errors import InputError
 from mien.models.runtime import RuntimeSettings
 from mien.output.draw.faces import DrawStyle
 
-DATA = "Data"
 DataArgument = Annotated[
     Path,
     typer.Argument(help="Data set: FER2013 CSV, train.csv, test.csv, a list CSV, class folders, .npz or .parquet."),
@@ -32,7 +31,6 @@ DataArgument = Annotated[
 VotesOption = Annotated[
     Path | None, typer.Option("--votes", help="The FER+ file fer2013new.csv, joined by image name.")
 ]
-SplitFileOption = Annotated[Path | None, typer.Option("--split", help="Split file of `mien data split`.")]
 SkipOption = Annotated[bool, typer.Option("--skip-bad", help="Skip broken rows and images, and say how many.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 LabelSetOption = Annotated[

@@ -21,15 +21,22 @@ from rich.text import Text
 
 from mien.analyzer import DEFAULT_DETECTOR, Analyzer
 from mien.cli.console import FAILED, expression_text, for_people, out, say, say_error, say_problem, say_written
-from mien.cli.options import DetectorOption, LabelSetOption, ModelOption
-from mien.detect.detector import DetectorSettings
+from mien.cli.options import (
+    DetectorOption,
+    DetectorOptions,
+    DrawOptions,
+    LabelSetOption,
+    ModelOption,
+    RuntimeOptions,
+    Shown,
+    with_groups,
+)
 from mien.errors import InputError, MienError, SourceError, require_extra
 from mien.faces import CROP_PX, Faces, Frame
 from mien.files import write_whole
 from mien.labels import LabelSet
 from mien.models.catalogue import DEFAULT_MODEL
-from mien.models.runtime import RuntimeSettings
-from mien.output.draw.faces import DrawStyle, draw_faces, paint_emoji, shown_expression
+from mien.output.draw.faces import draw_faces, paint_emoji, shown_expression
 from mien.output.encode import annotated_bytes
 from mien.output.tables import JsonLinesStream
 from mien.sources.live import CAMERA, LiveSettings, LiveSource
@@ -57,7 +64,12 @@ DUMMIES = ("dummy", "offscreen")  # what SDL falls back to where there is no dis
 Pygame = Any  # the module; it is imported only where a window is wanted
 
 
+@with_groups
 def live(
+    tracking: Annotated[TrackSettings, Shown(half_life_s="--half-life")],
+    style: DrawOptions,
+    detecting: DetectorOptions,
+    runtime: RuntimeOptions,
     source: Annotated[
         str, typer.Argument(help="Number of a camera, /dev/video0, an rtsp:// or http:// stream, or a video.")
     ] = "0",
@@ -71,25 +83,16 @@ def live(
     labels: LabelSetOption = None,
     detector: DetectorOption = DEFAULT_DETECTOR,
     model: ModelOption = DEFAULT_MODEL,
-    min_face: Annotated[int, typer.Option(help="Smallest face looked for, pixels.")] = DetectorSettings.min_face_px,
     size: Annotated[
         str | None, typer.Option(help="Image size wanted of a camera, 640x480 say.", show_default=False)
     ] = None,
     fps: Annotated[float | None, typer.Option(help="Frames per second wanted of a camera.", show_default=False)] = None,
-    half_life: Annotated[
-        float, typer.Option(help="Half-life of the smoothing over time, seconds; 0: none.")
-    ] = TrackSettings.half_life_s,
     seconds: Annotated[float | None, typer.Option(help="Stop after so many seconds.", show_default=False)] = None,
     loop: Annotated[bool, typer.Option("--loop", help="Start a video again at its end.")] = False,
     mirror: Annotated[
         bool | None,
         typer.Option("--mirror/--no-mirror", help="Show a mirror image (default for cameras).", show_default=False),
     ] = None,
-    bars: Annotated[bool, typer.Option("--bars", help="Draw all probabilities beside each face.")] = False,
-    landmarks: Annotated[bool, typer.Option("--landmarks", help="Draw the five landmarks.")] = False,
-    blur: Annotated[bool, typer.Option("--blur-faces", help="Make faces unrecognisable.")] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, coreml, …")] = "auto",
-    threads: Annotated[int, typer.Option(min=0, help="CPU threads per network call; 0: automatic.")] = 1,
     allow_private: Annotated[
         bool, typer.Option("--allow-private", help="Let names and redirects lead to private addresses, too.")
     ] = False,
@@ -106,17 +109,15 @@ def live(
     if not headless:
         require_display()
     settings = replace(_camera_size(size), fps=fps, loop=loop, allow_private=allow_private)
-    finder = DetectorSettings(min_face_px=min_face, threads=threads)
-    runtime = RuntimeSettings(device=device, threads=threads)
+    finder = replace(detecting, threads=runtime.threads)
     analyzer = Analyzer(detector=detector, model=model, labels=labels, detector_settings=finder, runtime=runtime)
-    tracking = TrackSettings(half_life_s=half_life)
     _warm_up(analyzer)
 
     def trackers(chosen: LabelSet) -> Tracker:
         return Tracker(Analyzer(detector=analyzer.detector, model=analyzer.model, labels=chosen.key), tracking)
 
     mirrored = bool(CAMERA.fullmatch(source)) if mirror is None else mirror
-    look = Look(ViewOptions(DrawStyle(bars=bars, landmarks=landmarks, blur=blur), mirrored))
+    look = Look(ViewOptions(style, mirrored))
     piped = headless and log is None and not out.is_terminal
     stream = JsonLinesStream(sys.stdout, labels=analyzer.labels, tracked=True) if piped else None
     outputs = LiveOutputs(log, record, look.draw, stream)
