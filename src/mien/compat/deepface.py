@@ -54,7 +54,7 @@ def analyze(
             array (N, H, W, 3), for several images.
         actions: `"emotion"`; mien does not answer `"age"`, `"gender"` and `"race"`.
         enforce_detection: Whether an image without a face is an error; if not, the whole image is taken for a face.
-        detector_backend: A key of `BACKENDS`; `"opencv"` is the Haar cascade, `"mtcnn"` finds about twice as many.
+        detector_backend: A key of `BACKENDS`; `"opencv"` is the Haar cascade, `"mtcnn"` misses far fewer.
         align: Turn each face upright by its eyes before the model sees it.
         expand_percentage: By how much `region` grows; the model always sees the framing that it was trained on.
         silent: Without effect: mien reports no progress here.

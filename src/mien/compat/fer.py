@@ -44,7 +44,7 @@ class FER:
 
         Args:
             cascade_file: Path of a Haar cascade; None takes OpenCV's frontal one.
-            mtcnn: Find faces with MTCNN: about twice as many.
+            mtcnn: Find faces with MTCNN, which misses far fewer.
             tfserving: Must be False; no server is needed.
             use_tflite: Without effect.
             scale_factor: Ratio of one size searched to the next, more than 1 (cascade).
