@@ -142,7 +142,7 @@ def _analyzer(backend: str) -> Analyzer:
     """Return the analyzer that answers for a detector of deepface's, opened once per process."""
     ours = BACKENDS[backend]
     if ours == "haar":
-        return Analyzer(detector=shared_haar(**HAAR), labels=FER7.key)
+        return Analyzer(detector=shared_haar(**HAAR), model=_analyzer("skip").model, labels=FER7.key)
     if backend not in (ours, "fastmtcnn", "dlib", "skip"):
         logger.info("detector_backend=%r is answered by mien's detector %r", backend, ours)
     return shared_analyzer(ours, DEFAULT_MODEL, FER7.key)

@@ -77,7 +77,8 @@ class FER:
                 min_side_px=min_face_size,
                 cascade_file=cascade_file,
             )
-            self.analyzer = Analyzer(detector=self._haar, labels=FER7.key)
+            model = shared_analyzer("none", DEFAULT_MODEL, FER7.key).model  # opened once for all detectors
+            self.analyzer = Analyzer(detector=self._haar, model=model, labels=FER7.key)
         self.emotions: list[dict[str, Any]] = []
 
     def find_faces(

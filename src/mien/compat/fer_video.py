@@ -23,7 +23,7 @@ from mien.files import PartFile, explained, write_whole
 from mien.labels import FER7
 from mien.output.draw.faces import DrawStyle, draw_faces
 from mien.output.kinds import VIDEO
-from mien.output.video_sink import VideoWriter
+from mien.output.video_writer import VideoWriter
 from mien.sources.videos import Video as VideoSource
 from mien.sources.videos import VideoSettings
 
