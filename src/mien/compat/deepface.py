@@ -28,7 +28,6 @@ BACKENDS = {  # deepface's detectors → mien's; those that need a download ther
     "yolov12s": "mtcnn",
 }
 ACTIONS = ("emotion", "age", "gender", "race")
-HAAR = {"scale_factor": 1.1, "min_neighbours": 10, "min_side_px": 24}  # as deepface scans
 
 logger = logging.getLogger(__name__)
 
@@ -142,7 +141,8 @@ def _analyzer(backend: str) -> Analyzer:
     """Return the analyzer that answers for a detector of deepface's, opened once per process."""
     ours = BACKENDS[backend]
     if ours == "haar":
-        return Analyzer(detector=shared_haar(**HAAR), model=_analyzer("skip").model, labels=FER7.key)
+        haar = shared_haar(scale_factor=1.1, min_neighbours=10, min_side_px=24)  # as deepface scans
+        return Analyzer(detector=haar, model=_analyzer("skip").model, labels=FER7.key)
     if backend not in (ours, "fastmtcnn", "dlib", "skip"):
         logger.info("detector_backend=%r is answered by mien's detector %r", backend, ours)
     return shared_analyzer(ours, DEFAULT_MODEL, FER7.key)
