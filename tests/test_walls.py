@@ -158,7 +158,7 @@ def test_public_names_are_sorted_and_exist():
 
     assert mien.__all__ == sorted(mien.__all__)
     assert all(hasattr(mien, name) for name in mien.__all__)
-    with pytest.raises(AttributeError, match="has no attribute 'nonsense'"):
+    with pytest.raises(AttributeError, match="nonsense"):
         _ = mien.nonsense
 
 

@@ -1,13 +1,15 @@
 """`Analyzer`: detector, alignment and expression model put together."""
 
+import copy
 import functools
 import logging
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,14 +17,21 @@ from numpy.typing import NDArray
 from mien.detect.align import crops_of
 from mien.detect.detector import Detector, DetectorSettings
 from mien.detect.registry import create_detector
-from mien.errors import InputError, MienError
-from mien.faces import CROP_PX, Faces, Frame
+from mien.errors import InputError, MienError, require_extra
+from mien.faces import CROP_PX, KEEP_ALL, FaceFilter, Faces, Frame, Record
+from mien.labels import LabelSet
 from mien.models.catalogue import DEFAULT_MODEL, load_model
 from mien.models.expression import ExpressionModel
 from mien.models.runtime import RuntimeSettings
-from mien.sources.images import Failed, ImageSource, Item, SourceSettings, load, read_image
+from mien.output.progress import ProgressBar
+from mien.output.rows import ERROR, rows_of, table_columns
+from mien.sources.images import Failed, ImageSource, Item, SourceSettings, expand, load, read_image
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 DEFAULT_DETECTOR = "mtcnn"
+LEAST_FACE_PX = 12  # what detectors can look for
 
 Result = tuple[Frame, Faces] | Failed
 
@@ -46,6 +55,7 @@ class Analyzer:
         detector: The face detector.
         model: The expression model.
         labels: The label set of the answers.
+        keep: Which of the faces found are kept.
     """
 
     def __init__(
@@ -56,6 +66,7 @@ class Analyzer:
         labels: str | None = None,
         detector_settings: DetectorSettings | None = None,
         runtime: RuntimeSettings | None = None,
+        keep: FaceFilter = KEEP_ALL,
     ) -> None:
         """Open the detector and the model.
 
@@ -65,6 +76,7 @@ class Analyzer:
             labels: `"fer2013"` (7 classes) or `"ferplus"` (8 classes); None takes the model's first.
             detector_settings: For a detector given by name.
             runtime: Device, threads and memory for a model given by name.
+            keep: Which of the faces found are kept.
 
         Raises:
             InputError: Unknown detector or label set, or an object that is no detector.
@@ -73,6 +85,7 @@ class Analyzer:
         """
         self.model = model if isinstance(model, ExpressionModel) else load_model(model, runtime=runtime)
         self.labels = self.model.card.label_set(labels)
+        self.keep = keep
         self.detector = create_detector(detector, detector_settings) if isinstance(detector, str) else detector
         if not isinstance(self.detector, Detector):
             raise InputError(
@@ -104,7 +117,22 @@ class Analyzer:
             One `Faces` per frame, with its source, number and time.
         """
         found, crops = self.find(frames)
-        return self.with_expressions(found, self.model.predict_proba(crops, head=self.labels.key))
+        named = self.with_expressions(found, self.model.predict_proba(crops, head=self.labels.key))
+        return [self.kept(faces, frame) for faces, frame in zip(named, frames, strict=True)]
+
+    def kept(self, faces: Faces, frame: Frame) -> Faces:
+        """Return the faces of a frame that `keep` keeps once their expressions are known: end of `analyze_frames`."""
+        return self.keep.named(faces, frame.image.shape[1], frame.image.shape[0])
+
+    def keeping(self, keep: FaceFilter) -> "Analyzer":
+        """Return an analyzer with the same detector and model that keeps other faces.
+
+        Args:
+            keep: Which.
+        """
+        other = copy.copy(self)
+        other.keep = keep
+        return other
 
     def find(self, frames: Sequence[Frame]) -> tuple[list[Faces], NDArray[np.uint8]]:
         """Return the faces of several frames without expressions, and their crops: the first half of `analyze_frames`.
@@ -115,7 +143,7 @@ class Analyzer:
         Returns:
             One `Faces` per frame, with its source, number and time; the crops (N, 48, 48) uint8 of all, in that order.
         """
-        found = [self.detector.detect(frame.image).at(frame) for frame in frames]
+        found = [self.keep.found(self.detector.detect(frame.image)).at(frame) for frame in frames]
         return found, self.crops(frames, found)
 
     def crops(self, frames: Sequence[Frame], found: Sequence[Faces]) -> NDArray[np.uint8]:
@@ -216,6 +244,7 @@ class AnalyzerSettings:
         labels: Label set; None takes the model's first.
         detector_settings: What the detector is told.
         runtime: Device, threads and memory of the model.
+        keep: Which of the faces found are kept.
     """
 
     detector: str = DEFAULT_DETECTOR
@@ -223,6 +252,7 @@ class AnalyzerSettings:
     labels: str | None = None
     detector_settings: DetectorSettings = field(default_factory=DetectorSettings)
     runtime: RuntimeSettings = field(default_factory=RuntimeSettings)
+    keep: FaceFilter = KEEP_ALL
 
     def open(self) -> Analyzer:
         """Open the detector and the model.
@@ -236,40 +266,194 @@ class AnalyzerSettings:
             labels=self.labels,
             detector_settings=self.detector_settings,
             runtime=self.runtime,
+            keep=self.keep,
         )
 
 
 @functools.lru_cache(maxsize=4)
-def shared_analyzer(detector: str, model: str, labels: str | None) -> Analyzer:
-    """Return an analyzer with default settings, opened once per process.
+def _open_once(detector: str, model: str, labels: str | None, min_face: int | None) -> Analyzer:
+    found = DetectorSettings() if min_face is None else DetectorSettings(min_face_px=max(min_face, LEAST_FACE_PX))
+    return Analyzer(detector=detector, model=model, labels=labels, detector_settings=found)
+
+
+def shared_analyzer(
+    *,
+    detector: str = DEFAULT_DETECTOR,
+    model: str = DEFAULT_MODEL,
+    labels: str | None = None,
+    min_face: int | None = None,
+    min_confidence: float = 0.0,
+    largest_only: bool = False,
+    clip_boxes: bool = False,
+) -> Analyzer:
+    """Return an analyzer whose detector and model are opened once per process and used again.
 
     Args:
-        detector: A name of `mien.detect.DETECTORS`.
-        model: A name from the catalogue, or the path of an ONNX file.
-        labels: Label set; None takes the model's first.
-    """
-    return Analyzer(detector=detector, model=model, labels=labels)
-
-
-def analyze(
-    image: ImageSource, *, detector: str = DEFAULT_DETECTOR, model: str = DEFAULT_MODEL, labels: str | None = None
-) -> Faces:
-    """Return the faces of one image and the expression of each.
-
-    The detector and the model are opened once per process and used again.
-
-    Args:
-        image: A path, an http(s) URL, an encoded image as bytes, or an array (H, W, 3) uint8 RGB.
         detector: A name of `mien.detect.DETECTORS`.
         model: A name from the catalogue, or the path of an ONNX file.
         labels: `"fer2013"` (7 classes) or `"ferplus"` (8 classes); None takes the model's first.
+        min_face: Smallest face, pixels of the image; None takes the detector's own (32 for `mtcnn`).
+        min_confidence: Faces whose most probable expression is less probable are dropped, 0-1.
+        largest_only: Only the largest face of an image is kept.
+        clip_boxes: Boxes end where the image does.
+
+    Raises:
+        MienError: As `Analyzer`.
+    """
+    keep = FaceFilter(min_face or 0, min_confidence, largest_only, clip_boxes)
+    return _open_once(detector, model, labels, min_face).keeping(keep)
+
+
+def analyze_image(image: ImageSource, *, channels: str = "rgb", **settings: Any) -> Faces:
+    """Return the faces of one image and the expression of each.
+
+        for face in mien.analyze_image("photo.jpg"):
+            print(face.expression, face.probabilities)
+
+    Args:
+        image: A path, an http(s) URL, a `data:` address, an encoded image as bytes or an open binary file, a PIL image,
+            or an array (H, W, 3) uint8.
+        channels: `"rgb"`, or `"bgr"` for an array as OpenCV reads it.
+        **settings: As `shared_analyzer`: `detector`, `model`, `labels`, `min_face`, `min_confidence`, `largest_only`,
+            `clip_boxes`.
 
     Returns:
-        The faces, best first; empty where there is none.
+        The faces, best first; empty where there is none. They keep the image, for `faces.draw()` and `faces.crops()`.
 
     Raises:
         SourceError: It gives no image.
-        InputError: An array is not (H, W, 3) uint8 RGB, or a name is unknown.
+        InputError: An array is not (H, W, 3) uint8, or a name or setting is unknown.
     """
-    frame = read_image(image)
-    return shared_analyzer(detector, model, labels).analyze_frames([frame])[0]
+    frame = read_image(image, channels=channels)
+    (faces,) = shared_analyzer(**settings).analyze_frames([frame])
+    return replace(faces, image=frame.image)
+
+
+analyze = analyze_image
+
+
+@dataclass(frozen=True, repr=False)
+class ImageResult:
+    """What became of one image among many.
+
+    Attributes:
+        source: Its name: path, URL, or `array 3`.
+        faces: Its faces; none is a result, too. None where there is an error.
+        error: Why it gave no result, or None.
+        width: Width of the image in pixels, 0 where there is an error.
+        height: Its height.
+    """
+
+    source: str
+    faces: Faces | None = None
+    error: MienError | None = None
+    width: int = 0
+    height: int = 0
+
+    def to_records(self) -> list[Record]:
+        """Return one row per face; one row for an image without a face, or with an error."""
+        if self.faces is None:
+            return [{"source": self.source, ERROR: str(self.error)}]
+        return rows_of(self.faces, self.faces.labels) if self.faces.labels else self.faces.to_records()
+
+    def __repr__(self) -> str:
+        """Say in one line what came of it."""
+        return f"ImageResult({self.source!r}, {self.error or self.faces!r})"
+
+
+class ImageResults(Iterator[ImageResult]):
+    """The results of many images in order, made as they are taken; from `analyze_images`.
+
+    Attributes:
+        total: How many images there are.
+        labels: The label set of the answers.
+    """
+
+    def __init__(self, results: Iterator[ImageResult], total: int, labels: LabelSet) -> None:
+        """Keep what gives the results."""
+        self.total, self.labels = total, labels
+        self._results, self._taken = results, 0
+
+    def __iter__(self) -> "ImageResults":
+        """Return itself: results are given once."""
+        return self
+
+    def __next__(self) -> ImageResult:
+        """Return the next result."""
+        result = next(self._results)
+        self._taken += 1
+        return result
+
+    def __len__(self) -> int:
+        """Return how many images there are."""
+        return self.total
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """Analyze all and return a data frame: a row per face, and one for an image without a face or with an error.
+
+        Raises:
+            MissingExtraError: pandas is not installed.
+            InputError: Some results were taken already, and would be missing.
+        """
+        pandas = require_extra("data", "pandas")
+        if self._taken:
+            raise InputError(
+                f"{self._taken} results were taken already and would be missing; call analyze_images() again, "
+                "or to_pandas() at once"
+            )
+        rows = [row for result in self for row in result.to_records()]
+        frame: pd.DataFrame = pandas.DataFrame(rows, columns=table_columns(self.labels))
+        return frame
+
+    def __repr__(self) -> str:
+        """Say how many there are, and how many were given."""
+        return f"ImageResults({self._taken} of {self.total} images done)"
+
+
+def analyze_images(
+    sources: ImageSource | Iterable[ImageSource],
+    *,
+    workers: int | None = None,
+    progress: bool = True,
+    reading: SourceSettings | None = None,
+    **settings: Any,
+) -> ImageResults:
+    """Analyze many images over all cores; results come in order, and no image costs another.
+
+        for result in mien.analyze_images(["photos/", "more/*.jpg"]):
+            print(result.source, result.error or result.faces)
+        table = mien.analyze_images("photos/").to_pandas()
+
+    A few images are in memory at a time, whatever their number. Stopping early stops the work.
+
+    Args:
+        sources: One or several of what `analyze_image` takes, and folders and globs.
+        workers: Threads; None takes one per CPU core.
+        progress: Whether a bar shows how far it is, in terminals and notebooks; elsewhere there is none.
+        reading: Limits on what is read.
+        **settings: As `analyze_image`.
+
+    Returns:
+        An iterator of results: each has `faces` or an `error`.
+
+    Raises:
+        InputError: A name or setting is unknown; what is wrong with an image is in its result.
+    """
+    analyzer = shared_analyzer(**settings)
+    items = expand(sources)
+    results = analyzer.map_items(items, settings=reading, workers=workers)
+    return ImageResults(_watched(results, len(items), progress), len(items), analyzer.labels)
+
+
+def _watched(results: Iterator[Result], total: int, progress: bool) -> Iterator[ImageResult]:
+    with ProgressBar("images", total=total, shown=progress) as bar:
+        for done, result in enumerate(results, 1):
+            bar.update(done)
+            yield _image_result(result)
+
+
+def _image_result(result: Result) -> ImageResult:
+    if isinstance(result, Failed):
+        return ImageResult(result.source, error=result.error)
+    frame, faces = result
+    return ImageResult(frame.source, faces, width=frame.image.shape[1], height=frame.image.shape[0])

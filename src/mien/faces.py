@@ -507,6 +507,54 @@ class Faces:
         return detections
 
 
+@dataclass(frozen=True)
+class FaceFilter:
+    """Which of the faces that were found are kept, and whether their boxes end with the image.
+
+    Attributes:
+        min_face_px: Faces whose box is smaller than this, on its longer side, are dropped; pixels of the image.
+        min_confidence: Faces whose most probable expression is less probable than this are dropped, 0-1.
+        largest_only: Only the largest face of an image is kept.
+        clip_boxes: Boxes end where the image does; without, they may reach beyond its border.
+    """
+
+    min_face_px: int = field(default=0, metadata={"help": "Drop faces smaller than this, pixels."})
+    min_confidence: float = field(
+        default=0.0, metadata={"help": "Drop faces whose expression is less probable than this, 0-1."}
+    )
+    largest_only: bool = field(default=False, metadata={"help": "Keep the largest face of an image alone."})
+    clip_boxes: bool = field(default=False, metadata={"help": "Let boxes end where the image does."})
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        if self.min_face_px < 0:
+            raise InputError(f"min_face_px must be at least 0, got {self.min_face_px}")
+        if not 0 <= self.min_confidence <= 1:
+            raise InputError(f"min_confidence must be 0 to 1, got {self.min_confidence}; 0.5 is fifty per cent")
+
+    def found(self, faces: Faces) -> Faces:
+        """Return the faces that are worth a look of the expression model: large enough, and the largest if so asked."""
+        if self.min_face_px and len(faces):
+            sides = (faces.xyxy[:, 2:] - faces.xyxy[:, :2]).max(axis=1)
+            faces = faces[sides >= self.min_face_px]
+        return faces.largest() if self.largest_only else faces
+
+    def named(self, faces: Faces, width: int, height: int) -> Faces:
+        """Return the faces whose expression is probable enough, their boxes clipped if so asked.
+
+        Args:
+            faces: With probabilities.
+            width: Width of the image, pixels.
+            height: Its height.
+        """
+        if self.min_confidence and len(faces):
+            faces = faces[faces.confidence >= self.min_confidence]
+        return faces.clipped(width, height) if self.clip_boxes else faces
+
+
+KEEP_ALL = FaceFilter()
+
+
 def _check(name: str, array: NDArray[Any], shape: tuple[int, ...], dtype: type) -> None:
     if not isinstance(array, np.ndarray) or array.shape != shape or array.dtype != dtype:
         came = f"{array.shape} {array.dtype}" if isinstance(array, np.ndarray) else type(array).__name__

@@ -142,13 +142,13 @@ def test_tables_of_all_formats_say_the_same(tmp_path: Path) -> None:
 
 def test_faces_without_probabilities_leave_the_classes_empty() -> None:
     faces = Faces(np.array([[1, 2, 3, 4]], np.float32), np.array([0.5], np.float32))
-    (row,) = rows_of(make_frame(), faces, FER7)
+    (row,) = rows_of(faces.at(make_frame()), FER7)
     assert row["score"] == 0.5 and row["expression"] is None and all(row[name] is None for name in FER7.names)
 
 
 def test_rows_never_hold_nan_or_text_that_is_not_utf8(tmp_path: Path) -> None:
     faces = replace(make_faces(1), score=np.array([np.nan], np.float32))
-    (row,) = rows_of(make_frame("ca\udcfft.jpg", time_s=float("inf")), faces, FER7)
+    (row,) = rows_of(faces.at(make_frame("ca\udcfft.jpg", time_s=float("inf"))), FER7)
     assert (row["source"], row["time_s"], row["score"]) == ("ca\\udcfft.jpg", None, None)
     for suffix in TABLES:
         with open_sink(tmp_path / f"t{suffix}", labels=FER7) as sink:

@@ -14,7 +14,6 @@ from mien.compat._images import read_frame
 from mien.errors import InputError, check_known
 from mien.faces import Face, Frame
 from mien.labels import FER7
-from mien.models.catalogue import DEFAULT_MODEL
 
 BACKENDS = {  # deepface's detectors → mien's; those that need a download there are answered by the best one here
     "opencv": "haar",
@@ -145,7 +144,7 @@ def _analyzer(backend: str) -> Analyzer:
         return Analyzer(detector=haar, model=_analyzer("skip").model, labels=FER7.key)
     if backend not in (ours, "fastmtcnn", "dlib", "skip"):
         logger.info("detector_backend=%r is answered by mien's detector %r", backend, ours)
-    return shared_analyzer(ours, DEFAULT_MODEL, FER7.key)
+    return shared_analyzer(detector=ours, labels=FER7.key)
 
 
 def _entry(face: Face, image: NDArray[np.uint8], *, grow: float, sure: bool) -> dict[str, Any]:

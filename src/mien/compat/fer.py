@@ -12,7 +12,6 @@ from mien.compat._images import read_frame, rgb_of
 from mien.errors import InputError
 from mien.faces import Faces, Frame
 from mien.labels import FER7
-from mien.models.catalogue import DEFAULT_MODEL
 
 Box = NDArray[np.int32] | list[int] | tuple[int, ...]
 
@@ -69,7 +68,7 @@ class FER:
         self.tfserving, self.use_tflite = tfserving, use_tflite
         self._haar: PointedHaar | None = None
         if mtcnn:
-            self.analyzer = shared_analyzer("mtcnn", DEFAULT_MODEL, FER7.key)
+            self.analyzer = shared_analyzer(labels=FER7.key)
         else:
             self._haar = shared_haar(
                 scale_factor=scale_factor,
@@ -77,7 +76,7 @@ class FER:
                 min_side_px=min_face_size,
                 cascade_file=cascade_file,
             )
-            model = shared_analyzer("none", DEFAULT_MODEL, FER7.key).model  # opened once for all detectors
+            model = shared_analyzer(detector="none", labels=FER7.key).model  # opened once for all detectors
             self.analyzer = Analyzer(detector=self._haar, model=model, labels=FER7.key)
         self.emotions: list[dict[str, Any]] = []
 

@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable
 
 from mien.errors import InputError
-from mien.faces import COLUMNS, STEADY, Faces, Frame, Record, columns_of
+from mien.faces import COLUMNS, STEADY, Faces, Record, columns_of
 from mien.labels import LabelSet
 
 ERROR = "error"
@@ -46,14 +46,11 @@ def table_columns(labels: LabelSet, *, tracked: bool = False) -> list[str]:
     return columns
 
 
-def rows_of(
-    frame: Frame, faces: Faces, labels: LabelSet, *, keep_empty: bool = True, tracked: bool = False
-) -> list[Record]:
+def rows_of(faces: Faces, labels: LabelSet, *, keep_empty: bool = True, tracked: bool = False) -> list[Record]:
     """Return the rows of one frame, every one with all the columns of `table_columns(labels, tracked=tracked)`.
 
     Args:
-        frame: The frame; gives source, number and time.
-        faces: Its faces.
+        faces: The faces of the frame, with its source, number and time.
         labels: The label set of the table.
         keep_empty: Whether a frame without a face gets a row with its source, number and time alone.
         tracked: Whether it is the table of a video.
@@ -66,9 +63,9 @@ def rows_of(
             f"the faces carry the label set {faces.labels.key!r}, the table is for {labels.key!r}; "
             "open it for that one or use convert_probs()"
         )
-    records = faces.at(frame).to_records()
+    records = faces.to_records()
     if not records and keep_empty:
-        records = [{"source": frame.source, "frame": frame.index, "time_s": round(frame.time_s, 6)}]
+        records = [{"source": faces.source, "frame": faces.frame_index, "time_s": round(faces.time_s, 6)}]
     columns = table_columns(labels, tracked=tracked)
     return [complete_row(record, columns) for record in records]
 

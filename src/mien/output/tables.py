@@ -60,7 +60,7 @@ class TableSink(Sink):
 
     def _write(self, frame: Frame, faces: Faces) -> None:
         what = self._settings
-        self._add(rows_of(frame, faces, what.labels, keep_empty=what.keep_empty, tracked=what.tracked))
+        self._add(rows_of(faces.at(frame), what.labels, keep_empty=what.keep_empty, tracked=what.tracked))
 
     def _fail(self, source: str, message: str) -> None:
         self._add([complete_row({"source": source, ERROR: message}, self.columns)])

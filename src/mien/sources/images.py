@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.errors import InputError, MienError, SourceError
+from mien.errors import InputError, MienError, SourceError, check_known
 from mien.faces import Frame, check_image
 from mien.sources._decode import MAX_PIXELS, decode_image
 from mien.sources._headers import HEAD_BYTES, check_head
@@ -132,18 +132,22 @@ class Failed:
     error: MienError
 
 
-def read_image(source: ImageSource, *, settings: SourceSettings = DEFAULTS) -> Frame:
+def read_image(source: ImageSource, *, channels: str = "rgb", settings: SourceSettings = DEFAULTS) -> Frame:
     """Read one image.
 
     Args:
         source: A path, an http(s) URL, `"-"` for standard input, an encoded image as bytes, or an array (H, W, 3)
-            uint8 RGB. A folder or glob will do if it holds exactly one image.
+            uint8. A folder or glob will do if it holds exactly one image.
+        channels: Order of an array's channels: `"rgb"`, or `"bgr"` as OpenCV reads images. Files know their own.
         settings: Limits.
 
     Raises:
         SourceError: It gives no image, or several.
-        InputError: An array is not (H, W, 3) uint8 RGB.
+        InputError: An array is not (H, W, 3) uint8, or `channels` is unknown.
     """
+    check_known("order of channels", channels, ("rgb", "bgr"))
+    if channels == "bgr" and isinstance(source, np.ndarray):
+        source = np.ascontiguousarray(source[..., ::-1])
     items = expand(source)
     if len(items) != 1:
         name = str(source) if isinstance(source, str | Path) else "the source"

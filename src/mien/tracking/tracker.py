@@ -113,7 +113,8 @@ class Tracker:
         expressed = self.analyzer.with_expressions(tracked.faces, probs)
         stands, results = [], []
         for frame, faces, memory in zip(tracked.frames, expressed, tracked.memories, strict=True):
-            results.append(self._smoothed(faces))
+            kept = self.analyzer.keep.found(self._smoothed(faces))
+            results.append(self.analyzer.kept(kept, frame))
             stands.append(_Stand(memory, self._running, frame.index))
         return stands, results
 

@@ -40,7 +40,7 @@ class FaceRecord(BaseModel):
     )
 
 
-class ImageResult(BaseModel):
+class ImageAnswer(BaseModel):
     """What was found in one image, or why nothing was."""
 
     source: str
@@ -54,7 +54,7 @@ class ImageResult(BaseModel):
 class Analysis(BaseModel):
     """The answer to /v1/analyze; results come in the order of the images."""
 
-    results: list[ImageResult]
+    results: list[ImageAnswer]
     labels: list[str]
     ms: float = Field(description="Milliseconds that the server took.")
 
