@@ -10,7 +10,16 @@ import pytest
 
 from helpers import names_in
 from mien.errors import InputError, OutputError
-from mien.files import ADVICE, PartFile, check_not_source, ending_of, explained, whole_or_nothing, write_whole
+from mien.files import (
+    ADVICE,
+    PartFile,
+    check_folder,
+    check_not_source,
+    ending_of,
+    explained,
+    whole_or_nothing,
+    write_whole,
+)
 
 
 def fail_with(code):
@@ -187,3 +196,22 @@ def test_what_is_analysed_is_not_written_over(tmp_path):
         check_not_source(video, link, kind="image", instead="a folder")
     for other in (tmp_path / "new.mp4", "rtsp://camera/1", "a\0b"):
         check_not_source(video, other)
+
+
+def test_a_file_that_is_interrupted_leaves_nothing(tmp_path, monkeypatch):
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(PartFile, "commit", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_whole(tmp_path / "x.txt", "half")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_is_made_and_tried(tmp_path):
+    check_folder(tmp_path / "new" / "deep")
+    assert list((tmp_path / "new" / "deep").iterdir()) == []
+    (tmp_path / "file").write_text("")
+    for wrong in ("file", "file/below"):
+        with pytest.raises(OutputError, match="a file"):
+            check_folder(tmp_path / wrong)

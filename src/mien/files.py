@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Container, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import IO
 
 from mien.errors import InputError, OutputError
@@ -66,10 +67,31 @@ def write_whole(path: str | Path, content: bytes | str) -> Path:
         OutputError: Nothing can be written there.
     """
     part = PartFile(Path(path))
-    with part.guarded() as file:
-        file.write(content.encode() if isinstance(content, str) else content)
-    part.commit()
+    try:
+        with part.guarded() as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+        part.commit()
+    except BaseException:  # Ctrl-C, too
+        part.discard()
+        raise
     return Path(path)
+
+
+def check_folder(path: Path) -> None:
+    """Make a folder where it is missing, and see that files can be written into it.
+
+    Args:
+        path: The folder; missing ones above it are made, too.
+
+    Raises:
+        OutputError: It is a file, or nothing can be written there.
+    """
+    if path.exists() and not path.is_dir():
+        raise OutputError(f"cannot write into {path}: it is a file; give a folder")
+    with explained(path):
+        path.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=path):
+            pass
 
 
 @contextmanager

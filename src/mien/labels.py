@@ -99,7 +99,7 @@ class LabelSet:
             raise InputError(f"label set {self.key!r} has no {name!r}; it has {', '.join(self.names)}")
         return self.names.index(wanted)
 
-    def columns_of(self, other: "LabelSet") -> NDArray[np.int64]:
+    def columns_for(self, other: "LabelSet") -> NDArray[np.int64]:
         """Return, for each expression of `other`, its column in this set, or -1 where this set lacks it.
 
         Args:
@@ -161,7 +161,7 @@ def convert_probs(probs: NDArray[np.float32], source: LabelSet, target: LabelSet
     Returns:
         (N, len(target)) float32, rows sum to 1 (uniform where nothing in common had any mass).
     """
-    columns = source.columns_of(target)
+    columns = source.columns_for(target)
     picked = np.where(columns >= 0, probs[:, np.maximum(columns, 0)], 0.0)
     mass = picked.sum(axis=1, keepdims=True)
     uniform = np.full_like(picked, 1.0 / len(target))

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zipfile import ZipFile
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,6 +21,7 @@ from mien.faces import Faces, Frame
 from mien.files import PartFile, explained, write_whole
 from mien.labels import FER7
 from mien.output.draw.faces import DrawStyle, draw_faces
+from mien.output.encode import encode_image
 from mien.output.kinds import VIDEO
 from mien.output.video_writer import VideoWriter
 from mien.sources.videos import Video as VideoSource
@@ -37,6 +37,7 @@ Sink = Callable[[NDArray[np.uint8], Frame], None]
 FORMATS = ("csv", "pandas")
 NUMBERED = re.compile(r"^(\D+)(\d+)$")
 SIDES = ("x_min", "y_min", "x_max", "y_max")
+QUALITY = 95  # of the JPEG files, as fer writes them
 
 logger = logging.getLogger(__name__)
 
@@ -312,8 +313,7 @@ def _stills(files: ExitStack, folder: Path, name: str, zipped: bool) -> Sink:
 
 
 def _jpeg(image: NDArray[np.uint8]) -> bytes:
-    _, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-    return data.tobytes()
+    return encode_image(image, ".jpg", quality=QUALITY)
 
 
 def _flat(data: Data) -> list[Row]:

@@ -125,7 +125,7 @@ def truth_of(data: CropDataset, target: LabelSet) -> NDArray[np.int64]:
     """
     if target == FERPLUS8 and data.votes is not None:
         return ferplus_majority(data.votes).astype(np.int64)
-    columns = np.append(target.columns_of(data.labels), UNLABELLED)  # which a label of -1 picks
+    columns = np.append(target.columns_for(data.labels), UNLABELLED)  # which a label of -1 picks
     return np.asarray(columns[data.label], np.int64)
 
 

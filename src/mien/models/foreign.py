@@ -185,7 +185,7 @@ def in_known_order(labels: LabelSet) -> tuple[LabelSet, NDArray[np.int64]]:
         The known set, or `labels` itself where none has these names; (C,) int64 columns of `labels`.
     """
     known = next((known for known in LABEL_SETS.values() if set(known.names) == set(labels.names)), labels)
-    return known, labels.columns_of(known)
+    return known, labels.columns_for(known)
 
 
 def read_adapter(path: str | Path) -> Adapter:

@@ -6,9 +6,9 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from mien.errors import InputError, OutputError
+from mien.errors import InputError
 from mien.faces import Faces, Frame
-from mien.files import PartFile, check_not_source, explained
+from mien.files import PartFile, check_folder, check_not_source, explained, write_whole
 from mien.output.base import DrawingSink, SinkSettings
 from mien.output.encode import MARK, annotated_bytes
 from mien.output.kinds import IMAGE
@@ -24,23 +24,7 @@ def _is_annotated(path: Path) -> bool:
         return MARK in head or MARK in file.read()
 
 
-class EncodedSink(DrawingSink):
-    """Writes annotated images, one file each."""
-
-    _part: PartFile
-
-    def _encoded(self, frame: Frame, faces: Faces, extension: str) -> bytes:
-        return annotated_bytes(self._draw(frame.image, faces), extension.lower())
-
-    def _fill(self, data: bytes) -> None:
-        with self._part.guarded() as file:
-            file.write(data)
-
-    def _drop(self) -> None:
-        self._part.discard()
-
-
-class ImageSink(EncodedSink):
+class ImageSink(DrawingSink):
     """One annotated image."""
 
     def __init__(self, path: Path, settings: SinkSettings) -> None:
@@ -65,7 +49,8 @@ class ImageSink(EncodedSink):
             folder = f"{self._path.with_suffix('')}/"
             raise InputError(f"{self._path} holds one image, but there are more; give a folder: {folder}")
         check_not_source(self._path, frame.source, kind="image", instead="another file or a folder")
-        self._fill(self._encoded(frame, faces, self._path.suffix))
+        with self._part.guarded() as file:
+            file.write(annotated_bytes(self._draw(frame.image, faces), self._path.suffix.lower()))
         self._written = True
 
     def _commit(self) -> None:
@@ -74,8 +59,11 @@ class ImageSink(EncodedSink):
         else:
             self._part.discard()
 
+    def _drop(self) -> None:
+        self._part.discard()
 
-class FolderSink(EncodedSink):
+
+class FolderSink(DrawingSink):
     """Annotated images in a folder, each named after its source and complete or absent.
 
     Two sources of one name get `x.jpg` and `x-2.jpg`. Images that mien wrote there in an earlier run are replaced;
@@ -98,20 +86,14 @@ class FolderSink(EncodedSink):
         self._folder = path
         self._next_number: dict[str, int] = {}
         self._names: set[str] = set()
-        if path.exists() and not path.is_dir():
-            raise OutputError(f"cannot write images into {path}: it is a file; give a folder")
-        self._part = PartFile(path / "image")
-        self._part.start()
-        self._part.discard()
+        check_folder(path)
 
     def _write(self, frame: Frame, faces: Faces) -> None:
         stem, extension = image_name(frame.source)
         if frame.index:
             stem = f"{stem}-{frame.index:06d}"
-        data = self._encoded(frame, faces, extension)
-        self._part = PartFile(self._free(stem, extension))
-        self._fill(data)
-        self._part.commit()
+        data = annotated_bytes(self._draw(frame.image, faces), extension.lower())
+        write_whole(self._free(stem, extension), data)
 
     def _free(self, stem: str, extension: str) -> Path:
         """Return the first path in the folder that may be written: new, or an image of an earlier run."""
@@ -131,7 +113,10 @@ class FolderSink(EncodedSink):
             )
 
     def _commit(self) -> None:
-        self._part.discard()  # the others are complete; this one is where Ctrl-C came while it was written
+        """Each image is complete already."""
+
+    def _drop(self) -> None:
+        """What is written stays."""
 
 
 def image_name(source: str) -> tuple[str, str]:

@@ -444,10 +444,12 @@ def save_figure(figure: "Figure", path: str | Path, *, dpi: int = 150) -> Path:
         OutputError: The file cannot be written.
     """
     kind = ending_of(path, FORMATS, f"a figure must end in {', '.join(FORMATS)}")
-    return write_whole(path, render(figure, kind.removeprefix("."), dpi=dpi))
+    return write_whole(path, figure_bytes(figure, kind.removeprefix("."), dpi=dpi))
 
 
-def render(figure: "Figure", kind: str, *, dpi: int = 150, text_as: str = "path", background: str = "white") -> bytes:
+def figure_bytes(
+    figure: "Figure", kind: str, *, dpi: int = 150, text_as: str = "path", background: str = "white"
+) -> bytes:
     """Return a figure as the bytes of a file; equal figures give equal bytes.
 
     Args:
@@ -478,7 +480,7 @@ def inline_svg(figure: "Figure", *, label: str) -> str:
     Returns:
         `<svg …>…</svg>`, scaled to the width of its place.
     """
-    svg = render(figure, "svg", text_as="none", background="none").decode()
+    svg = figure_bytes(figure, "svg", text_as="none", background="none").decode()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
     for colour, variable in THEME.items():

@@ -137,7 +137,7 @@ def _carry_over(trained: ExpressionNet, net: ExpressionNet) -> None:
 def _carry_classes(trained: ExpressionNet, net: ExpressionNet, number: int, labels: LabelSet) -> None:
     source = max(range(len(trained.heads)), key=lambda i: _shared_names(trained.heads[i], labels))
     theirs, ours = trained.get_submodule(f"{HEAD_PREFIX}{source}"), net.get_submodule(f"{HEAD_PREFIX}{number}")
-    rows = trained.heads[source].columns_of(labels)
+    rows = trained.heads[source].columns_for(labels)
     known = torch.from_numpy(np.flatnonzero(rows >= 0))
     for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
         mine[known] = other[torch.from_numpy(rows[rows >= 0])]

@@ -241,7 +241,7 @@ class Timeline(SummaryBuilder):
         kind = TIMELINE.check(path)
         if kind == ".html":
             return write_whole(path, self.to_html(title=title))
-        return write_whole(path, plots.render(self.figure(title=title), kind.removeprefix("."), dpi=dpi))
+        return write_whole(path, plots.figure_bytes(self.figure(title=title), kind.removeprefix("."), dpi=dpi))
 
 
 def _hex(name: str) -> str:
