@@ -20,7 +20,7 @@ from mien.evaluate.report import (
     to_markdown,
     write_report,
 )
-from mien.evaluate.robustness import robustness
+from mien.evaluate.robustness import measure_robustness
 from mien.labels import FER7, FERPLUS8
 from pages import outline
 
@@ -54,7 +54,7 @@ def document():
         evaluate(model(9), data, FERPLUS8, trained_on=data.crops[10:14], groups=groups, resamples=50),
         facts={"SHA-256": "ab" * 32, "Date": "2026-01-01", "Pipe|d": "a|b"},
         crops=data.crops,
-        robustness=robustness(model(9), data, FERPLUS8, kinds=("blur", "darkness")),
+        robustness=measure_robustness(model(9), data, FERPLUS8, kinds=("blur", "darkness")),
         latency=(Latency(1, 1.25, 1.5, 800.0), Latency(64, 64.0, 70.0, 1000.0)),
     )
 

@@ -3,7 +3,7 @@ import pytest
 
 from mien.datasets import CropDataset
 from mien.errors import InputError
-from mien.evaluate.robustness import CORRUPTIONS, corrupt, robustness
+from mien.evaluate import CORRUPTIONS, corrupt, measure_robustness
 from mien.labels import FER7, FIVE, LabelSet
 
 DARK_BRIGHT = LabelSet("light", ("dark", "bright"))
@@ -107,7 +107,7 @@ def light_data():
 
 def test_the_curve_of_a_model_that_only_sees_light():
     told = []
-    found = robustness(
+    found = measure_robustness(
         bright_or_dark, light_data(), DARK_BRIGHT, kinds=("darkness", "shift"),
         strengths={"darkness": (0, 0.2, 0.5)}, progress=lambda *x: told.append(x),
     )  # fmt: skip
@@ -123,7 +123,7 @@ def test_the_curve_of_a_model_that_only_sees_light():
 
 def test_a_sample_is_drawn_with_the_seed():
     settings = {"kinds": ("darkness",), "sample": 12}
-    a, b, c = (robustness(bright_or_dark, light_data(), DARK_BRIGHT, seed=s, **settings) for s in (1, 1, 3))
+    a, b, c = (measure_robustness(bright_or_dark, light_data(), DARK_BRIGHT, seed=s, **settings) for s in (1, 1, 3))
     assert a == b
     assert a.n == c.n == 12
     assert a.curves != c.curves
@@ -137,18 +137,18 @@ def test_label_sets_are_mapped_as_in_an_evaluation():
         probs[:, FER7.index("fear")], probs[:, FER7.index("surprise")] = 0.7, 0.3
         return probs
 
-    assert robustness(surprised_or_fearful, data, FER7, kinds=()).accuracy == 0
-    assert robustness(surprised_or_fearful, data, FER7, target=FIVE, kinds=()).accuracy == 0.5
+    assert measure_robustness(surprised_or_fearful, data, FER7, kinds=()).accuracy == 0
+    assert measure_robustness(surprised_or_fearful, data, FER7, target=FIVE, kinds=()).accuracy == 0.5
 
 
 def test_wrong_use_is_refused():
     data = light_data()
     with pytest.raises(InputError, match="known: blur"):
-        robustness(bright_or_dark, data, DARK_BRIGHT, kinds=("rain",))
+        measure_robustness(bright_or_dark, data, DARK_BRIGHT, kinds=("rain",))
     with pytest.raises(InputError, match="must start at 0"):
-        robustness(bright_or_dark, data, DARK_BRIGHT, strengths={"blur": (1, 2)})
+        measure_robustness(bright_or_dark, data, DARK_BRIGHT, strengths={"blur": (1, 2)})
     with pytest.raises(InputError, match="no image has a label"):
-        robustness(bright_or_dark, data.where(data.label < 0), DARK_BRIGHT)
+        measure_robustness(bright_or_dark, data.where(data.label < 0), DARK_BRIGHT)
     with pytest.raises(InputError, match="0 or more"):
         corrupt(data.crops, "blur", -1)
     with pytest.raises(InputError, match="uint8"):

@@ -32,7 +32,7 @@ from mien.evaluate.evaluation import evaluate as evaluate_model
 from mien.evaluate.evaluation import predict
 from mien.evaluate.measures import operating_point
 from mien.evaluate.report import ReportDocument, comparison_to_json, comparison_to_markdown, to_json, write_report
-from mien.evaluate.robustness import RobustnessReport, robustness
+from mien.evaluate.robustness import RobustnessReport, measure_robustness
 from mien.evaluate.timing import latency
 from mien.evaluate.values import Comparison, Estimate, Figures, PredictProba, Report
 from mien.evaluate.views import TEST_TIME_VIEWS, TestTimeAugmentation, test_time_augment
@@ -102,7 +102,7 @@ def evaluate(
         )  # fmt: skip
         spoilt = None
         if with_robustness:
-            spoilt = robustness(
+            spoilt = measure_robustness(
                 candidate.predict_proba, images, candidate.labels, target=target, sample=sample, seed=seed,
                 progress=lambda done, total: bars.update(spoiling, completed=done, total=total),
             )  # fmt: skip

@@ -6,10 +6,13 @@ from .calibrate import fit_temperature as fit_temperature
 from .calibrate import log_of_probs as log_of_probs
 from .comparison import compare as compare
 from .comparison import mcnemar_exact as mcnemar_exact
+from .corruptions import CORRUPTIONS as CORRUPTIONS
+from .corruptions import corrupt as corrupt
 from .evaluation import DATA_LABELS as DATA_LABELS
 from .evaluation import FERPLUS_MAJORITY as FERPLUS_MAJORITY
 from .evaluation import evaluate as evaluate
 from .evaluation import predict as predict
+from .evaluation import predict_in as predict_in
 from .evaluation import report_on as report_on
 from .evaluation import truth_of as truth_of
 from .measures import RELIABILITY_BINS as RELIABILITY_BINS
@@ -25,6 +28,8 @@ from .measures import risk_coverage as risk_coverage
 from .measures import top_accuracy as top_accuracy
 from .measures import vote_figures as vote_figures
 from .measures import worst_mistakes as worst_mistakes
+from .robustness import RobustnessReport as RobustnessReport
+from .robustness import measure_robustness as measure_robustness
 from .timing import latency as latency
 from .values import Calibration as Calibration
 from .values import ClassFigures as ClassFigures

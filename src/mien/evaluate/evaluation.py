@@ -64,9 +64,7 @@ def evaluate(
         InputError: No image counts, or `predict_proba` returns something else than probabilities.
     """
     target = target or labels
-    probs = predict(predict_proba, data.crops, len(labels), batch_size=batch_size, progress=progress)
-    if target != labels:
-        probs = convert_probs(probs, labels, target)
+    probs = predict_in(target, predict_proba, data.crops, labels, batch_size=batch_size, progress=progress)
     by_votes = target == FERPLUS8 and data.votes is not None
     return report_on(
         Predictions(probs, truth_of(data, target), target),
@@ -110,6 +108,35 @@ def predict(
         if progress:
             progress(start + len(batch), len(crops))
     return probs
+
+
+def predict_in(
+    target: LabelSet,
+    predict_proba: PredictProba,
+    crops: NDArray[np.uint8],
+    labels: LabelSet,
+    *,
+    batch_size: int = 256,
+    progress: Progress | None = None,
+) -> Floats:
+    """Run a model over many crops, and return its probabilities in another label set.
+
+    Args:
+        target: The label set wanted; columns are mapped by name.
+        predict_proba: (n, 48, 48) uint8 → (n, len(labels)) probabilities.
+        crops: (N, 48, 48) uint8.
+        labels: The label set of the model's columns.
+        batch_size: Crops per call.
+        progress: Called after every batch.
+
+    Returns:
+        (N, len(target)) float32.
+
+    Raises:
+        InputError: The model returns another shape, or rows that are not probabilities.
+    """
+    probs = predict(predict_proba, crops, len(labels), batch_size=batch_size, progress=progress)
+    return probs if target == labels else convert_probs(probs, labels, target)
 
 
 def truth_of(data: CropDataset, target: LabelSet) -> NDArray[np.int64]:
