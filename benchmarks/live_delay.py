@@ -26,7 +26,7 @@ import numpy as np
 import mien.cli.live.command as command
 from mien.analyzer import Analyzer
 from mien.cli.live.command import Look, Window
-from mien.output.draw.faces import DrawStyle
+from mien.output.draw.style import DrawStyle
 from mien.sources.live import LiveSettings, LiveSource
 from mien.tracking.tracker import Tracker
 from mien.video.live.files import LiveOutputs

@@ -26,6 +26,6 @@ from .faces import Frame as Frame
 from .labels import LabelSet as LabelSet
 from .models.expression import ExpressionModel as ExpressionModel
 from .models.runtime import RuntimeSettings as RuntimeSettings
-from .output.draw.faces import DrawStyle as DrawStyle
 from .output.draw.faces import draw_faces as draw_faces
+from .output.draw.style import DrawStyle as DrawStyle
 from .sources.images import read_image as read_image

@@ -11,18 +11,10 @@ from numpy.typing import NDArray
 from mien.errors import InputError
 from mien.faces import Faces, Frame
 from mien.labels import COLOURS, EMOJI, FER7, FERPLUS8, LabelSet
-from mien.output.draw.faces import (
-    DARK,
-    FACE_COLOUR,
-    WHITE,
-    DrawStyle,
-    contrast_ratio,
-    draw_faces,
-    expression_colour,
-    ink_on,
-    text_mask,
-    text_width,
-)
+from mien.output.draw.colours import DARK, FACE_COLOUR, WHITE, contrast_ratio, expression_colour, ink_on
+from mien.output.draw.faces import draw_faces
+from mien.output.draw.letters import text_mask, text_width
+from mien.output.draw.style import DrawStyle
 from mien.video.veil import Veil
 
 ASTRONAUT_BOX = (178, 72, 272, 190)
@@ -289,7 +281,7 @@ def test_colours_of_known_names_come_from_the_label_sets() -> None:
 
 
 def test_unknown_names_get_the_same_colour_in_every_process() -> None:
-    code = "from mien.output.draw.faces import expression_colour; print(expression_colour('bored'))"
+    code = "from mien.output.draw.colours import expression_colour; print(expression_colour('bored'))"
     outputs = {
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
         for _ in range(2)

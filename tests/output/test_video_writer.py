@@ -14,7 +14,9 @@ from mien.errors import InputError, MissingExtraError, OutputError
 from mien.faces import Faces, Frame
 from mien.labels import FER7
 from mien.output import video_writer
-from mien.output.draw.faces import TRUTH_COLOUR, DrawStyle, draw_faces
+from mien.output.draw.colours import TRUTH_COLOUR
+from mien.output.draw.faces import draw_faces
+from mien.output.draw.style import DrawStyle
 from mien.output.kinds import VIDEO
 from mien.output.sinks import open_sink
 from mien.output.video import VideoSink

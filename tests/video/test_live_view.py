@@ -8,7 +8,8 @@ import pytest
 from mien.errors import InputError
 from mien.faces import Faces, Frame
 from mien.labels import FER7, FERPLUS8
-from mien.output.draw.faces import WHITE, DrawStyle, expression_colour
+from mien.output.draw.colours import WHITE, expression_colour
+from mien.output.draw.style import DrawStyle
 from mien.video.live.history import GAP_S, POINTS, SPAN_S, History
 from mien.video.live.lanes import LANE, column_times, stacked
 from mien.video.live.marks import HELP, RED, Status, length_text

@@ -23,7 +23,7 @@ from mien.analyzer import AnalyzerSettings
 from mien.detect.detector import Detector
 from mien.errors import InputError, OutputError, SourceError
 from mien.labels import FER7
-from mien.output.draw.faces import DrawStyle
+from mien.output.draw.style import DrawStyle
 from mien.output.rows import INTERRUPTED_ROW
 from mien.output.sinks import open_sink
 from mien.sources.videos import Video, VideoSettings

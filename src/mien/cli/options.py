@@ -22,7 +22,7 @@ from rich.markup import escape
 from mien.detect.detector import DetectorSettings
 from mien.errors import InputError
 from mien.models.runtime import RuntimeSettings
-from mien.output.draw.faces import DrawStyle
+from mien.output.draw.style import DrawStyle
 
 DataArgument = Annotated[
     Path,

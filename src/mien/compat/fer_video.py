@@ -20,7 +20,8 @@ from mien.errors import InputError, SourceError, check_known, require_extra
 from mien.faces import Faces, Frame
 from mien.files import PartFile, explained, write_whole
 from mien.labels import FER7
-from mien.output.draw.faces import DrawStyle, draw_faces
+from mien.output.draw.faces import draw_faces
+from mien.output.draw.style import DrawStyle
 from mien.output.encode import encode_image
 from mien.output.kinds import VIDEO
 from mien.output.video_writer import VideoWriter

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.faces import Face, Faces
-from mien.output.draw.faces import draw_faces, expression_colour
+from mien.output.draw.colours import expression_colour
+from mien.output.draw.faces import draw_faces
 from mien.output.encode import data_url
 
 IMAGE_PX = 480  # longest side of the annotated image

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mien.output.draw.faces import PLAIN, DrawStyle
+from mien.output.draw.style import PLAIN, DrawStyle
 from mien.sources.addresses import public_name
 from mien.sources.videos import VideoInfo, VideoSettings
 from mien.tracking.settings import TrackSettings

@@ -11,15 +11,11 @@ from mien.errors import InputError
 from mien.faces import Face, Faces, Frame
 from mien.files import write_whole
 from mien.labels import EMOJI, LabelSet, canonical_name
-from mien.output.draw.faces import (
-    DARK,
-    WHITE,
-    DrawStyle,
-    draw_faces,
-    paint_emoji,
-    paint_text,
-    text_width,
-)
+from mien.output.draw.colours import DARK, WHITE
+from mien.output.draw.faces import draw_faces
+from mien.output.draw.letters import text_width
+from mien.output.draw.paint import paint_emoji, paint_text
+from mien.output.draw.style import DrawStyle
 from mien.output.encode import annotated_bytes
 from mien.output.kinds import MOMENTS
 from mien.video.summary_text import time_text

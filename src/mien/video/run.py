@@ -15,7 +15,7 @@ from mien.errors import InputError, MienError, SourceError
 from mien.faces import Faces, Frame
 from mien.labels import LabelSet
 from mien.output.base import Sink
-from mien.output.draw.faces import PLAIN, DrawStyle
+from mien.output.draw.style import PLAIN, DrawStyle
 from mien.output.rows import INTERRUPTED_ROW
 from mien.sources.videos import Video, VideoInfo, VideoSettings
 from mien.tracking.settings import TrackSettings

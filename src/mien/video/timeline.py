@@ -21,9 +21,7 @@ from mien.errors import require_extra
 from mien.files import write_whole
 from mien.labels import EMOJI, LabelSet, canonical_name
 from mien.output import plots
-from mien.output.draw.faces import (
-    expression_colour,
-)
+from mien.output.draw.colours import expression_colour
 from mien.output.kinds import TIMELINE
 from mien.video.held import Held, Sight, SummaryBuilder, pieces
 from mien.video.truth import Truth, TruthSpan

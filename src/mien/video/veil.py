@@ -6,7 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.faces import Faces
-from mien.output.draw.faces import PLAIN, DrawStyle, blur_part, draw_faces, visible_part
+from mien.output.draw.faces import blur_part, draw_faces
+from mien.output.draw.layout import visible_part
+from mien.output.draw.style import PLAIN, DrawStyle
 from mien.tracking.scene import SceneMemory, glance
 from mien.video.truth import Truth
 

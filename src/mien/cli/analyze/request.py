@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from mien.output.draw.faces import DrawStyle
+from mien.output.draw.style import DrawStyle
 from mien.sources.videos import VideoSettings
 from mien.tracking.settings import TrackSettings
 

@@ -36,7 +36,9 @@ from mien.faces import CROP_PX, Faces, Frame
 from mien.files import write_whole
 from mien.labels import LabelSet
 from mien.models.catalogue import DEFAULT_MODEL
-from mien.output.draw.faces import draw_faces, paint_emoji, shown_expression
+from mien.output.draw.faces import draw_faces
+from mien.output.draw.marks import shown_expression
+from mien.output.draw.paint import paint_emoji
 from mien.output.encode import annotated_bytes
 from mien.output.tables import JsonLinesStream
 from mien.sources.live import CAMERA, LiveSettings, LiveSource

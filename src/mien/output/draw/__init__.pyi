@@ -1,2 +1,3 @@
-from .faces import DrawStyle as DrawStyle
+from .colours import expression_colour as expression_colour
 from .faces import draw_faces as draw_faces
+from .style import DrawStyle as DrawStyle

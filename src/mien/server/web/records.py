@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from mien.faces import Face, Faces
 from mien.labels import EMOJI, LabelSet
-from mien.output.draw.faces import expression_colour
+from mien.output.draw.colours import expression_colour
 from mien.output.encode import encode_image
 
 JPEG_QUALITY = 88

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mien.analyzer import Analyzer
 from mien.errors import MienError, SourceError
-from mien.output.draw.faces import DrawStyle
+from mien.output.draw.style import DrawStyle
 from mien.server.web.schemas import JobOptions
 from mien.sources.videos import VideoSettings
 from mien.video.job import Progress, VideoJob, VideoResult

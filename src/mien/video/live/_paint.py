@@ -5,13 +5,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.output.draw.faces import (
-    DARK,
-    Colour,
-    Rect,
-    paint_text,
-    text_width,
-)
+from mien.output.draw.colours import DARK, Colour
+from mien.output.draw.layout import Rect
+from mien.output.draw.letters import text_width
+from mien.output.draw.paint import paint_text
 
 DIM: Colour = (168, 173, 181)
 TEXT_PX = (11, 20)

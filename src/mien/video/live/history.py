@@ -7,9 +7,7 @@ from numpy.typing import NDArray
 
 from mien.faces import Faces
 from mien.labels import LabelSet
-from mien.output.draw.faces import (
-    shown_expression,
-)
+from mien.output.draw.marks import shown_expression
 
 SPAN_S = 20.0  # how far back the timeline reaches
 GAP_S = 0.7  # a person unseen for longer leaves a hole

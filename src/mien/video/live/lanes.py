@@ -6,15 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.labels import EMOJI, canonical_name
-from mien.output.draw.faces import (
-    WHITE,
-    Colour,
-    Rect,
-    expression_colour,
-    paint_emoji,
-    paint_text,
-    text_width,
-)
+from mien.output.draw.colours import WHITE, Colour, expression_colour
+from mien.output.draw.layout import Rect
+from mien.output.draw.letters import text_width
+from mien.output.draw.paint import paint_emoji, paint_text
 from mien.video.live._paint import DIM, TEXT_PX, fill, write_centred
 from mien.video.live.history import GAP_S, SPAN_S, History, PersonHistory
 

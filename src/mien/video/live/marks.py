@@ -7,14 +7,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.output.draw.faces import (
-    DARK,
-    WHITE,
-    Colour,
-    Rect,
-    paint_text,
-    text_width,
-)
+from mien.output.draw.colours import DARK, WHITE, Colour
+from mien.output.draw.layout import Rect
+from mien.output.draw.letters import text_width
+from mien.output.draw.paint import paint_text
 from mien.video.live._paint import DIM, Places, fill, shade
 
 HELP = (

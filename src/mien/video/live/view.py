@@ -8,13 +8,10 @@ from numpy.typing import NDArray
 
 from mien.errors import InputError
 from mien.faces import Faces, Frame
-from mien.output.draw.faces import (
-    PLAIN,
-    Colour,
-    DrawStyle,
-    Rect,
-    draw_faces,
-)
+from mien.output.draw.colours import Colour
+from mien.output.draw.faces import draw_faces
+from mien.output.draw.layout import Rect
+from mien.output.draw.style import PLAIN, DrawStyle
 from mien.video.live._paint import DIM, TEXT_PX, Places, write_centred
 from mien.video.live.history import History
 from mien.video.live.lanes import paint_timeline
