@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -304,7 +304,18 @@ def shared_analyzer(
     return _open_once(detector, model, labels, min_face).keeping(keep)
 
 
-def analyze_image(image: ImageSource, *, channels: str = "rgb", **settings: Any) -> Faces:
+def analyze_image(
+    image: ImageSource,
+    *,
+    channels: str = "rgb",
+    detector: str = DEFAULT_DETECTOR,
+    model: str = DEFAULT_MODEL,
+    labels: str | None = None,
+    min_face: int | None = None,
+    min_confidence: float = 0.0,
+    largest_only: bool = False,
+    clip_boxes: bool = False,
+) -> Faces:
     """Return the faces of one image and the expression of each.
 
         for face in mien.analyze_image("photo.jpg"):
@@ -314,8 +325,13 @@ def analyze_image(image: ImageSource, *, channels: str = "rgb", **settings: Any)
         image: A path, an http(s) URL, a `data:` address, an encoded image as bytes or an open binary file, a PIL image,
             or an array (H, W, 3) uint8.
         channels: `"rgb"`, or `"bgr"` for an array as OpenCV reads it.
-        **settings: As `shared_analyzer`: `detector`, `model`, `labels`, `min_face`, `min_confidence`, `largest_only`,
-            `clip_boxes`.
+        detector: A name of `mien.detect.DETECTORS`.
+        model: A name from the catalogue, or the path of an ONNX file.
+        labels: Label set, `"fer2013"` or `"ferplus"`; None takes the model's first.
+        min_face: Smallest face, pixels of the image; None takes the detector's own (32 for `mtcnn`).
+        min_confidence: Faces whose most probable expression is less probable are dropped, 0-1.
+        largest_only: Only the largest face of an image is kept.
+        clip_boxes: Boxes end where the image does.
 
     Returns:
         The faces, best first; empty where there is none. They keep the image, for `faces.draw()` and `faces.crops()`.
@@ -324,8 +340,17 @@ def analyze_image(image: ImageSource, *, channels: str = "rgb", **settings: Any)
         SourceError: It gives no image.
         InputError: An array is not (H, W, 3) uint8, or a name or setting is unknown.
     """
+    analyzer = shared_analyzer(
+        detector=detector,
+        model=model,
+        labels=labels,
+        min_face=min_face,
+        min_confidence=min_confidence,
+        largest_only=largest_only,
+        clip_boxes=clip_boxes,
+    )
     frame = read_image(image, channels=channels)
-    (faces,) = shared_analyzer(**settings).analyze_frames([frame])
+    (faces,) = analyzer.analyze_frames([frame])
     return replace(faces, image=frame.image)
 
 
@@ -416,7 +441,13 @@ def analyze_images(
     workers: int | None = None,
     progress: bool = True,
     reading: SourceSettings | None = None,
-    **settings: Any,
+    detector: str = DEFAULT_DETECTOR,
+    model: str = DEFAULT_MODEL,
+    labels: str | None = None,
+    min_face: int | None = None,
+    min_confidence: float = 0.0,
+    largest_only: bool = False,
+    clip_boxes: bool = False,
 ) -> ImageResults:
     """Analyze many images over all cores; results come in order, and no image costs another.
 
@@ -431,7 +462,13 @@ def analyze_images(
         workers: Threads; None takes one per CPU core.
         progress: Whether a bar shows how far it is, in terminals and notebooks; elsewhere there is none.
         reading: Limits on what is read.
-        **settings: As `analyze_image`.
+        detector: A name of `mien.detect.DETECTORS`.
+        model: A name from the catalogue, or the path of an ONNX file.
+        labels: Label set, `"fer2013"` or `"ferplus"`; None takes the model's first.
+        min_face: Smallest face, pixels of the image; None takes the detector's own (32 for `mtcnn`).
+        min_confidence: Faces whose most probable expression is less probable are dropped, 0-1.
+        largest_only: Only the largest face of an image is kept.
+        clip_boxes: Boxes end where the image does.
 
     Returns:
         An iterator of results: each has `faces` or an `error`.
@@ -439,7 +476,15 @@ def analyze_images(
     Raises:
         InputError: A name or setting is unknown; what is wrong with an image is in its result.
     """
-    analyzer = shared_analyzer(**settings)
+    analyzer = shared_analyzer(
+        detector=detector,
+        model=model,
+        labels=labels,
+        min_face=min_face,
+        min_confidence=min_confidence,
+        largest_only=largest_only,
+        clip_boxes=clip_boxes,
+    )
     items = expand(sources)
     results = analyzer.map_items(items, settings=reading, workers=workers)
     return ImageResults(_watched(results, len(items), progress), len(items), analyzer.labels)

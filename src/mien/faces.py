@@ -180,7 +180,7 @@ class Face:
         told: dict[str, Any] = {
             "box": [round(v, 2) for v in self.xyxy.tolist()],
             "score": round(self.score, 4),
-            "landmarks": None if self.landmarks is None else np.round(self.landmarks, 2).tolist(),
+            "landmarks": None if self.landmarks is None else self.landmarks.astype(np.float64).round(2).tolist(),
             "expression": self.expression,
             "confidence": None if self.confidence is None else round(self.confidence, 4),
             "probabilities": _rounded(self.probabilities),
