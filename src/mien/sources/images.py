@@ -151,7 +151,9 @@ def read_image(source: ImageSource, *, channels: str = "rgb", settings: SourceSe
     items = expand(source)
     if len(items) != 1:
         name = str(source) if isinstance(source, str | Path) else "the source"
-        raise SourceError(f"{name} holds {len(items)} images, and one is wanted; analyze_images() and read_frames() take them all")
+        raise SourceError(
+            f"{name} holds {len(items)} images, and one is wanted; analyze_images() and read_frames() take them all"
+        )
     return load(items[0], settings=settings)
 
 
