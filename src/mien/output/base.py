@@ -133,6 +133,18 @@ class Sink(ABC):
     def _drop(self) -> None: ...
 
 
+class SinkWithoutFile(Sink):
+    """A writer that has nothing to complete or to drop."""
+
+    def _write(self, frame: Frame, faces: Faces) -> None: ...
+
+    def _fail(self, source: str, message: str) -> None: ...
+
+    def _commit(self) -> None: ...
+
+    def _drop(self) -> None: ...
+
+
 class DrawingSink(Sink):
     """Draws faces on what it writes."""
 

@@ -24,7 +24,7 @@ from mien.cli.console import bar, colour, expression_text, for_people, out, say_
 from mien.errors import InputError
 from mien.faces import Face, Faces, Frame
 from mien.labels import EMOJI, LabelSet
-from mien.output.base import Draw, Sink
+from mien.output.base import Draw, Sink, SinkWithoutFile
 from mien.output.draw.faces import draw_faces
 from mien.output.sinks import open_sink
 from mien.output.tables import JsonLinesStream
@@ -84,18 +84,6 @@ def deliver(result: Result, sinks: Sequence[Sink]) -> bool:
     for sink in sinks:
         sink.write(*result)
     return False
-
-
-class SinkWithoutFile(Sink):
-    """A writer that has nothing to complete or to drop."""
-
-    def _write(self, frame: Frame, faces: Faces) -> None: ...
-
-    def _fail(self, source: str, message: str) -> None: ...
-
-    def _commit(self) -> None: ...
-
-    def _drop(self) -> None: ...
 
 
 class TerminalSink(SinkWithoutFile):

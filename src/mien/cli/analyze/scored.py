@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from typing import Self
 
-from mien.cli.analyze.images import SinkWithoutFile
 from mien.cli.analyze.request import Request
 from mien.cli.analyze.show import score_text
 from mien.cli.console import for_people
 from mien.faces import Faces, Frame
 from mien.labels import LabelSet
+from mien.output.base import SinkWithoutFile
 from mien.video.truth import Truth, TruthScore, read_truth
 from mien.video.veil import Drawing
 

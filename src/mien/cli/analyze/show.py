@@ -11,12 +11,11 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, Tex
 from rich.table import Table
 from rich.text import Text
 
-from mien.cli.analyze.images import SinkWithoutFile
 from mien.cli.analyze.request import Request
 from mien.cli.console import colour, expression_text, for_people, out, say_failure, say_problem
 from mien.faces import Faces, Frame, Record
 from mien.labels import LabelSet
-from mien.output.base import Sink
+from mien.output.base import Sink, SinkWithoutFile
 from mien.output.tables import JsonLinesStream
 from mien.video.intervals import IntervalTable
 from mien.video.job import Progress as VideoProgress
