@@ -149,8 +149,8 @@ class Client:
 
         Args:
             path: The video.
-            options: As described at the server's /docs: labels, detector, every, fps, start_s, end_s, half_life_s,
-                annotate, blur, bars, keep_video.
+            options: As described at the server's /docs: labels, detector, every, fps, start_s, end_s, stream,
+                half_life_s, annotate, blur, bars, keep_video.
 
         Returns:
             The job; its `id` is what the other methods take.

@@ -30,7 +30,7 @@ UNEVEN_S = [0.0, 0.04, 0.05, 0.3, 0.35, 1.0, 1.1, 1.15, 1.2, 1.7, 1.75, 2.0]
 
 def info(path, *, has_audio=True):
     """Return what the sink needs of a `VideoInfo`."""
-    return SimpleNamespace(source=str(path), has_audio=has_audio)
+    return SimpleNamespace(source=str(path), has_audio=has_audio, stream=0)
 
 
 def flashing(times_s):

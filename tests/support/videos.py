@@ -16,13 +16,13 @@ from conftest import read_rgb
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 DIGITS = 12  # bits of an image's number, so up to 4095
 AUDIO_RATE = 48_000
-PIXELS = {"gif": "rgb8", "png": "rgb24", "ffv1": "bgr0", "mjpeg": "yuvj420p"}
+PIXELS = {"gif": "rgb8", "png": "rgb24", "apng": "rgb24", "ffv1": "bgr0", "mjpeg": "yuvj420p"}
 OPTIONS = {"h264": {"preset": "ultrafast"}, "libx264": {"preset": "ultrafast"}}
 
 
 def write_video(
     path, images, *, fps=25, codec="h264", times_s=None, start_s=0.0, rotation=0, audio=False, b_frames=0, gop=12,
-    container=None, options=None,
+    container=None, options=None, aspect=None, matrix=None,
 ):  # fmt: skip
     """Write images as a video and return its path; the container follows the extension.
 
@@ -39,6 +39,8 @@ def write_video(
         gop: Frames from one key frame to the next.
         container: FFmpeg's name of the format where the extension does not say it.
         options: Options of the encoder.
+        aspect: Width over height of a pixel, a Fraction; None says nothing of it.
+        matrix: (a, b, c, d) of the display matrix: the pixel at (x, y) is shown at (a x + c y, b x + d y).
     """
     rate = Fraction(fps).limit_denominator(1001)
     base = 1 / rate if times_s is None else Fraction(1, 1000)
@@ -55,6 +57,11 @@ def write_video(
         stream.codec_context.max_b_frames = b_frames
         if rotation:
             stream.set_display_rotation(-rotation)
+        if aspect:
+            stream.codec_context.sample_aspect_ratio = aspect
+        if matrix:
+            a, b, c, d = (round(65536 * value) for value in matrix)
+            stream.set_display_matrix((a, b, 0, c, d, 0, 0, 0, 1 << 30))
         tone = video.add_stream("aac", rate=AUDIO_RATE, layout="mono") if audio else None
         number = 0
         while image is not None:

@@ -35,7 +35,7 @@ class VideoSink(DrawingSink):
         check_not_source(path, source)
         known = source.is_file()  # a camera or a stream is none
         sound = source if known and video.has_audio else None
-        self._writer = VideoWriter(path, sound=sound, time_base=time_base_of(source) if known else None)
+        self._writer = VideoWriter(path, sound=sound, time_base=time_base_of(source, video.stream) if known else None)
 
     @property
     def problems(self) -> list[str]:

@@ -232,16 +232,17 @@ def _encoder(av: Any, extension: str) -> tuple[str, dict[str, str]]:
     raise OutputError(f"this PyAV has no encoder for {extension} ({', '.join(wanted)}); write another format")
 
 
-def time_base_of(path: Path) -> Fraction | None:
+def time_base_of(path: Path, stream: int = 0) -> Fraction | None:
     """Return the ticks that a video's images are timed in, seconds; None for what FFmpeg cannot read.
 
     Args:
         path: The video.
+        stream: Number of the video stream, from 0.
     """
     av: Any = require_extra("video", "av")
     with suppress(av.FFmpegError, OSError), av.open(str(path)) as container:
-        stream = next(iter(container.streams.video), None)
-        return stream.time_base if stream else None
+        streams = container.streams.video
+        return streams[min(stream, len(streams) - 1)].time_base if streams else None
     return None
 
 

@@ -19,6 +19,7 @@ from mien.errors import SourceError, require_extra
 from mien.sources._ffmpeg import RgbConverter, describe
 from mien.sources._frames import Problems, VideoInfo, VideoReader
 from mien.sources._opening import Address, OpenVideo, opened, reason
+from mien.sources._upright import pixel_aspect_of
 
 if TYPE_CHECKING:
     from av import Packet, VideoFrame, VideoStream
@@ -188,13 +189,16 @@ class StreamFeed:
         with opened(self._address) as video:
             if self._video and video.container.duration and video.container.duration > 0:
                 raise _HasEndError
+            aspect = pixel_aspect_of(video.stream)
             for frame in self._frames(video):
                 now = time.monotonic()
                 if self._started is None:
                     self._started = now
+                    if video.choice:
+                        self._problems.note(video.choice)
                     opened_(describe(video, frame))
                 self._heard = now
-                yield LiveRawFrame(now - self._started, now, self._to_rgb.later(frame))
+                yield LiveRawFrame(now - self._started, now, self._to_rgb.later(frame, aspect))
             failure = video.failure
         if not self._stop.is_set():
             raise _LostError(failure or "it ended")

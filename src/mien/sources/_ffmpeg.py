@@ -1,4 +1,4 @@
-"""Videos through FFmpeg (PyAV): time, order and number of frames, rotation, damage."""
+"""Videos through FFmpeg (PyAV): time, order and number of frames, upright square pixels, damage."""
 
 import heapq
 from collections.abc import Callable, Iterator
@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import SourceError, require_extra
 from mien.sources._frames import Problems, RawFrame, VideoInfo, broken_off, is_an_image
 from mien.sources._opening import Address, OpenVideo, opened, reason
+from mien.sources._upright import orientation_of, pixel_aspect_of, square_size
 
 if TYPE_CHECKING:
     from av import Packet, VideoFrame, VideoStream
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 MAX_DEMUX_ERRORS = 100  # in a row
 DAMAGE_TOLERANCE_S, DAMAGE_TOLERANCE = 0.5, 0.01  # how much of the promised length may be missing
 SEEK_EARLY_S = (0, 2, 10)  # a container without an index leads only near the place asked for
-TURNS = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
 
 
 # Reading --------------------------------------------------------------------------------------------------------------
@@ -52,6 +51,8 @@ class FFmpegReader:
                 raise SourceError(f"{video.name} {video.failure}")
             if frame is None:
                 raise SourceError(f"{video.name} holds no frame that can be decoded; check the file")
+            if video.choice:
+                self._problems.note(video.choice)
             return describe(video, frame)
 
     def frames(self, start_s: float) -> Iterator[RawFrame]:
@@ -115,14 +116,28 @@ def describe(video: OpenVideo, frame: "VideoFrame") -> VideoInfo:
         frame: Its first frame.
     """
     container, stream, name = video.container, video.stream, video.name
-    turn = _turn(frame)
-    width, height = (frame.height, frame.width) if turn in (90, 270) else (frame.width, frame.height)
+    orientation, aspect = orientation_of(frame), pixel_aspect_of(stream)
+    width, height = orientation.size(*square_size(frame.width, frame.height, aspect))
     duration_s, fps = _duration_s(container, stream), _fps(stream)
     frames = _shown(stream) or (round(duration_s * fps) if duration_s and fps else None)
-    if container.format.name == "gif" and frames == 1:
+    if container.format.name in ("gif", "apng") and frames == 1:
         raise is_an_image(name)
-    codec = stream.codec_context.name
-    return VideoInfo(name, width, height, duration_s, frames, fps, codec, turn, bool(container.streams.audio))
+    return VideoInfo(
+        name,
+        width,
+        height,
+        duration_s,
+        frames,
+        fps,
+        stream.codec_context.name,
+        orientation.rotation_deg,
+        bool(container.streams.audio),
+        mirrored=orientation.mirrored,
+        stored_size=(frame.width, frame.height),
+        pixel_aspect=aspect,
+        stream=video.number,
+        streams=video.streams,
+    )
 
 
 def _shown(stream: "VideoStream") -> int:
@@ -153,10 +168,6 @@ def _origin(container: "InputContainer", stream: "VideoStream") -> int | None:
     return round(Fraction(container.start_time, 1_000_000) / stream.time_base)
 
 
-def _turn(frame: "VideoFrame") -> int:
-    return round(-frame.rotation / 90) * 90 % 360
-
-
 @dataclass(frozen=True)
 class _KeyFrame:
     number: int  # frames before it
@@ -180,7 +191,7 @@ class _Pass:
         self._container, self._stream, self._name = container, stream, video.name
         self._count = _Count()
         self._clock = _Clock(stream, _origin(container, stream))
-        self._to_rgb = RgbConverter()
+        self._to_rgb, self._aspect = RgbConverter(), pixel_aspect_of(stream)
         self._promised = len(stream.index_entries) if container.format.name.startswith("mov") else 0
         self.last_s: float | None = None
         self._last_pts: int | None = None
@@ -222,7 +233,7 @@ class _Pass:
             self._last_pts = frame.pts
             index, self.last_s = self._count.number_of(frame.pts), self._clock.time_of(frame.pts)
             if after is None or frame.pts is None or frame.pts > after:
-                yield RawFrame(index, self.last_s, self._to_rgb.later(frame))
+                yield RawFrame(index, self.last_s, self._to_rgb.later(frame, self._aspect))
 
     def last_before_gap(self) -> _Last | None:
         """Return the last frame, if the packets after it gave none.
@@ -376,32 +387,35 @@ class _Clock:
 
 
 class RgbConverter:
-    """Turns decoded frames into upright RGB images. For one thread at a time."""
+    """Turns decoded frames into upright RGB images with square pixels. For one thread at a time."""
 
     def __init__(self) -> None:
         """Keep one converter for the whole video: making one, with its threads, takes longer than using it."""
         self._convert: Any = require_extra("video", "av.video.reformatter").VideoReformatter()
 
-    def later(self, frame: "VideoFrame") -> Callable[[], NDArray[np.uint8]]:
+    def later(self, frame: "VideoFrame", pixel_aspect: float) -> Callable[[], NDArray[np.uint8]]:
         """Return a function that gives the image of a frame.
 
         Args:
             frame: From the decoder.
+            pixel_aspect: Width over height of its pixels.
         """
-        return lambda: self.rgb(frame)
+        return lambda: self.rgb(frame, pixel_aspect)
 
-    def rgb(self, frame: "VideoFrame") -> NDArray[np.uint8]:
-        """Return the upright image, (H, W, 3) uint8 RGB; what is transparent shows white.
+    def rgb(self, frame: "VideoFrame", pixel_aspect: float) -> NDArray[np.uint8]:
+        """Return the upright image with square pixels, (H, W, 3) uint8 RGB; what is transparent shows white.
 
         Args:
             frame: From the decoder.
+            pixel_aspect: Width over height of its pixels.
         """
-        image = over_white(self._array(frame, "rgba")) if _has_alpha(frame) else self._array(frame, "rgb24")
-        turn = _turn(frame)
-        return np.ascontiguousarray(cv2.rotate(image, TURNS[turn]) if turn else image, dtype=np.uint8)
+        alpha = _has_alpha(frame)
+        array = self._array(frame, "rgba" if alpha else "rgb24", pixel_aspect)
+        return orientation_of(frame).upright(over_white(array) if alpha else array)
 
-    def _array(self, frame: "VideoFrame", kind: str) -> NDArray[np.uint8]:
-        array: NDArray[np.uint8] = self._convert.reformat(frame, format=kind, threads=1).to_ndarray()
+    def _array(self, frame: "VideoFrame", kind: str, pixel_aspect: float) -> NDArray[np.uint8]:
+        width, height = square_size(frame.width, frame.height, pixel_aspect)
+        array: NDArray[np.uint8] = self._convert.reformat(frame, width, height, kind, threads=1).to_ndarray()
         return array
 
 

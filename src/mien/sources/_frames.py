@@ -20,14 +20,19 @@ class VideoInfo:
 
     Attributes:
         source: Its name for people, as in `Frame.source`.
-        width: Width of the upright frames, pixels.
-        height: Height of the upright frames, pixels.
+        width: Width of the frames as they are given: upright, with square pixels.
+        height: Their height.
         duration_s: Length in seconds, or None where the container does not say.
         frames: About how many frames there will be, or None.
         fps: Frames per second on average, or None.
         codec: FFmpeg's name of the video codec.
         rotation_deg: Clockwise turn that the metadata ask for, and that the frames have had: 0, 90, 180 or 270.
         has_audio: Whether there is sound, too.
+        mirrored: Whether the metadata ask to exchange left and right after that turn, which has been done, too.
+        stored_size: Width and height of the frames as they are stored, or None where that is not known.
+        pixel_aspect: Width over height of a stored pixel; where it is not 1, the frames have been made square.
+        stream: Number of the video stream that is read, from 0: `VideoSettings.stream`.
+        streams: How many video streams there are to choose from.
     """
 
     source: str
@@ -39,6 +44,11 @@ class VideoInfo:
     codec: str
     rotation_deg: int = 0
     has_audio: bool = False
+    mirrored: bool = False
+    stored_size: tuple[int, int] | None = None
+    pixel_aspect: float = 1.0
+    stream: int = 0
+    streams: int = 1
 
 
 @dataclass(frozen=True)
@@ -48,7 +58,7 @@ class RawFrame:
     Attributes:
         index: Number of the frame within its video, from 0.
         time_s: Time since the start of the video, seconds.
-        rgb: Gives the upright image, (H, W, 3) uint8 RGB.
+        rgb: Gives the upright image with square pixels, (H, W, 3) uint8 RGB.
     """
 
     index: int
@@ -142,5 +152,6 @@ def is_an_image(name: str) -> SourceError:
         name: The image.
     """
     return SourceError(
-        f"{name} is an image, not a video; analyze it as one: read_image() in Python, POST /v1/analyze on a server"
+        f"{name} is an image, not a video; analyze it as one: mien.analyze() in Python, `mien analyze` on the command "
+        "line, POST /v1/analyze on a server"
     )

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 MAX_THREADS = 8  # of a decoder; each holds a frame
 NO_VIDEOS = ("tty", "bin", "xbin", "adf", "idf")  # FFmpeg paints text files as images of a terminal
+STILLS = ("image2", "ico")
+STILL_BRANDS = ("heic", "heix", "heim", "heis", "mif1", "mif2", "avif", "avio", "miaf", "msf1", "hevc", "hevx", "avis")
+VARIANTS = ("hls", "dash")  # play lists of one video in several qualities
+MOST_NAMED = 8  # streams in a message
 DEFAULT_TIMEOUT_S = 20.0
 # For playlists: to keep a connection for the next part, FFmpeg would need one of its own.
 PLAYLIST_OPTIONS = {"http_persistent": "0", "http_multiple": "0"}
@@ -45,6 +49,7 @@ class Address:
         threads: Decoder threads; None takes one more than there are cores, at most `MAX_THREADS`.
         low_delay: Whether each frame must come out at once, which leaves out decoding several at a time.
         rule: Which hosts a URL may lead to.
+        stream: Number of the video stream to read, from 0; None takes the one that FFmpeg thinks best.
     """
 
     url: str
@@ -55,6 +60,7 @@ class Address:
     threads: int | None = None
     low_delay: bool = False
     rule: AddressRule = PUBLIC
+    stream: int | None = None
 
 
 @dataclass(frozen=True)
@@ -65,12 +71,18 @@ class OpenVideo:
         container: What it is in.
         stream: Its images.
         name: What people read.
+        number: Number of the stream among those of the video, from 0.
+        streams: How many there are.
+        choice: Says which was taken where there were several and nobody chose; else empty.
         remote: Where its bytes come from, if from the web.
     """
 
     container: "InputContainer"
     stream: "VideoStream"
     name: str
+    number: int = 0
+    streams: int = 1
+    choice: str = ""
     remote: "Remote | None" = None
 
     @property
@@ -100,10 +112,11 @@ def opened(address: Address) -> Iterator[OpenVideo]:
             # FFmpeg's own message holds the URL with its password
             raise _no_video(address.name, error, remote) from None
         with container:
-            stream = _video_stream(container, address.name)
+            videos = _video_streams(container, address.name)
+            stream, choice = _chosen(container, videos, address)
             stream.codec_context.thread_type = "SLICE" if address.low_delay else "AUTO"
             stream.codec_context.thread_count = address.threads or min((os.cpu_count() or 1) + 1, MAX_THREADS)
-            yield OpenVideo(container, stream, address.name, remote)
+            yield OpenVideo(container, stream, address.name, videos.index(stream), len(videos), choice, remote)
 
 
 def _remote_of(address: Address) -> AbstractContextManager["Remote | None"]:
@@ -176,22 +189,64 @@ def reason(error: Exception) -> str:
     return f"{said[:1].lower()}{said[1:]}"
 
 
-def _video_stream(container: "InputContainer", name: str) -> "VideoStream":
+def _video_streams(container: "InputContainer", name: str) -> "list[VideoStream]":
+    """Return the streams with moving images: neither covers nor stills."""
     kind = container.format.name
-    if kind.endswith("_pipe") or kind == "image2":
+    if kind.endswith("_pipe") or kind in STILLS:
         raise is_an_image(name)
     if kind in NO_VIDEOS:
         raise SourceError(f"{name} is a text file, not a video; name another")
     cover = require_extra("video", "av.stream").Disposition.attached_pic
     videos = [stream for stream in container.streams.video if not stream.disposition & cover]
+    if container.metadata.get("major_brand", "").strip() in STILL_BRANDS:  # of HEIC, each tile is a stream
+        videos = [stream for stream in videos if stream.frames > 1]
+        if not videos:
+            raise is_an_image(name)
     if not videos:
-        raise SourceError(f"{name} holds {_contents(container)} but no video; name a file with images")
+        raise SourceError(f"{name} holds {_contents(container)} but no video; name a file with moving images")
+    return videos
+
+
+def _chosen(container: "InputContainer", videos: "list[VideoStream]", address: Address) -> "tuple[VideoStream, str]":
+    """Return the stream to read, and a warning where it was not the only choice."""
+    name = address.name
+    if address.stream is not None:
+        if address.stream >= len(videos):
+            have = f"{len(videos)} video streams" if len(videos) > 1 else "one video stream"
+            raise SourceError(
+                f"{name} has {have}, numbered from 0; there is no stream {address.stream}, choose another"
+            )
+        stream = videos[address.stream]
+        if stream.codec_context is None:
+            raise _not_playable(name)
+        return stream, ""
     playable = [stream for stream in videos if stream.codec_context is not None]
     if not playable:
-        raise SourceError(f"{name} has a video codec that this FFmpeg cannot decode; convert it to H.264")
+        raise _not_playable(name)
     best = container.streams.best("video")
-    return best if best in playable else playable[0]
+    stream = best if best in playable else playable[0]
+    if len(videos) == 1 or container.format.name in VARIANTS:
+        return stream, ""
+    known = ", ".join(f"{number}: {_said(one)}" for number, one in enumerate(videos[:MOST_NAMED]))
+    return stream, (
+        f"{name} holds {len(videos)} video streams ({known}); stream {videos.index(stream)} is read; choose another "
+        "with VideoSettings(stream=…) or --video-stream"
+    )
+
+
+def _said(stream: "VideoStream") -> str:
+    context = stream.codec_context
+    title = stream.metadata.get("title", "")[:40]
+    return "unknown codec" if context is None else f"{context.width}x{context.height}{' ' if title else ''}{title}"
+
+
+def _not_playable(name: str) -> SourceError:
+    return SourceError(f"{name} has a video codec that this FFmpeg cannot decode; convert it to H.264")
 
 
 def _contents(container: "InputContainer") -> str:
-    return "sound" if container.streams.audio else "data"
+    streams = container.streams
+    cover = " and a cover image" if streams.video else ""
+    if streams.audio:
+        return f"sound{cover}"
+    return f"subtitles{cover}" if streams.subtitles else cover.removeprefix(" and ") or "data"

@@ -1,4 +1,4 @@
-"""A video → its frames in time order, upright, each with the time that the container gives it.
+"""A video → its frames in time order, upright, with square pixels, each with the time that the container gives it.
 
     with Video("clip.mp4", VideoSettings(fps=10, start_s=60)) as video:
         for frame in video:
@@ -42,7 +42,7 @@ VIDEO_SUFFIXES = (
     ".flv", ".f4v", ".3gp", ".3g2", ".ogv", ".mxf", ".vob", ".mjpg", ".mjpeg", ".y4m", ".apng", ".nut", ".dv", ".h264",
     ".hevc", ".ivf", ".rm", ".rmvb", ".divx",
 )  # fmt: skip
-ANIMATED_SUFFIXES = (".gif", ".webp")  # of images that may move
+ANIMATED_SUFFIXES = (".gif", ".webp", ".avif")  # of images that may move
 URL_TIMEOUT_S = 20.0
 SAME_TIME_S = 1e-6
 HEAD_BYTES = 64
@@ -61,6 +61,7 @@ class VideoSettings:
         threads: Decoder threads, each of which holds a frame; None takes one more than there are cores, at most 8.
         image_fps: Frames per second of images in a row, which carry no times.
         name: What results call the video; None takes its path or address.
+        stream: Number of the video stream to read, from 0, where a file holds several; None takes the best.
         allow_private: Fetch http(s) URLs from loopback, private and other addresses that are not public as well, and
             connect to any camera. A camera that the source names by a private address (`rtsp://192.168.1.10/…`) or a
             local name needs no permission.
@@ -74,6 +75,7 @@ class VideoSettings:
     threads: int | None = None
     image_fps: float = 25.0
     name: str | None = None
+    stream: int | None = None
     allow_private: bool = False
 
     def __post_init__(self) -> None:
@@ -82,6 +84,8 @@ class VideoSettings:
             value = getattr(self, name)
             if value is not None and (not isinstance(value, int) or value < 1):
                 raise InputError(f"{name} must be a whole number of at least 1, got {value!r}")
+        if self.stream is not None and (not isinstance(self.stream, int) or self.stream < 0):
+            raise InputError(f"stream must be a whole number of at least 0, got {self.stream!r}")
         for name in ("fps", "image_fps", "start_s", "end_s"):
             value = getattr(self, name)
             if value is not None and not math.isfinite(value):
@@ -160,11 +164,31 @@ class Video(OpenedSource):
 
         Raises:
             SourceError: The video breaks off; all frames that it holds came before.
+            InputError: The settings leave no frame: they start after the end, say. The message has the length.
         """
-        for raw in _wanted(self._reader.frames(self.settings.start_s), self.settings):
+        last_s, given = 0.0, False
+        for raw, wanted in _marked(self._reader.frames(self.settings.start_s), self.settings):
+            last_s = raw.time_s
             if self._closed:
                 return
-            yield Frame(self._fitted(raw), self.info.source, raw.index, raw.time_s)
+            if wanted:
+                given = True
+                yield Frame(self._fitted(raw), self.info.source, raw.index, raw.time_s)
+        if not given and not self._closed:
+            self._check_selection(last_s)
+
+    def _check_selection(self, last_s: float) -> None:
+        """Raise an error where no frame came because of the settings."""
+        settings = self.settings
+        length_s = max(last_s, self._reader.info.duration_s or 0.0)
+        asked = {"start_s": settings.start_s, "end_s": settings.end_s, "fps": settings.fps, "every": settings.every}
+        said = ", ".join(f"{n} = {v:g}" for n, v in asked.items() if v is not None and v != getattr(DEFAULTS, n))
+        if not said:
+            return
+        raise InputError(
+            f"{self.info.source} is {length_s:.2f} s long, and {said} leaves none of its frames; "
+            f"{'start earlier' if settings.start_s >= length_s else 'take more of them'}"
+        )
 
     def _fitted(self, raw: RawFrame) -> NDArray[np.uint8]:
         image = raw.rgb()
@@ -191,7 +215,8 @@ def scale_frame(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.u
 # Which frames ---------------------------------------------------------------------------------------------------------
 
 
-def _wanted(frames: Iterator[RawFrame], settings: VideoSettings) -> Iterator[RawFrame]:
+def _marked(frames: Iterator[RawFrame], settings: VideoSettings) -> Iterator[tuple[RawFrame, bool]]:
+    """Yield the frames up to the last wanted one, and whether each is wanted."""
     end_s = math.inf if settings.end_s is None else settings.end_s
     left = math.inf if settings.max_frames is None else settings.max_frames
     last_slot = -1
@@ -200,10 +225,9 @@ def _wanted(frames: Iterator[RawFrame], settings: VideoSettings) -> Iterator[Raw
         chosen, last_slot = slot > last_slot, max(slot, last_slot)
         if raw.time_s >= end_s - SAME_TIME_S:
             return
-        if raw.time_s < settings.start_s - SAME_TIME_S or not chosen:
-            continue
-        yield raw
-        left -= 1
+        wanted = chosen and raw.time_s >= settings.start_s - SAME_TIME_S
+        yield raw, wanted
+        left -= wanted
         if left <= 0:
             return
 
@@ -250,7 +274,14 @@ def open_reader(
         if source.lower().startswith("file://"):
             return _open_file(Path(unquote(urlsplit(source).path)), settings, problems)
         rule = rule or video_rule(source, allow_private=settings.allow_private)
-        address = Address(source, public_name(source), timeout_s=URL_TIMEOUT_S, threads=settings.threads, rule=rule)
+        address = Address(
+            source,
+            public_name(source),
+            timeout_s=URL_TIMEOUT_S,
+            threads=settings.threads,
+            rule=rule,
+            stream=settings.stream,
+        )
         return FFmpegReader(address, problems)
     path = Path(source).expanduser()
     if _is_pattern(path):
@@ -266,7 +297,7 @@ def _open_file(path: Path, settings: VideoSettings, problems: Problems) -> Video
     head = _head(path)
     if is_animated_webp(head):
         return WebPReader(path.read_bytes(), str(path), problems)
-    address = Address(f"file:{path}", str(path), threads=settings.threads)
+    address = Address(f"file:{path}", str(path), threads=settings.threads, stream=settings.stream)
     return FFmpegReader(address, problems)
 
 

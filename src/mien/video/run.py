@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -270,8 +270,9 @@ class _Run:
             return iter(video)
         later = Video(self._job.source, replace(video.settings, start_s=past.last_time_s, max_frames=None))
         self._videos.append(later)
-        frames = iter(later)
-        last = next(frames, None)
+        frames, last = iter(later), None
+        with suppress(InputError):  # nothing there
+            last = next(frames, None)
         if last is None or last.index != past.last_index:
             return (frame for frame in video if frame.index > past.last_index)
         most = video.settings.max_frames

@@ -50,6 +50,7 @@ Frames = Annotated[
         start_s="--start",
         end_s="--end",
         max_frames="--max-frames",
+        stream="--video-stream",
     ),
 ]
 Tracking = Annotated[

@@ -116,6 +116,9 @@ class JobOptions(TrackingOptions):
     fps: Number | None = Field(default=None, gt=0, le=1000, description="Frames per second to analyze; None: all.")
     start_s: Number = Field(default=0.0, ge=0)
     end_s: Number | None = Field(default=None, gt=0)
+    stream: int | None = Field(
+        default=None, ge=0, le=1000, description="Number of the video stream, from 0; None: the best."
+    )
     annotate: bool = Field(default=True, description="Whether to make the annotated video.")
     blur: bool = Field(default=False, description="Make faces in the annotated video unrecognisable.")
     bars: bool = Field(default=False, description="Draw all probabilities in the annotated video.")

@@ -91,6 +91,7 @@ def video_settings(options: JobOptions, *, name: str, max_frames: int) -> VideoS
         fps=options.fps,
         start_s=options.start_s,
         end_s=options.end_s,
+        stream=options.stream,
         max_frames=max_frames,
         name=name,
     )
