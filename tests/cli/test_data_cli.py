@@ -238,6 +238,21 @@ def test_photos_without_a_face_are_named_and_left_out(tmp_path: Path) -> None:
     assert crops.name is not None and crops.name.tolist() == ["happy/face.jpg"]
 
 
+def test_no_class_of_photos_is_lost_without_a_word(tmp_path: Path) -> None:
+    photos = photos_of(tmp_path / "photos", "normal/a.jpg", "Smile/b.jpg")
+    done("convert", photos, tmp_path / "crops", "--faces")
+    assert sorted(path.parent.name for path in (tmp_path / "crops").rglob("*.png")) == ["happy", "neutral"]
+    photos_of(photos, "thoughtful/c.jpg")
+    said = " ".join(refused("convert", photos, tmp_path / "more", "--faces").split())
+    assert "mien knows (happy, neutral) and others (thoughtful)" in said
+    assert "--labels NAME,NAME" in said and "--labels fer2013 --skip-bad" in said
+    done("convert", photos, tmp_path / "own", "--faces", "--labels", "happy,neutral,thoughtful")
+    assert sorted(path.parent.name for path in (tmp_path / "own").rglob("*.png")) == ["happy", "neutral", "thoughtful"]
+    said = done("convert", photos, tmp_path / "known", "--faces", "--labels", "fer2013", "--skip-bad").output
+    assert "thoughtful/c.jpg" in said
+    assert sorted(path.parent.name for path in (tmp_path / "known").rglob("*.png")) == ["happy", "neutral"]
+
+
 def test_a_list_of_photos_and_another_detector(tmp_path: Path) -> None:
     photos = photos_of(tmp_path, "images/one.jpg")
     (photos / "list.csv").write_text("path,label\nimages/one.jpg,surprise\nimages/gone.jpg,surprise\n")

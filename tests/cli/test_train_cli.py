@@ -252,7 +252,7 @@ def test_own_classes_go_all_the_way(mien, tmp_path, monkeypatch, capsys):
 
 def test_own_classes_next_to_known_ones_are_named(mien, tmp_path, monkeypatch, capsys):
     folder = write_folders(tmp_path / "mine", names=("", "", "", "Happy", "focused", "Bored", ""))
-    mien("train", folder, "-o", tmp_path / "no", *QUICK, fails="give all of them as labels (--labels bored,happy)")
+    mien("train", folder, "-o", tmp_path / "no", *QUICK, fails="give all their names")
     labels = ("--labels", "happy,focused,bored")
     mien("train", folder, *labels, "-o", tmp_path / "run", "--epochs", 2, *QUICK, *PLAIN)
     model = tmp_path / "run" / "model.onnx"

@@ -40,7 +40,11 @@ app = typer.Typer(help="Look at, convert and split data sets.", no_args_is_help=
 
 LabelsOption = Annotated[
     str | None,
-    typer.Option("--labels", help="Label set of the numbers: fer2013, ferplus or five. Default: by looking."),
+    typer.Option(
+        "--labels",
+        help="Label set: fer2013, ferplus, five, or class names in the order of their numbers: sad,bored. Default: by "
+        "looking.",
+    ),
 ]
 CacheOption = Annotated[bool, typer.Option("--cache/--no-cache", help="Keep the parsed crops beside the source.")]
 NearOption = Annotated[bool, typer.Option("--near/--no-near", help="Look for near copies too, not only exact ones.")]

@@ -13,7 +13,7 @@ from mien.datasets.dataset import BadRow, CropDataset, ReadResult
 from mien.files import whole_or_nothing
 from mien.labels import LabelSet
 
-CACHE_VERSION = 3
+CACHE_VERSION = 4
 
 
 def content_digest(root: Path, paths: Iterable[Path]) -> str:

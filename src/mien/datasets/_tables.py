@@ -1,6 +1,7 @@
 """Tables of crops: FER2013 in its CSV forms, the five-class file, and lists of images."""
 
 import csv
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -9,7 +10,9 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.datasets._meaning import Meaning, meaning_of, parse_label
 from mien.datasets.dataset import (
+    SHOWN_CHARACTERS,
     SPLIT_NAMES,
     TEST,
     TRAINING,
@@ -19,7 +22,6 @@ from mien.datasets.dataset import (
     BadRow,
     CropDataset,
     ReadResult,
-    label_set_of_names,
     missing_classes,
     own_classes,
     refuse_bad_rows,
@@ -27,13 +29,13 @@ from mien.datasets.dataset import (
 from mien.datasets.folders import CropReader, WholeImageReader
 from mien.errors import InputError
 from mien.faces import CROP_PX
-from mien.labels import FER7, FIVE, LabelSet, canonical_name
+from mien.labels import FIVE, LabelSet
 
 LABEL_NAMES = ("emotion", "label", "class", "expression")
 PATH_NAMES = ("path", "file", "filename", "image", "image_path")
 SPLIT_COLUMN_NAMES = ("usage", "split")
 HARMLESS_NAMES = ("", "id", "row", "index", "name")
-FIVE_EVIDENCE_ROWS = 1000  # with so many rows and nothing above 4, no surprise or neutral face is no accident
+ZERO_DECIMALS = re.compile(r"(?<=\d)\.0*$")  # 70.0, as pandas and NumPy write numbers that were floats
 T = TypeVar("T")
 
 DIGIT_OR_SPACE = np.zeros(256, np.bool_)
@@ -102,7 +104,7 @@ def read_pixel_table(
 
     Args:
         path: The file.
-        labels: What the numbers in its label column mean; None decides by the numbers, see `_number_set`.
+        labels: What the numbers in its label column mean; None decides by the numbers, see `meaning_of`.
         skip_bad: Leave malformed rows out instead of refusing the file.
         usages: The splits that a Usage column may name.
 
@@ -170,7 +172,7 @@ def parse_pixels(text: str) -> NDArray[np.uint8]:
 
 def _parse_pixel(word: str) -> int:
     try:
-        return max(-(2**31), min(int(word), 2**31))
+        return max(-(2**31), min(int(ZERO_DECIMALS.sub("", word)), 2**31))
     except ValueError:
         raise RowError(f"pixels must be whole numbers between spaces, got {word[:20]!r}") from None
 
@@ -181,13 +183,13 @@ def _square(count: int) -> str:
 
 
 def _parse_label(text: str) -> int | str:
-    text = text.strip()
-    if not text:
-        raise RowError("the label is empty")
     try:
-        return int(text)
-    except ValueError:
-        return canonical_name(text)
+        label = parse_label(text)
+    except ValueError as error:
+        raise RowError(str(error)) from None
+    if label is None:
+        raise RowError("the label is empty")
+    return label
 
 
 def _parse_usage(text: str, usages: tuple[str, ...]) -> str:
@@ -253,8 +255,9 @@ def listed_images(path: Path) -> list[Path]:
 
 
 def _finish(path: Path, rows: _Rows, labels: LabelSet | None, skip_bad: bool, shape: str) -> ReadResult:
-    chosen, notes = _label_set_of(path, rows.label, labels)
-    label, known = _to_numbers(rows, chosen)
+    meaning = meaning_of(set(rows.label), labels, where=path, stem=path.stem, rows=len(rows.label))
+    chosen, notes = meaning.labels, meaning.notes
+    label, known = _to_numbers(rows, meaning)
     if not skip_bad:
         refuse_bad_rows(path, rows.bad)
     if not known.any():
@@ -269,46 +272,17 @@ def _finish(path: Path, rows: _Rows, labels: LabelSet | None, skip_bad: bool, sh
     return ReadResult(data, shape, tuple(rows.bad), (*notes, *own_classes(chosen), *missing_classes(data)))
 
 
-def _to_numbers(rows: _Rows, labels: LabelSet) -> tuple[NDArray[np.int8], NDArray[np.bool_]]:
+def _to_numbers(rows: _Rows, meaning: Meaning) -> tuple[NDArray[np.int8], NDArray[np.bool_]]:
     """Return label numbers and which rows have a valid one; the others become bad rows."""
-    numbers: dict[int | str, int] = {UNLABELLED: UNLABELLED} if set(rows.label) == {UNLABELLED} else {}
-    numbers |= {number: number for number in range(len(labels))}
-    numbers |= {name: number for number, name in enumerate(labels.names)}
-    label = np.array([numbers.get(value, -2) for value in rows.label], np.int8)
+    if set(rows.label) == {UNLABELLED}:
+        return np.full(len(rows.label), UNLABELLED, np.int8), np.ones(len(rows.label), np.bool_)
+    found = [meaning.index(value) for value in rows.label]
+    label = np.array([-2 if index is None else index for index in found], np.int8)
     for i in np.flatnonzero(label == -2):
-        rule = f"0 to {len(labels) - 1} or one of {', '.join(labels.names)}"
-        rows.bad.append(BadRow(f"line {rows.line[i]}", f"the label must be {rule}, got {rows.label[i]!r}"))
+        got = repr(rows.label[i])[:SHOWN_CHARACTERS]
+        rows.bad.append(BadRow(f"line {rows.line[i]}", f"the label must be {meaning.rule}, got {got}"))
     rows.bad.sort(key=lambda row: int(row.where.split()[1]))
     return label, label != -2
-
-
-def _label_set_of(path: Path, values: list[int | str], asked: LabelSet | None) -> tuple[LabelSet, tuple[str, ...]]:
-    if asked is not None:
-        return asked, ()
-    names = {value for value in values if isinstance(value, str)}
-    numbers = {value for value in values if isinstance(value, int)}
-    if names:
-        return label_set_of_names(names), ()
-    return _number_set(path, max(numbers, default=UNLABELLED), len(values))
-
-
-def _number_set(path: Path, largest: int, rows: int) -> tuple[LabelSet, tuple[str, ...]]:
-    """Tell FER2013's numbers from the five-class file's, which have no 5 and 6."""
-    if not 0 <= largest <= 4:
-        return FER7, ()
-    if path.stem.lower().startswith("ferdata") or rows >= FIVE_EVIDENCE_ROWS:
-        return FIVE, (
-            f"no label is above 4: taken for the five-class file ({_spelled(FIVE)}); "
-            'for FER2013\'s numbers give labels="fer2013"',
-        )
-    return FER7, (
-        f"no label is above 4, but with {rows:,} rows that may be chance: taken for FER2013's numbers "
-        f'({_spelled(FER7)}); for the five-class file give labels="five" (--labels)',
-    )
-
-
-def _spelled(labels: LabelSet) -> str:
-    return ", ".join(f"{number} {name}" for number, name in enumerate(labels.names))
 
 
 def is_votes_header(header: tuple[str, ...]) -> bool:

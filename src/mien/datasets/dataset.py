@@ -17,6 +17,7 @@ VALIDATION, TEST, UNSPLIT, LEFT_OUT = "Validation", "Test", "Unsplit", "LeftOut"
 USAGES = (TRAINING, PUBLIC_TEST, PRIVATE_TEST)
 SPLIT_NAMES = (*USAGES, VALIDATION, TEST, UNSPLIT, LEFT_OUT)
 UNLABELLED = -1
+SHOWN_CHARACTERS = 120
 KNOWN_NAMES = frozenset((*FER7.names, *FERPLUS8.names))
 VOTE_COLUMNS = (
     "neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt", "unknown", "NF",
@@ -170,19 +171,40 @@ def refuse_bad_rows(path: object, bad: Sequence[BadRow], *, shown: int = 5) -> N
     )
 
 
-def label_set_of_names(names: set[str]) -> LabelSet:
+def label_set_of_names(names: set[str], *, where: object) -> LabelSet:
     """Return the label set for some class names: the five classes, FER2013's seven, or FER+'s eight with contempt.
 
     Names of which no known set has any make a set of their own, in alphabetical order.
 
     Args:
-        names: Canonical names; where only some are known, the others are left to the reader to refuse.
+        names: Canonical names.
+        where: What has these classes, for the error.
+
+    Raises:
+        InputError: mien knows some of the names and others not, so the user must say what is meant.
     """
-    if len(names) > 1 and not names & KNOWN_NAMES:
-        return named_labels(sorted(names))
-    if names == set(FIVE.names):
+    known, others = sorted(names & KNOWN_NAMES), sorted(names - KNOWN_NAMES)
+    if known and others:
+        raise InputError(
+            f"{where} has classes that mien knows ({_some(known)}) and others ({_some(others)}); for classes of your "
+            f'own give all their names, labels="{_some([*known, *others], ",")}" (--labels NAME,NAME…); to leave the '
+            f'others out give labels="{_known_set(known).key}" with skip_bad (--labels {_known_set(known).key} '
+            "--skip-bad)"
+        )
+    if len(others) > 1:
+        return named_labels(others)
+    return _known_set(known)
+
+
+def _known_set(names: Sequence[str]) -> LabelSet:
+    if set(names) == set(FIVE.names):
         return FIVE
     return FERPLUS8 if "contempt" in names else FER7
+
+
+def _some(names: Sequence[str], between: str = ", ") -> str:
+    text = between.join(names)
+    return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}…"
 
 
 def own_classes(labels: LabelSet) -> tuple[str, ...]:

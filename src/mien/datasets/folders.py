@@ -1,7 +1,7 @@
 """Images in class folders, in any of the usual layouts."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePath
 from typing import Protocol
@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.datasets._meaning import Meaning, meaning_of_folders
 from mien.datasets.dataset import (
     KNOWN_NAMES,
     PRIVATE_TEST,
@@ -21,7 +22,6 @@ from mien.datasets.dataset import (
     BadRow,
     CropDataset,
     ReadResult,
-    label_set_of_names,
     missing_classes,
     own_classes,
     refuse_bad_rows,
@@ -77,15 +77,24 @@ class WholeImageReader:
 
     def notes(self) -> tuple[str, ...]:
         """Say which other sizes became crops."""
-        others = sorted(self.sizes - {(CROP_PX, CROP_PX)})
-        if not others:
-            return ()
-        first, last = ("x".join(map(str, size)) for size in (others[0], others[-1]))
-        sizes = first if len(others) == 1 else f"{len(others)} other sizes, {first} to {last},"
-        return (
-            f"images of {sizes} were resized to {CROP_PX}x{CROP_PX}; if they are photos, cut the faces out first "
-            "(mien data convert --faces)",
-        )
+        return resized_note(self.sizes)
+
+
+def resized_note(sizes: set[tuple[int, int]]) -> tuple[str, ...]:
+    """Return a note on images of other sizes than a crop; none where there were none.
+
+    Args:
+        sizes: Width and height of the images read.
+    """
+    others = sorted(sizes - {(CROP_PX, CROP_PX)})
+    if not others:
+        return ()
+    first, last = ("x".join(map(str, size)) for size in (others[0], others[-1]))
+    spelled = first if len(others) == 1 else f"{len(others)} other sizes, {first} to {last},"
+    return (
+        f"images of {spelled} were resized to {CROP_PX}x{CROP_PX}; if they are photos, cut the faces out first "
+        "(mien data convert --faces)",
+    )
 
 
 def read_crop(path: Path) -> NDArray[np.uint8]:
@@ -111,10 +120,23 @@ def _decode(path: Path) -> NDArray[np.uint8]:
         content = np.fromfile(path, np.uint8)
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from None
+    return decode_gray(content, str(path))
+
+
+def decode_gray(content: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
+    """Return the image (H, W) uint8 that the content of an image file holds.
+
+    Args:
+        content: (bytes,) uint8.
+        name: What it is, for the error.
+
+    Raises:
+        InputError: It is empty or no image.
+    """
     gray = cv2.imdecode(content, cv2.IMREAD_GRAYSCALE) if content.size else None
     if gray is None:
         what = "is empty" if not content.size else "is no image that OpenCV can read"
-        raise InputError(f"{path} {what}; restore or remove it")
+        raise InputError(f"{name} {what}; restore or remove it")
     return np.asarray(gray, np.uint8)
 
 
@@ -165,7 +187,8 @@ def read_folders(
 
     The folder nearest to an image that names an expression is its class, in any case or wording. Where no folder names
     one, the folders that hold the images are classes of a person's own. A file name such as `PublicTest_123.jpg`
-    gives the official split; otherwise a folder above the class (train, validation, test …) does.
+    gives the official split; otherwise a folder above the class (train, validation, test …) does. Folders that are
+    numbered 0 to 6 are FER2013's classes, 1 to 7 RAF-DB's; with `labels` numbers mean the names in their order.
 
     Args:
         root: The folder.
@@ -175,18 +198,20 @@ def read_folders(
         crop_of: How an image becomes a crop; None resizes it whole.
 
     Raises:
-        InputError: Images or class folders are not usable; the message names them.
+        InputError: Images or class folders are not usable; the message names them. Or some folders name expressions
+            and others do not, and `labels` does not say what is meant.
     """
     images = list_images(root)
     if not images:
         raise InputError(f"{root} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}); give the data set's folder")
-    chosen = labels or _labels_of_folders(root, images)
+    meaning = _meaning_of(root, images, labels)
+    chosen = meaning.labels
     reader = crop_of or WholeImageReader()
 
     def read(path: Path) -> tuple[NDArray[np.uint8], int] | BadRow:
         inside = path.relative_to(root)
         try:
-            number = _class_of(inside, chosen)
+            number = _class_of(inside, meaning)
             return reader(path), number
         except InputError as error:
             return BadRow(inside.as_posix(), str(error))
@@ -204,28 +229,41 @@ def read_folders(
         np.stack(crops), np.array(label, np.int8), np.array([_split_of(path) for path in kept]), chosen,
         name=np.array([path.as_posix() for path in kept]),
     )  # fmt: skip
-    notes = (*own_classes(chosen), *reader.notes(), *missing_classes(data))
+    notes = (*meaning.notes, *own_classes(chosen), *reader.notes(), *missing_classes(data))
     return ReadResult(data, "class folders", tuple(bad), notes)
 
 
-def _labels_of_folders(root: Path, images: list[Path]) -> LabelSet:
-    """Return the known set whose names the folders have, else one of the folders that hold the images."""
-    folders = [path.relative_to(root).parts[:-1] for path in images]
-    known = {name for parts in folders for part in parts if (name := canonical_name(part)) in KNOWN_NAMES}
-    own = {canonical_name(parts[-1]) for parts in folders if parts and _key(parts[-1]) not in SPLIT_FOLDERS}
-    return label_set_of_names(known or own)
+def _meaning_of(root: Path, images: list[Path], asked: LabelSet | None) -> Meaning:
+    """Return what the folders mean: the nearest that names an expression, else the one that holds the image."""
+    wanted = KNOWN_NAMES.union(asked.names if asked else ())
+    places = {path.relative_to(root).parts[:-1] for path in images}
+    return meaning_of_folders({name for parts in places if (name := _named(parts, wanted))}, asked, where=root)
 
 
-def _class_of(path: PurePath, labels: LabelSet) -> int:
+def _named(parts: tuple[str, ...], wanted: Collection[str]) -> str | None:
+    """Return the canonical name of the nearest folder that names a class, else of the last one, unless it is a split.
+
+    Args:
+        parts: The folders above an image, from the outermost.
+        wanted: Canonical names of classes.
+    """
+    names = [canonical_name(part) for part in reversed(parts) if _key(part) not in SPLIT_FOLDERS]
+    own = canonical_name(parts[-1]) if parts and _key(parts[-1]) not in SPLIT_FOLDERS else None
+    return next((name for name in names if name in wanted), own)
+
+
+def _class_of(path: PurePath, meaning: Meaning) -> int:
     """Return the number of the class that the nearest folder names; one of another set hides those above it."""
-    names = (canonical_name(part) for part in reversed(path.parts[:-1]))
-    name = next((name for name in names if name in labels.names or name in KNOWN_NAMES), None)
-    if name in labels.names:
-        return labels.names.index(name)
-    folder = path.parent.name or "no folder"
+    labels = meaning.labels
+    name = _named(path.parts[:-1], KNOWN_NAMES.union(labels.names))
+    is_number = name is not None and name not in labels.names and name.isascii() and name.isdigit()
+    index = None if name is None else meaning.index(int(name) if is_number else name)
+    if index is not None:
+        return index
     raise InputError(
-        f"a class folder must be one of {', '.join(labels.names)} (any case or wording), got {folder!r}; for classes "
-        "of your own give all of them as labels (--labels bored,happy)"
+        f"a class folder must be one of {', '.join(labels.names)} (any case or wording), got "
+        f"{path.parent.name or 'no folder'!r}; for classes of your own give all of them as labels "
+        "(--labels bored,happy)"
     )
 
 

@@ -5,8 +5,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from mien.datasets._arrays import read_npz, read_parquet
+from mien.datasets._arrays import read_npz
 from mien.datasets._files import cached, content_digest
+from mien.datasets._parquet import read_parquet
 from mien.datasets._tables import (
     PATH_NAMES,
     Table,
@@ -34,16 +35,17 @@ def read_dataset(
     """Read a data set of any known format; the format is found by looking at the file.
 
     Known are `fer2013.csv` (emotion, pixels, Usage), the challenge's `train.csv` and unlabelled `test.csv`, the
-    five-class `ferdata.csv`, a list CSV (path, label), class folders in the usual layouts, and the `.npz` and
-    `.parquet` that `write_dataset` makes. What took long to parse is kept beside the source and used again while the
-    content is the same.
+    five-class `ferdata.csv`, a list CSV (path, label), class folders in the usual layouts (names, or the numbers of
+    FER2013 and RAF-DB), the `.npz` that `write_dataset` makes, and Parquet: mien's own, pandas' copy of a CSV, and
+    Hugging Face's files, one or a folder of them. What took long to parse is kept beside the source and used again
+    while the content is the same.
 
     Args:
         path: File or folder.
         votes_path: FER+'s `fer2013new.csv`, joined by image name (Barsoum et al. 2016).
         labels: Label set of the data: one of its own, the key of a known one, or class names between commas, in the
             order of the numbers in a CSV. None decides by looking, and says so in the notes; classes that mien has no
-            name for are taken as they are where none of them has one.
+            name for are taken as they are where none of them has one, and a mixture is refused.
         skip_bad: Leave malformed rows and images out, listed in the result, instead of refusing the whole.
         cache: Whether to keep and use the parsed copy.
 
@@ -115,12 +117,14 @@ def _asked(labels: LabelSet | str | None) -> LabelSet | None:
 def _read_source(source: Path, labels: LabelSet | None, *, skip_bad: bool, cache: bool) -> ReadResult:
     options = f"{f'{labels.key}:' + ','.join(labels.names) if labels else 'any'}-{skip_bad}"
     if source.is_dir():
+        if (tables := sorted(source.rglob("*.parquet"))) and not list_images(source):
+            return read_parquet(tables, source, labels, skip_bad=skip_bad)
         paths = [*list_folders(source), *list_images(source)]
         return _parsed(source, paths, options, cache, lambda: read_folders(source, labels, skip_bad=skip_bad))
     with source.open("rb") as file:
         magic = file.read(4)
     if magic == b"PAR1":
-        return read_parquet(source, labels, skip_bad=skip_bad)
+        return read_parquet([source], source, labels, skip_bad=skip_bad)
     if magic == b"PK\3\4":
         return read_npz(source, labels)
     if b"\0" in magic:

@@ -7,7 +7,8 @@ from pathlib import Path, PurePath
 
 import numpy as np
 
-from mien.datasets._arrays import write_npz, write_parquet
+from mien.datasets._arrays import write_npz
+from mien.datasets._parquet import write_parquet
 from mien.datasets._tables import row_name
 from mien.datasets.dataset import (
     LEFT_OUT,
