@@ -20,8 +20,8 @@ import pytest
 av = pytest.importorskip("av")
 
 from helpers import rows_in  # noqa: E402
-from mien.cli.live import command  # noqa: E402
-from mien.cli.live.command import Look, Window, first_size  # noqa: E402
+from mien.cli.live import show  # noqa: E402
+from mien.cli.live.window import Window, first_size  # noqa: E402
 from mien.errors import InputError, OutputError, SourceError  # noqa: E402
 from mien.faces import Faces, columns_of  # noqa: E402
 from mien.labels import FER7, FERPLUS8  # noqa: E402
@@ -399,7 +399,7 @@ class TestCommand:
     def test_the_line_in_a_terminal(self, video):
         session = LiveSession(Feed(5, pause_s=0.01), Watching, [FER7])
         run_to_end(session)
-        line = command._line(session, 67.0).plain
+        line = show._line(session, 67.0).plain
         assert line.startswith("1:07  ")
         assert "frames/s" in line and "delay" in line and "#1 😄 happy 100%" in line
 
@@ -447,10 +447,11 @@ def open_window(screen, tmp_path, monkeypatch):
 
         def open_(source, trackers=Watching, *, sets=(FER7, FERPLUS8), options=None, **named):
             session = LiveSession(source, trackers, list(sets), window=True, **named)
-            look = Look(options or ViewOptions())
             stack.enter_context(session)
             size = source.info.width, source.info.height
-            return stack.enter_context(Window(session, look, source=source.name, image=size)), session
+            return stack.enter_context(
+                Window(session, options or ViewOptions(), source=source.name, image=size)
+            ), session
 
         yield open_
 
@@ -500,9 +501,9 @@ class TestWindow:
         window, session = open_window(Feed(pause_s=0.01))
         step_until(window, lambda: session.delays.count > 1)
         press(window, "h", "b", "m")
-        assert window.look.options.help and window.look.options.mirror and window.look.options.style.bars
+        assert window.options.help and window.options.mirror and window.options.style.bars
         press(window, "h", "b", "m")
-        assert window.look.options == ViewOptions()
+        assert window.options == ViewOptions()
 
     def test_space_freezes_the_image(self, open_window):
         window, session = open_window(Feed(pause_s=0.01))
@@ -558,9 +559,9 @@ class TestWindow:
 
     def test_closing_the_window_ends_it_and_other_keys_do_nothing(self, open_window):
         window, session = open_window(Feed(pause_s=0.01))
-        before = replace(window.look.options)
+        before = replace(window.options)
         assert press(window, "x", "left", "f5", "a")
-        assert window.look.options == before and not session.paused
+        assert window.options == before and not session.paused
         window._pygame.event.post(window._pygame.event.Event(window._pygame.QUIT))
         assert not window.step()
 

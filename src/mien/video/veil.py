@@ -54,14 +54,14 @@ class Veil:
         return canvas
 
 
-@dataclass(frozen=True)
+@dataclass
 class Drawing:
     """Draws faces on a copy of an image, with the truth beside them where it is known.
 
-    One for each video.
+    One for each video or live view.
 
     Attributes:
-        style: What is drawn.
+        style: What is drawn; it may change between two frames.
         truth: Known expressions, or None.
         veil: Hides, where faces are blurred, those that were lost a moment ago.
     """
@@ -72,5 +72,9 @@ class Drawing:
 
     def __call__(self, image: NDArray[np.uint8], faces: Faces) -> NDArray[np.uint8]:
         """Draw."""
-        image = self.veil.cover(image, faces) if self.style.blur else image
-        return draw_faces(image, faces, style=self.style, truth=self.truth.of(faces) if self.truth else ())
+        known = self.truth.of(faces) if self.truth else ()
+        return draw_faces(self.veiled(image, faces), faces, style=self.style, truth=known)
+
+    def veiled(self, image: NDArray[np.uint8], faces: Faces) -> NDArray[np.uint8]:
+        """Return the image, where faces are blurred with those that were lost a moment ago blurred, too."""
+        return self.veil.cover(image, faces) if self.style.blur else image
