@@ -12,8 +12,8 @@ from helpers import run_cli
 from mien.datasets import CropDataset, write_dataset
 from mien.errors import InputError
 from mien.evaluate import compare, evaluate
+from mien.evaluate.cells import comparison_cells, figure_cells
 from mien.evaluate.compare_page import SHOWN_FACES, comparison_to_html
-from mien.evaluate.report import comparison_cells, figure_cells
 from mien.labels import FER7, FIVE
 from pages import outline
 

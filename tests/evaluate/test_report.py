@@ -11,15 +11,10 @@ import pytest
 from mien.datasets import CropDataset
 from mien.errors import InputError, MissingExtraError, OutputError
 from mien.evaluate import Latency, compare, evaluate
-from mien.evaluate.report import (
-    ReportDocument,
-    comparison_to_json,
-    comparison_to_markdown,
-    to_html,
-    to_json,
-    to_markdown,
-    write_report,
-)
+from mien.evaluate.document import ReportDocument, comparison_to_json, to_json
+from mien.evaluate.markdown import comparison_to_markdown, to_markdown
+from mien.evaluate.report import write_report
+from mien.evaluate.report_page import to_html
 from mien.evaluate.robustness import measure_robustness
 from mien.labels import FER7, FERPLUS8
 from pages import outline

@@ -28,10 +28,12 @@ from mien.datasets.read import read_dataset
 from mien.errors import InputError
 from mien.evaluate.compare_page import comparison_to_html
 from mien.evaluate.comparison import compare as compare_predictions
+from mien.evaluate.document import ReportDocument, comparison_to_json, to_json
 from mien.evaluate.evaluation import evaluate as evaluate_model
 from mien.evaluate.evaluation import predict
+from mien.evaluate.markdown import comparison_to_markdown
 from mien.evaluate.measures import operating_point
-from mien.evaluate.report import ReportDocument, comparison_to_json, comparison_to_markdown, to_json, write_report
+from mien.evaluate.report import write_report
 from mien.evaluate.robustness import RobustnessReport, measure_robustness
 from mien.evaluate.timing import latency
 from mien.evaluate.values import Comparison, Estimate, Figures, PredictProba, Report

@@ -8,6 +8,7 @@ from .comparison import compare as compare
 from .comparison import mcnemar_exact as mcnemar_exact
 from .corruptions import CORRUPTIONS as CORRUPTIONS
 from .corruptions import corrupt as corrupt
+from .document import ReportDocument as ReportDocument
 from .evaluation import DATA_LABELS as DATA_LABELS
 from .evaluation import FERPLUS_MAJORITY as FERPLUS_MAJORITY
 from .evaluation import evaluate as evaluate
@@ -28,6 +29,7 @@ from .measures import risk_coverage as risk_coverage
 from .measures import top_accuracy as top_accuracy
 from .measures import vote_figures as vote_figures
 from .measures import worst_mistakes as worst_mistakes
+from .report import write_report as write_report
 from .robustness import RobustnessReport as RobustnessReport
 from .robustness import measure_robustness as measure_robustness
 from .timing import latency as latency

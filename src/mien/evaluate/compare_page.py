@@ -1,7 +1,7 @@
 """Several models on the same images as one HTML page that needs nothing else: who is better, and on which faces."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 
 import numpy as np
@@ -9,22 +9,31 @@ from numpy.typing import NDArray
 
 from mien._version import __version__
 from mien.errors import InputError
-from mien.evaluate.report import (
+from mien.evaluate.cells import (
     COMPARISON_COLUMNS,
     FIGURE_COLUMNS,
     comparison_cells,
-    face_card,
     figure_cells,
-    html_page,
-    html_table,
     scoring_rule,
-    section,
 )
 from mien.evaluate.values import Comparison, Estimate, Figures, Predictions, Report
-from mien.labels import EMOJI
+from mien.output.pages import (
+    Html,
+    expression,
+    face_card,
+    gallery,
+    heading,
+    html_page,
+    html_table,
+    interval_bar,
+    joined,
+    prob_bar,
+    section,
+)
 
 SHOWN_FACES = 12  # for each model of a pair
 SIGNIFICANT = 0.05
+SIDES = ("var(--accent)", "var(--warm)")  # the colours of the two models of a pair
 SCALE_STEP = 0.05  # the ends of the accuracy scale are multiples of it
 
 
@@ -61,7 +70,7 @@ def comparison_to_html(
         f"{scoring_rule(first)} In brackets: 95% intervals from {first.resamples:,} bootstrap resamples, seed "
         f"{first.seed}. Made with mien {__version__}."
     )
-    return html_page(title, facts or {}, "\n".join(parts), footer, style=STYLE)
+    return html_page(title, facts or {}, parts, footer, style=STYLE)
 
 
 def _check(
@@ -87,11 +96,10 @@ def _models(reports: Mapping[str, Report]) -> str:
     low = math.floor(min(f.accuracy.low for _, f in lines) / SCALE_STEP) * SCALE_STEP
     high = max(math.ceil(max(f.accuracy.high for _, f in lines) / SCALE_STEP) * SCALE_STEP, low + SCALE_STEP)
     rows = [
-        [*map(escape, (name, *figure_cells(figures))), _interval_bar(figures.accuracy, low, high)]
-        for name, figures in lines
+        [name, *figure_cells(figures), _estimate_bar(figures.accuracy, ends=(low, high))] for name, figures in lines
     ]
     columns = ("model", *FIGURE_COLUMNS[1:], f"accuracy, {low:.0%} to {high:.0%}")
-    return section("Models", _grid(columns, rows), note=_models_note(reports))
+    return section("Models", html_table(columns, rows), note=_models_note(reports))
 
 
 def _model_lines(name: str, report: Report) -> list[tuple[str, Figures]]:
@@ -118,9 +126,9 @@ def _pairs(comparisons: Mapping[tuple[str, str], Comparison]) -> str:
     reach = max(max(abs(c.difference.low), abs(c.difference.high)) for c in comparisons.values()) or SCALE_STEP
     rows = []
     for number, ((a, b), found) in enumerate(comparisons.items(), 1):
-        pair, *cells = map(escape, comparison_cells(a, b, found))
-        bar = _interval_bar(found.difference, -reach, reach, zero=True)
-        rows.append([f'<a href="#pair-{number}">{pair}</a>', *cells, bar])
+        pair, *cells = comparison_cells(a, b, found)
+        bar = _estimate_bar(found.difference, ends=(-reach, reach), zero=True)
+        rows.append([Html(f'<a href="#pair-{number}">{escape(pair)}</a>'), *cells, bar])
     columns = (*COMPARISON_COLUMNS, f"−{100 * reach:.1f} to +{100 * reach:.1f} points")
     note = (
         "The models answered the same images, so only those count on which one is right and the other wrong. McNemar's "
@@ -128,7 +136,7 @@ def _pairs(comparisons: Mapping[tuple[str, str], Comparison]) -> str:
     )
     if len(comparisons) > 1:
         note += f" Of {len(comparisons)} pairs some may look uneven by chance alone: ask for a smaller p."
-    return section("Pairs", _grid(columns, rows), note=note)
+    return section("Pairs", html_table(columns, rows), note=note)
 
 
 def _expressions(reports: Mapping[str, Report]) -> str:
@@ -137,7 +145,7 @@ def _expressions(reports: Mapping[str, Report]) -> str:
     differences = scores[:, :1] - scores[:, 1:]
     reach = float(np.abs(differences).max(initial=0)) or SCALE_STEP
     rows = [
-        [_expression(c.name), f"{c.support:,}", *_best_marked(of_class), *(_signed_bar(d, reach) for d in less)]
+        [expression(c.name), f"{c.support:,}", *_best_marked(of_class), *(_signed_bar(d, reach) for d in less)]
         for c, of_class, less in zip(reference.classes, scores.tolist(), differences.tolist(), strict=True)
     ]
     columns = [
@@ -147,21 +155,21 @@ def _expressions(reports: Mapping[str, Report]) -> str:
         *(f"{first} − {name}" for name, _ in others),
     ]
     note = f"F1 of each expression, the best in bold, and what {first} has more or less, in points."
-    return section("Expressions", _grid(columns, rows), note=note)
+    return section("Expressions", html_table(columns, rows), note=note)
 
 
 def _best_marked(scores: Sequence[float]) -> list[str]:
     texts = [f"{score:.1%}" for score in scores]
     best = f"{max(scores):.1%}"
-    return [f"<b>{text}</b>" if text == best else text for text in texts]
+    return [Html(f"<b>{text}</b>") if text == best else text for text in texts]
 
 
-def _signed_bar(difference: float, reach: float) -> str:
+def _signed_bar(difference: float, reach: float) -> Html:
     """Draw a difference to the right of zero where the first model has more, else to the left; `reach` fills a side."""
     width = 50 * abs(difference) / reach
     kind, side = ("a", "left") if difference > 0 else ("b", "right")
     bar = f'<i class="{kind}" style="{side}:50%;width:{width:.1f}%"></i>'
-    return f'<span class="signed">{100 * difference:+.1f}<span class="lane">{bar}</span></span>'
+    return Html(f'<span class="signed">{100 * difference:+.1f}<span class="lane">{bar}</span></span>')
 
 
 # One pair
@@ -175,13 +183,13 @@ def _pair(
     crops: NDArray[np.uint8] | None,
 ) -> str:
     a, b = (report.predictions for report in reports)
-    parts = [f'<p class="key" id="pair-{number}">{_key("a", names[0])}{_key("b", names[1])}</p>']
+    parts: list[str] = [Html(f'<p class="key" id="pair-{number}">{_key("a", names[0])}{_key("b", names[1])}</p>')]
     parts += [_outcomes(names, a, b), _by_label(names, reports)]
     if (a.predicted != b.predicted)[a.counted].any():
         parts.append(_by_answer(names, a, b))
     if crops is not None:
         parts += [_faces("a", names[0], a, b, crops), _faces("b", names[1], b, a, crops, swapped=True)]
-    return section(f"{names[0]} and {names[1]}", *filter(None, parts), note=_verdict(names, found))
+    return section(f"{names[0]} and {names[1]}", *parts, note=_verdict(names, found))
 
 
 def _key(kind: str, name: str) -> str:
@@ -202,7 +210,7 @@ def _outcomes(names: tuple[str, str], a: Predictions, b: Predictions) -> str:
     counts = [int((mask & a.counted).sum()) for mask in _outcome_masks(a, b)]
     titles = ("both right", f"only {names[0]} right", f"only {names[1]} right", "both wrong")
     rows = [(title, f"{n:,}", f"{n / sum(counts):.1%}") for title, n in zip(titles, counts, strict=True)]
-    return f'<div class="narrow">{html_table(("", "images", "share"), rows)}</div>'
+    return html_table(("", "images", "share"), rows, kind="narrow")
 
 
 def _outcome_masks(a: Predictions, b: Predictions) -> tuple[NDArray[np.bool_], ...]:
@@ -217,34 +225,30 @@ def _by_label(names: tuple[str, str], reports: Sequence[Report]) -> str:
     counts = [np.bincount(a.truth[m & a.counted], minlength=classes).tolist() for m in _outcome_masks(a, b)]
     rows = [
         [
-            _expression(of_a.name), f"{of_a.support:,}", *(f"{n:,}" for n in outcome), _duel(outcome[1], outcome[2]),
-            f"{100 * (of_a.f1 - of_b.f1):+.1f}",
+            expression(of_a.name), f"{of_a.support:,}", *(f"{n:,}" for n in outcome),
+            _split_bar(outcome[1], outcome[2]), f"{100 * (of_a.f1 - of_b.f1):+.1f}",
         ]
         for of_a, of_b, *outcome in zip(reports[0].classes, reports[1].classes, *counts, strict=True)
     ]  # fmt: skip
     columns = (
         "label", "images", "both right", f"only {names[0]}", f"only {names[1]}", "both wrong", "who wins", "F1, points",
     )  # fmt: skip
-    return "<h3>Who is right on which label</h3>" + _grid(columns, rows)
+    return joined([heading("Who is right on which label"), html_table(columns, rows)])
 
 
-def _duel(only_a: int, only_b: int) -> str:
-    """Draw how the images that one model alone gets right are shared."""
-    return _split_bar(only_a, only_b, 0)
-
-
-def _split_bar(only_a: int, only_b: int, neither: int) -> str:
+def _split_bar(only_a: int, only_b: int, neither: int = 0) -> Html:
+    """Draw how images are shared by who is right."""
     total = max(only_a + only_b + neither, 1)
     shares = (("a", only_a), ("b", only_b), ("none", neither))
     bars = "".join(f'<i class="{kind}" style="width:{100 * n / total:.1f}%"></i>' for kind, n in shares if n)
-    return f'<span class="split">{bars}</span>'
+    return Html(f'<span class="split">{bars}</span>')
 
 
 def _by_answer(names: tuple[str, str], a: Predictions, b: Predictions) -> str:
     outcomes = [_answers(a, b, mask) for mask in _outcome_masks(a, b)[1:]]
     columns = [f"{names[0]} ↓ {names[1]} →", *a.labels.names]
     rows = [
-        [_expression(name), *(_answer_cell(row == column, *(int(n[row, column]) for n in outcomes))
+        [expression(name), *(_answer_cell(row == column, *(int(n[row, column]) for n in outcomes))
                               for column in range(len(a.labels)))]
         for row, name in enumerate(a.labels.names)
     ]  # fmt: skip
@@ -252,8 +256,8 @@ def _by_answer(names: tuple[str, str], a: Predictions, b: Predictions) -> str:
         f"Images that the two answer differently: {names[0]}'s answer in rows, {names[1]}'s in columns. Beneath each "
         f"number, how many of them {names[0]} : {names[1]} gets right; gray: neither."
     )
-    grid = _grid(columns, rows, kind="answers")
-    return f"<h3>Where the answers differ</h3><p>{escape(note)}</p>{grid}"
+    lead = Html(f"<p>{escape(note)}</p>")
+    return joined([heading("Where the answers differ"), lead, html_table(columns, rows, kind="answers")])
 
 
 def _answers(a: Predictions, b: Predictions, mask: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -263,11 +267,11 @@ def _answers(a: Predictions, b: Predictions, mask: NDArray[np.bool_]) -> NDArray
     return np.bincount(cells, minlength=classes**2).reshape(classes, classes).astype(np.int64)
 
 
-def _answer_cell(same: bool, only_a: int, only_b: int, neither: int) -> str:
+def _answer_cell(same: bool, only_a: int, only_b: int, neither: int) -> Html:
     if same or not only_a + only_b + neither:
-        return '<span class="nothing">·</span>'
+        return Html('<span class="nothing">·</span>')
     total = only_a + only_b + neither
-    return f"<b>{total:,}</b><small>{only_a:,} : {only_b:,}</small>{_split_bar(only_a, only_b, neither)}"
+    return Html(f"<b>{total:,}</b><small>{only_a:,} : {only_b:,}</small>{_split_bar(only_a, only_b, neither)}")
 
 
 # Faces
@@ -283,10 +287,10 @@ def _faces(
     sure = right.confidence[chosen] + wrong.confidence[chosen]
     shown = chosen[np.argsort(-sure, kind="stable")[:SHOWN_FACES]].tolist()
     pair = (wrong, right) if swapped else (right, wrong)
-    cards = "\n".join(_card(index, crops[index], pair) for index in shown)
+    cards = gallery(_card(index, crops[index], pair) for index in shown)
     which = "" if len(shown) == len(chosen) else f"; the {len(shown)} on which both are surest"
-    heading = f'<h3><i class="dot {kind}"></i>Only {escape(name)} is right: {_images(len(chosen))}{which}</h3>'
-    return f'{heading}<div class="gallery">{cards}</div>'
+    title = Html(f'<i class="dot {kind}"></i>Only {escape(name)} is right: {_images(len(chosen))}{which}')
+    return joined([heading(title), cards])
 
 
 def _images(n: int) -> str:
@@ -295,44 +299,19 @@ def _images(n: int) -> str:
 
 def _card(index: int, crop: NDArray[np.uint8], pair: tuple[Predictions, Predictions]) -> str:
     truth = pair[0].labels.names[pair[0].truth[index]]
-    answers = "".join(_answer(kind, p, index) for kind, p in zip("ab", pair, strict=True))
+    answers = (_answer(colour, p, index) for colour, p in zip(SIDES, pair, strict=True))
     alt = f"face {index}: label {truth}, answers {' and '.join(p.labels.names[p.predicted[index]] for p in pair)}"
-    return face_card(index, crop, alt=alt, caption=_expression(truth) + answers)
+    return face_card(crop, number=index, alt=alt, caption=joined([expression(truth), *answers]))
 
 
-def _answer(kind: str, predictions: Predictions, index: int) -> str:
-    name, prob = predictions.labels.names[predictions.predicted[index]], predictions.confidence[index]
-    right = predictions.correct[index]
+def _answer(colour: str, predictions: Predictions, index: int) -> Html:
+    name, right = predictions.labels.names[predictions.predicted[index]], bool(predictions.correct[index])
     mark = "✓" if right else "✗"
-    return (
-        f'<div class="prob{" truth" if right else ""}"><span>{mark} {escape(name)}</span>'
-        f'<i><u class="{kind}" style="width:{100 * prob:.1f}%"></u></i><em>{prob:.0%}</em></div>'
-    )
+    return prob_bar(f"{mark} {name}", float(predictions.confidence[index]), colour, strong=right)
 
 
-# Pieces
-
-
-def _expression(name: str) -> str:
-    return escape(f"{EMOJI.get(name, '')} {name}".strip())
-
-
-def _interval_bar(found: Estimate, low: float, high: float, *, zero: bool = False) -> str:
-    left, right, middle = (100 * (v - low) / (high - low) for v in (found.low, found.high, found.value))
-    line = '<span class="zero"></span>' if zero else ""
-    interval = f"left:{left:.1f}%;width:{right - left:.1f}%"
-    return f'<div class="track">{line}<i style="{interval}"></i><b style="left:{middle:.1f}%"></b></div>'
-
-
-def _grid(columns: Sequence[str], rows: Iterable[Sequence[str]], *, kind: str = "") -> str:
-    """Return a table; the columns are text, the cells HTML."""
-    header = "".join(f'<th scope="col">{escape(name)}</th>' for name in columns)
-    lines = "".join(
-        f'<tr><th scope="row">{first}</th>' + "".join(f"<td>{cell}</td>" for cell in rest) + "</tr>\n"
-        for first, *rest in rows
-    )
-    table = f"<table>\n<thead><tr>{header}</tr></thead>\n<tbody>\n{lines}</tbody>\n</table>"
-    return f'<div class="scroll {kind}">{table}</div>'
+def _estimate_bar(found: Estimate, *, ends: tuple[float, float], zero: bool = False) -> Html:
+    return interval_bar(found.value, found.low, found.high, ends=ends, zero=zero)
 
 
 STYLE = """
@@ -340,10 +319,7 @@ a { color: inherit; text-decoration-color: var(--muted); }
 .a { background: var(--accent); }
 .b { background: var(--warm); }
 .none { background: var(--muted); opacity: .35; }
-thead th { white-space: normal; vertical-align: bottom; min-width: 62px; }
-td:has(.track) { min-width: 150px; }
 td:has(> .split) { min-width: 110px; }
-.zero { position: absolute; left: 50%; top: 0; bottom: 0; border-left: 1px solid var(--muted); }
 .key { display: flex; flex-wrap: wrap; gap: 4px 20px; color: var(--ink); font-size: .9rem; }
 .key i, .dot { display: inline-block; width: 11px; height: 11px; border-radius: 50%; margin-right: 7px; }
 .signed { display: grid; grid-template-columns: 1fr 90px; gap: 10px; align-items: center; }
@@ -358,7 +334,4 @@ td:has(> .split) { min-width: 110px; }
 .answers .split { height: 5px; }
 .answers td:has(> .split) { min-width: 64px; }
 .nothing { color: var(--grid); }
-.gallery { margin-top: 10px; }
-.prob { grid-template-columns: 72px 1fr 34px; }
-.prob span { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
 """

@@ -209,8 +209,9 @@ def _export_run(best: Path, training: CropDataset, held_out: CropDataset, settin
 
 def _write_reports(model: Path, training: CropDataset, held_out: CropDataset) -> None:
     """Write one report per head, on the split that chose the checkpoint."""
+    from mien.evaluate.document import ReportDocument
     from mien.evaluate.evaluation import evaluate
-    from mien.evaluate.report import ReportDocument, write_report
+    from mien.evaluate.report import write_report
     from mien.models.expression import ExpressionModel
 
     opened = ExpressionModel(model)
