@@ -19,17 +19,12 @@ from mien.cli.console import bar, colour, errors, expression_text, out, say, say
 from mien.cli.options import DataArgument, DetectorOption, JsonOption, SkipOption, VotesOption
 from mien.datasets.dataset import LEFT_OUT, TEST, TRAINING, USAGES, VALIDATION, CropDataset, ReadResult
 from mien.datasets.duplicates import find_duplicates
+from mien.datasets.page import write_html
 from mien.datasets.photos import LargestFace
 from mien.datasets.read import read_dataset, read_photos
+from mien.datasets.sheets import write_sheets
 from mien.datasets.splits import check_leaks, drop_leaks, k_fold_split, stratified_split, with_split, write_split
-from mien.datasets.summary import (
-    DatasetSummary,
-    class_totals,
-    copy_rows,
-    summarise_dataset,
-    write_html,
-    write_sheets,
-)
+from mien.datasets.summary import DatasetSummary, class_totals, copy_rows, summarise_dataset
 from mien.datasets.write import check_target, write_dataset
 from mien.detect.registry import create_detector
 from mien.errors import InputError, require_extra
