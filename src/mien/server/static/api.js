@@ -108,7 +108,7 @@ function toProblem(status, body, retryAfter) {
 
 function lost() {
   note(false);
-  return new Problem({ title: "The server cannot be reached", detail: "It may have been stopped, or the network is away." });
+  return new Problem({ title: "The server cannot be reached", detail: "It may have been stopped, or there is no network." });
 }
 
 /** Return the server's answer. Raises Problem; asks for the token where one is needed. */

@@ -42,7 +42,7 @@ function showConnection() {
   $("#connection").dataset.state = online ? "online" : "offline";
   $("#connection span").textContent = online ? "Connected" : "No connection";
   $("#banner").hidden = online;
-  $("#banner").textContent = online ? "" : "The server cannot be reached. Trying again; the page goes on by itself.";
+  $("#banner").textContent = online ? "" : "The server cannot be reached. Trying again; the page continues when it answers.";
 }
 
 /** Show the view that the address names: #live, #images, #videos, #videos/JOB, #camera. */

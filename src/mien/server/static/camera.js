@@ -97,7 +97,7 @@ export function createCamera() {
     deafen();
     begin();
     image.removeAttribute("src");
-    enter("idle", ...card("camera", "The camera rests", "It is open only while somebody watches.", button("Watch", watch, { kind: "primary", symbol: "play" })));
+    enter("idle", ...card("camera", "The camera is off", "It is open only while somebody watches.", button("Watch", watch, { kind: "primary", symbol: "play" })));
   };
 
   image.onload = () => {

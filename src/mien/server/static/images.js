@@ -71,7 +71,7 @@ class ImagesView {
       if (files.length) this.addFiles(files);
       else toast("There is no image in the clipboard.");
     } catch {
-      toast("The browser did not allow a look into the clipboard. Press Ctrl+V instead.");
+      toast("The browser did not allow the page to read the clipboard. Press Ctrl+V instead.");
     }
   }
 

@@ -11,7 +11,7 @@ export function shareOf(job) {
 
 /** Return a job's state in words. */
 export function noteOf(job) {
-  if (job.state === "uploading") return job.share < 1 ? `Uploading · ${Math.round(100 * job.share)}% of ${bytes(job.size)}` : "Uploaded · the server has a look";
+  if (job.state === "uploading") return job.share < 1 ? `Uploading · ${Math.round(100 * job.share)}% of ${bytes(job.size)}` : "Uploaded · the server checks the file";
   if (job.state === "queued") return "Waiting for its turn";
   if (job.state === "running") return runningNote(job.progress);
   if (job.state === "done") return doneNote(job);

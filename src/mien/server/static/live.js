@@ -16,10 +16,10 @@ const RATE_MS = 2000;
 
 const HOW_TO_ALLOW = "Open the site settings, left of the address, allow the camera for this page, then try again.";
 const REFUSALS = {
-  NotAllowedError: ["off", "The camera is blocked", `The browser, or you, said no. ${HOW_TO_ALLOW}`],
+  NotAllowedError: ["off", "The camera is blocked", `The browser did not allow it, or you did not. ${HOW_TO_ALLOW}`],
   NotFoundError: ["off", "No camera found", "Plug one in, or share a screen or tab instead."],
   NotReadableError: ["off", "The camera is busy", "Another program seems to use it. Close that one and try again."],
-  OverconstrainedError: ["off", "That camera is gone", "Choose another one in the settings, or try again."],
+  OverconstrainedError: ["off", "That camera is not there", "Choose another one in the settings, or try again."],
 };
 
 const NOT_SHARED = {
@@ -139,10 +139,10 @@ class LiveView {
       buttons.length ? h("div", { class: "row" }, buttons) : "",
     ];
     if (state === "idle" && !possible()) {
-      const words = "Browsers give cameras only to pages that came over HTTPS or from this very computer (localhost). Ask whoever runs this server for its https address.";
+      const words = "Browsers allow the camera only on pages that come over HTTPS or from this computer (localhost). Ask the person who runs this server for its https address.";
       return say("lock", "The camera needs a secure address", words);
     }
-    if (state === "idle") return say("mark", "Let’s see your face", "Start the camera, and mien shows where faces are and what they express. Frames live in memory only; nothing is stored.", start, share);
+    if (state === "idle") return say("mark", "Show your face", "Start the camera, and mien shows where faces are and what they express. Frames live in memory only; nothing is stored.", start, share);
     if (state === "asking") return say("spinner", "Waiting for your permission", "The browser asks at the top of the window.");
     if (state === "joining") return say("spinner", "Connecting", "The first image takes a moment.");
     if (state === "paused") return say("pause", "Paused", "Nothing is sent while paused.");
