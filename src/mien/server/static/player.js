@@ -110,14 +110,14 @@ export class VideoPage {
         h("div", { class: "video-main" }, this.stage, this.timelinePanel()),
         h("aside", { class: "live-side" }, this.peoplePanel(summary), this.downloadPanel(job))),
     );
-    this.track(job);
+    this.attach(job);
     this.sized = new ResizeObserver(() => this.paintAll());
     this.sized.observe(this.stage);
     if (!location.hash.includes(this.id)) return;
     this.place.querySelector("h1").focus({ preventScroll: true });
   }
 
-  follow(job) {
+  attach(job) {
     const { video } = this;
     const source = job.results.video || job.results.mp4;
     video.src = address(source, { secret: true });
