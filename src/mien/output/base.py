@@ -8,6 +8,7 @@ done by then is kept, as a valid file; a table then ends with a row whose `error
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -34,6 +35,7 @@ class SinkSettings:
         keep_empty: Whether a frame without a face gets a row in tables.
         tracked: Whether tables have the columns of videos.
         video: The video that is annotated, where the result is one.
+        root: Sources below this folder keep their folders in a folder of images; None puts all images side by side.
     """
 
     labels: LabelSet
@@ -41,6 +43,7 @@ class SinkSettings:
     keep_empty: bool = True
     tracked: bool = False
     video: "VideoInfo | None" = None
+    root: Path | None = None
 
 
 class Sink(ABC):

@@ -66,8 +66,9 @@ class ImageSink(DrawingSink):
 class FolderSink(DrawingSink):
     """Annotated images in a folder, each named after its source and complete or absent.
 
-    Two sources of one name get `x.jpg` and `x-2.jpg`. Images that mien wrote there in an earlier run are replaced;
-    any other file is left alone, so originals are safe even in their own folder. After an error or Ctrl-C the images
+    Sources below `root` of the settings keep their folders. Two sources of one name in one folder get `x.jpg` and
+    `x-2.jpg`. Images that mien wrote there in an earlier run are replaced; any other file is left alone, so originals
+    are safe even in their own folder. After an error or Ctrl-C the images
     finished by then stay.
     """
 
@@ -83,7 +84,7 @@ class FolderSink(DrawingSink):
             OutputError: Nothing can be written there.
         """
         super().__init__(settings)
-        self._folder = path
+        self._folder, self._root = path, settings.root
         self._next_number: dict[str, int] = {}
         self._names: set[str] = set()
         check_folder(path)
@@ -93,9 +94,9 @@ class FolderSink(DrawingSink):
         if frame.index:
             stem = f"{stem}-{frame.index:06d}"
         data = annotated_bytes(self._draw(frame.image, faces), extension.lower())
-        write_whole(self._free(stem, extension), data)
+        write_whole(self._free(folder_below(frame.source, self._root) / stem, extension), data)
 
-    def _free(self, stem: str, extension: str) -> Path:
+    def _free(self, stem: Path, extension: str) -> Path:
         """Return the first path in the folder that may be written: new, or an image of an earlier run."""
         wanted = f"{stem}{extension}".casefold()
         number = self._next_number.get(wanted, 1)
@@ -133,9 +134,32 @@ def image_name(source: str) -> tuple[str, str]:
     known = bool(dot) and f".{extension.lower()}" in IMAGE.extensions
     if not dot or not re.fullmatch(r"[A-Za-z0-9]{1,5}", extension):
         stem = name
-    safe = re.sub(r'[\x00-\x1f\x7f<>:"/\\|?*\ud800-\udfff]+', "_", stem).strip(" .")
-    short = safe.encode()[:LONGEST_NAME].decode("utf-8", "ignore").strip(" .")
-    return short or "image", f".{extension}" if known else ".jpg"
+    return _safe(stem) or "image", f".{extension}" if known else ".jpg"
+
+
+def folder_below(source: str, root: Path | None) -> Path:
+    """Return the folders that lie between a root and a source, their names safe on every file system.
+
+    Args:
+        source: A path, a URL, or any name.
+        root: The folder; None for none.
+
+    Returns:
+        A relative path; an empty one where the source is no path below the root.
+    """
+    if root is None or source == "-" or "://" in source:
+        return Path()
+    try:
+        between = Path(os.path.abspath(source)).parent.relative_to(os.path.abspath(root))
+    except ValueError:  # it lies elsewhere
+        return Path()
+    return Path(*(_safe(name) or "_" for name in between.parts))
+
+
+def _safe(name: str) -> str:
+    """Return a name without what some file system does not take."""
+    safe = re.sub(r'[\x00-\x1f\x7f<>:"/\\|?*\ud800-\udfff]+', "_", name).strip(" .")
+    return safe.encode()[:LONGEST_NAME].decode("utf-8", "ignore").strip(" .")
 
 
 def _last_part(source: str) -> str:

@@ -36,7 +36,7 @@ class OutputKind:
 TABLE = OutputKind("a table", (".jsonl", ".csv", ".parquet"))
 IMAGE = OutputKind("an image", (".jpg", ".jpeg", ".png", ".webp"))
 VIDEO = OutputKind("a video", (".mp4", ".mkv", ".mov", ".webm"))
-SUMMARY = OutputKind("a summary", (".json", ".md", ".txt"))
+SUMMARY = OutputKind("a summary", (".json", ".csv", ".md", ".txt"))
 TIMELINE = OutputKind("a timeline", (".png", ".svg", ".pdf", ".html"))
 MOMENTS = OutputKind("a sheet of moments", IMAGE.extensions)
 FOLDER = OutputKind("a folder", ())

@@ -23,6 +23,7 @@ def open_sink(
     keep_empty: bool = True,
     tracked: bool = False,
     video: "VideoInfo | None" = None,
+    root: Path | None = None,
 ) -> Sink:
     """Open the writer that fits a path: a known extension, or else a folder for annotated images.
 
@@ -36,6 +37,7 @@ def open_sink(
         keep_empty: Whether a frame without a face gets a row in tables.
         tracked: Whether tables have the columns of videos: steady expression and smoothed probabilities.
         video: The video that is analyzed; needed for annotated videos, which take times and sound from it.
+        root: Sources below this folder keep their folders in a folder of images; None puts all images side by side.
 
     Returns:
         An open writer, for use in a `with` statement.
@@ -46,7 +48,7 @@ def open_sink(
         OutputError: Nothing can be written there.
         MissingExtraError: The format needs an extra.
     """
-    settings = SinkSettings(labels, draw, keep_empty, tracked, video)
+    settings = SinkSettings(labels, draw, keep_empty, tracked, video, root)
     target = Path(path)
     if kind_of(path) is FOLDER:
         return FolderSink(target, settings)
