@@ -101,7 +101,7 @@ class TestAnalyze:
             (("--model", "big"), "unknown model 'big'; known: mien-b"),
             (("--device", "abacus"), "unknown device 'abacus'; known: auto, cpu"),
             (("-o", "x.xlsx"), "unknown extension '.xlsx'"),
-            (("--min-face", "3"), "min_face_px must be at least 12"),
+            (("--min-face", "3"), "--min-face must be at least 12"),
             (("--detector", "yunet"), "--detector-model"),
         ],
     )

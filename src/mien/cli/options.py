@@ -12,7 +12,7 @@ Each field that `Shown` names becomes an option of the command line; the others 
 import inspect
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_type_hints
 
@@ -21,6 +21,7 @@ from rich.markup import escape
 
 from mien.detect.detector import DetectorSettings
 from mien.errors import InputError
+from mien.faces import FaceFilter
 from mien.models.runtime import RuntimeSettings
 from mien.output.draw.style import DrawStyle
 
@@ -75,6 +76,15 @@ class Shown:
 
 MACHINE = "Detector and machine"
 DrawOptions = Annotated[DrawStyle, Shown("What is drawn", bars="--bars", landmarks="--landmarks", blur="--blur-faces")]
+KeepOptions = Annotated[
+    FaceFilter,
+    Shown(
+        "Which faces",
+        min_confidence="--min-confidence",
+        largest_only="--largest-only",
+        clip_boxes="--clip-boxes",
+    ),
+]
 DetectorOptions = Annotated[
     DetectorSettings,
     Shown(
@@ -88,6 +98,17 @@ DetectorOptions = Annotated[
 RuntimeOptions = Annotated[
     RuntimeSettings, Shown(MACHINE, device="--device", gpu_memory_mb="--gpu-memory", threads="--threads")
 ]
+
+
+def with_smallest(keep: FaceFilter, detecting: DetectorSettings) -> FaceFilter:
+    """Return a filter that drops what is smaller than the detector was told to look for.
+
+    Args:
+        keep: What else it drops.
+        detecting: What the detector is told; its ordinary size drops nothing.
+    """
+    asked = detecting.min_face_px if detecting.min_face_px != DetectorSettings.min_face_px else 0
+    return replace(keep, min_face_px=asked)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from mien._version import __version__
 from mien.analyzer import Analyzer
 from mien.detect.identity import may_be
 from mien.errors import InputError
+from mien.faces import KEEP_ALL
 from mien.sources.videos import Video
 from mien.tracking.settings import TrackSettings
 
@@ -45,6 +46,7 @@ def head_of(source: str | Path, video: Video, analyzer: Analyzer, track: TrackSe
         "labels": analyzer.labels.key,
         "model": f"{model.card.name} {model.card.version} (sha256 {model.sha256[:HASH_DIGITS]})",
         "detector": analyzer.detector.identity,
+        **({} if analyzer.keep == KEEP_ALL else {"faces kept": asdict(analyzer.keep)}),
     }
 
 
@@ -59,7 +61,7 @@ def check_head(before: Mapping[str, Any], now: Head) -> None:
         InputError: They differ; the message names both.
     """
     before = {OLD_NAMES.get(name, name): value for name, value in before.items()}
-    for name, value in now.items():
+    for name, value in ({"faces kept": None} | now).items():
         if not _is_same(name, before.get(name), value):
             raise InputError(
                 f"cannot resume: {_difference(name, before.get(name), value)}; "

@@ -20,7 +20,7 @@ from mien.video.job import VideoJob
 from mien.video.moments import ContactSheet
 from mien.video.outputs import Paths
 from mien.video.summary import VideoSummary
-from mien.video.summary_text import summary_as_markdown
+from mien.video.summary_text import summary_as_csv, summary_as_markdown
 from mien.video.timeline import Timeline
 from mien.video.truth import Truth, TruthScore
 from mien.video.veil import Drawing
@@ -196,7 +196,7 @@ class SummarySink(ReportSink):
         """Remember what is written.
 
         Args:
-            path: Ends in `.json`, `.md` or `.txt`.
+            path: Ends in `.json`, `.csv`, `.md` or `.txt`.
             findings: Filled by the caller.
         """
         super().__init__(path)
@@ -206,6 +206,8 @@ class SummarySink(ReportSink):
         figures = self._findings.to_dict()
         if self._path.suffix.lower() == ".json":
             write_whole(self._path, json.dumps(figures, ensure_ascii=False, indent=2) + "\n")
+        elif self._path.suffix.lower() == ".csv":
+            write_whole(self._path, summary_as_csv(figures))
         else:
             score = f"\n{self._findings.score.to_markdown()}" if self._findings.score else ""
             write_whole(self._path, summary_as_markdown(figures) + score)

@@ -26,7 +26,7 @@ class VideoOutputs:
         tables: A row per face and frame: `.jsonl`, `.csv`, `.parquet`.
         intervals: A row per person and interval of time: the same.
         videos: The annotated video: `.mp4`, `.mkv`, `.mov`, `.webm`.
-        summaries: Who showed what, for how long: `.json`, or `.md` or `.txt` for people.
+        summaries: Who showed what, for how long: `.json`, `.csv`, or `.md` or `.txt` for people.
         timelines: A figure of the smoothed probabilities: `.png`, `.svg`, `.pdf`, or a page, `.html`.
         moments: A sheet of the strongest moments: `.png`, `.jpg`, `.webp`.
     """

@@ -13,7 +13,7 @@ from mien.labels import LabelSet
 from mien.output.kinds import SUMMARY
 from mien.video._sums import LONGEST_SPANS, Span, Sums, TrackSums
 from mien.video.held import Held, Sight, SummaryBuilder
-from mien.video.summary_text import summary_as_markdown
+from mien.video.summary_text import summary_as_csv, summary_as_markdown
 
 
 class VideoSummary(SummaryBuilder):
@@ -148,7 +148,7 @@ class VideoSummary(SummaryBuilder):
         """Write the summary; the file appears whole or not at all.
 
         Args:
-            path: Ends in `.json`, or in `.md` or `.txt` for tables.
+            path: Ends in `.json`, in `.csv` for a table, or in `.md` or `.txt` for people.
 
         Returns:
             The path.
@@ -158,6 +158,8 @@ class VideoSummary(SummaryBuilder):
             OutputError: It cannot be written.
         """
         kind = SUMMARY.check(path)
+        if kind == ".csv":
+            return write_whole(path, summary_as_csv(self.to_dict()))
         return write_whole(path, self.to_json() if kind == ".json" else self.to_markdown())
 
 

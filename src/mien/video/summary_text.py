@@ -1,9 +1,16 @@
 """A video's summary as tables for people, and times as people read them."""
 
-from collections.abc import Iterable, Sequence
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from mien.faces import Record
 from mien.labels import EMOJI
+from mien.output.rows import ERROR, complete_row
+
+WHO_AND_WHEN = ("source", "track_id", "first_s", "last_s", "seconds", "frames", "faces", "people", "expression")
+SHARE, MEAN = "share_", "mean_"
 
 
 def summary_as_markdown(summary: dict[str, Any]) -> str:
@@ -31,6 +38,57 @@ def summary_as_markdown(summary: dict[str, Any]) -> str:
     if summary["errors"]:
         lines += ["", "## Errors", "", *(f"- {error}" for error in summary["errors"])]
     return "\n".join(lines) + "\n"
+
+
+def summary_columns(names: Sequence[str]) -> list[str]:
+    """Return the columns of a table of summaries.
+
+    Args:
+        names: The expressions.
+    """
+    return [*WHO_AND_WHEN, *(SHARE + name for name in names), *(MEAN + name for name in names), ERROR]
+
+
+def summary_rows(summary: Mapping[str, Any]) -> list[Record]:
+    """Return the rows of a table of summaries: one for the whole image or video, and one for every track in it.
+
+    `expression` is the one shown longest, `share_*` the share of the time in which it was seen that each was shown,
+    `mean_*` the mean probability. The row of the whole has no `track_id`. `seconds` is the length of the whole, and
+    how long a track was seen; `faces` counts the faces of all frames. What has no value stays empty.
+
+    Args:
+        summary: From `VideoSummary.to_dict`.
+    """
+    whole = {
+        "first_s": summary["start_s"],
+        "last_s": summary["end_s"],
+        "faces": summary["faces"],
+        "people": None if summary["faces"] and not summary["tracks"] else summary["people"],
+        ERROR: "; ".join(summary["errors"]) or None,
+    }
+    rows = [dict(summary) | whole, *({"faces": track["frames"]} | track for track in summary["tracks"])]
+    return [_summary_row(row | {"source": summary["source"]}) for row in rows]
+
+
+def _summary_row(row: Mapping[str, Any]) -> Record:
+    known = row["dominant"] is not None
+    shares = {SHARE + name: share if known else None for name, share in row["share"].items()}
+    means = {MEAN + name: mean if known else None for name, mean in row["mean_probs"].items()}
+    wanted = summary_columns(tuple(row["share"]))
+    return complete_row({**row, "expression": row["dominant"], **shares, **means}, wanted)
+
+
+def summary_as_csv(summary: Mapping[str, Any]) -> str:
+    """Return the summary of one video as a table; see `summary_rows`.
+
+    Args:
+        summary: From `VideoSummary.to_dict`.
+    """
+    text = io.StringIO()
+    table = csv.DictWriter(text, summary_columns(tuple(summary["share"])), lineterminator="\n")
+    table.writeheader()
+    table.writerows(summary_rows(summary))
+    return text.getvalue()
 
 
 def time_text(time_s: float) -> str:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from mien.analyzer import DEFAULT_DETECTOR, AnalyzerSettings
+from mien.cli.analyze.folders import root_of
 from mien.cli.analyze.images import analyze_images
 from mien.cli.analyze.request import Request
 from mien.cli.console import FAILED, errors, out
@@ -17,11 +18,13 @@ from mien.cli.options import (
     DetectorOption,
     DetectorOptions,
     DrawOptions,
+    KeepOptions,
     LabelSetOption,
     ModelOption,
     RuntimeOptions,
     Shown,
     with_groups,
+    with_smallest,
 )
 from mien.errors import MissingExtraError
 from mien.models.catalogue import DEFAULT_MODEL
@@ -70,6 +73,7 @@ def analyze(
     frames: Frames,
     tracking: Tracking,
     style: DrawOptions,
+    keep: KeepOptions,
     detecting: DetectorOptions,
     runtime: RuntimeOptions,
     output: Annotated[
@@ -78,20 +82,20 @@ def analyze(
             "--output",
             "-o",
             help="Where results go: a table (.jsonl, .csv, .parquet), an annotated video (.mp4, .mkv, .mov, .webm) or "
-            "image (.jpg, .png, .webp), or a folder for everything. May be repeated.",
+            "image (.jpg, .png, .webp), or a folder (results/) for everything. May be repeated.",
         ),
     ] = None,
     labels: LabelSetOption = None,
     detector: DetectorOption = DEFAULT_DETECTOR,
     model: ModelOption = DEFAULT_MODEL,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines, as when piped.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print no results, only errors.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines, as when piped without -o.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
     interval: Annotated[
         str | None,
         typer.Option(help="One row per person and interval (1s), not per face and frame.", rich_help_panel=VIDEOS),
     ] = None,
     summary: Annotated[
-        Path | None, typer.Option(help="Who showed what, for how long: .json, .md or .txt.", rich_help_panel=VIDEOS)
+        Path | None, typer.Option(help="Who showed what, for how long: .csv, .json, .md or .txt, of all sources.")
     ] = None,
     timeline: Annotated[
         Path | None,
@@ -125,13 +129,16 @@ def analyze(
     Exit code 0: all done; 1: some source failed (the rest is done and written); 2: wrong use; 130: stopped with Ctrl-C
     (what was done is written). An image without a face is a result.
     """
+    shown = out.is_terminal and not quiet and not as_json
+    files = bool(output or summary or timeline or moments)
     request = Request(
         replace(frames, allow_private=allow_private), tracking, style, tuple(output or ()),
         summary=summary, timeline=timeline, moments=moments, truth=truth, resume=resume, jobs=jobs,
         interval_s=_seconds("--interval", interval) if interval else None,
-        rows=not quiet and (as_json or not out.is_terminal), quiet=quiet,
+        rows=not quiet and (as_json or not (shown or files)), shown=shown, quiet=quiet, root=root_of(sources),
     )  # fmt: skip
-    settings = AnalyzerSettings(detector, model, labels, replace(detecting, threads=runtime.threads), runtime)
+    finder, kept = replace(detecting, threads=runtime.threads), with_smallest(keep, detecting)
+    settings = AnalyzerSettings(detector, model, labels, finder, runtime, kept)
     analyzer = settings.open()
     items = expand(sources, kind=IMAGES_AND_VIDEOS)
     videos = _videos_among(items)

@@ -19,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mien.analyzer import Result
+from mien.cli.analyze.folders import ROWS, SUMMARY, folders_among
 from mien.cli.analyze.request import Request
 from mien.cli.console import bar, colour, expression_text, for_people, out, say_failure, say_written
 from mien.errors import InputError
@@ -59,18 +60,33 @@ def analyze_images(results: Iterator[Result], count: int, request: Request, labe
         score = Scored.read(request, labels)
         draw = score.draw
     with ExitStack() as stack:
-        sinks = [stack.enter_context(open_sink(path, labels=labels, draw=draw)) for path in request.outputs]
+        sinks = [stack.enter_context(sink) for sink in _open_files(request, labels, draw)]
         if request.rows:
             sinks.append(stack.enter_context(JsonLinesStream(sys.stdout, labels=labels)))
-        elif not request.quiet:
+        elif request.shown:
             sinks.append(stack.enter_context(TerminalSink()))
         sinks += [score.sink] if score else []
-        failed = sum(deliver(result, sinks) for result in _with_progress(results, count))
-    for path in request.outputs:
-        say_written(Path(path))
+        watched = results if request.quiet else _with_progress(results, count)
+        failed = sum(deliver(result, sinks) for result in watched)
+    if not request.quiet:
+        for path in (*map(Path, request.outputs), *([request.summary] if request.summary else [])):
+            say_written(path)
     if score and not request.quiet:
         score.tell()
     return failed
+
+
+def _open_files(request: Request, labels: LabelSet, draw: Draw) -> Iterator[Sink]:
+    """Open the writers of all outputs; a folder gets the images, a table of rows and a table of summaries."""
+    folders = folders_among(request.outputs)
+    for path in request.outputs:
+        yield open_sink(path, labels=labels, draw=draw, root=request.root)
+    for folder in folders:
+        yield open_sink(folder / ROWS, labels=labels)
+    for summary in (*(folder / SUMMARY for folder in folders), *([request.summary] if request.summary else [])):
+        from mien.video.summary_table import SummariesSink
+
+        yield SummariesSink(summary, labels)
 
 
 def deliver(result: Result, sinks: Sequence[Sink]) -> bool:

@@ -5,17 +5,19 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 
 from mien.analyzer import Analyzer, AnalyzerSettings, Result
+from mien.cli.analyze.folders import INTERVALS, ROWS, SUMMARY, say_all_written
 from mien.cli.analyze.images import TerminalSink, deliver
 from mien.cli.analyze.jobs import INSTEAD, VideoJobs
 from mien.cli.analyze.scored import ScoreSink
 from mien.cli.analyze.show import ProgressLines, row_printer, score_text, tell
-from mien.cli.console import for_people, say_written
+from mien.cli.console import for_people
 from mien.errors import InputError
 from mien.output.base import Sink
-from mien.output.images import image_name
+from mien.output.images import folder_below, image_name
 from mien.output.kinds import FOLDER, OF_IMAGES, TABLE, VIDEO, kind_of
 from mien.output.sinks import open_sink
 from mien.sources.images import Item
@@ -24,6 +26,7 @@ from mien.video.job import VideoJob, VideoResult
 from mien.video.outputs import VideoOutputs
 from mien.video.parallel import analyze_videos
 from mien.video.run import replay
+from mien.video.summary_table import SummariesSink
 from mien.video.veil import Drawing
 from mien.video.work_folder import WorkFolder
 
@@ -60,7 +63,7 @@ class ManyVideos:
 
     def _check(self) -> None:
         single = [path for path, kind in self._files.items() if kind is VIDEO]
-        single += self._jobs.extra.all()
+        single += [*self._jobs.extra.timelines, *self._jobs.extra.moments]
         if single:
             raise InputError(f"{single[0]} is for one video, but there are {len(self._items)} sources; use -o FOLDER/")
         self._jobs.check_resume(self._request.outputs)
@@ -73,15 +76,15 @@ class ManyVideos:
             images: Analyzes images.
         """
         request, labels = self._request, self._analyzer.labels
-        tables = [path for path, kind in self._files.items() if kind is TABLE]
+        tables = self._tables()
         score = ScoreSink(self._jobs.truth) if self._jobs.truth else None
-        with tempfile.TemporaryDirectory(prefix="mien-") as spare, self._work_folder(tables) as work:
+        with tempfile.TemporaryDirectory(prefix="mien-") as spare, self._work_folder(list(tables)) as work:
             with ExitStack() as stack:
-                sinks = [stack.enter_context(self._open_table(work.path(table))) for table in tables]
+                sinks = [stack.enter_context(opened(work.path(table))) for table, opened in tables.items()]
                 sinks += [stack.enter_context(row_printer(request, labels))] if request.rows else []
                 sinks += [score] if score else []
-                others = [stack.enter_context(self._open_images(path)) for path in self._for_images(tables)]
-                others += [] if request.rows or request.quiet else [TerminalSink()]
+                others = [stack.enter_context(self._open_images(path)) for path in self._for_images()]
+                others += [TerminalSink()] if request.shown else []
                 lines = stack.enter_context(ProgressLines(request))
                 jobs = self._jobs_of(work, Path(spare))
                 videos = analyze_videos(
@@ -98,8 +101,8 @@ class ManyVideos:
                 for sink in sinks if self._stop.is_set() else ():
                     sink.interrupt()
             published = work.publish(done=not self._stop.is_set())
-        for path in (*published, *self._folders):
-            say_written(path)
+        if not request.quiet:
+            say_all_written(published, self._folders)
         if score and not request.quiet:
             for_people().print(score_text(score.score.to_dict()))
         return failed
@@ -117,20 +120,38 @@ class ManyVideos:
         tell(result, self._request)
         return result.error is not None
 
-    def _for_images(self, tables: Sequence[Path]) -> list[Path]:
+    def _tables(self) -> dict[Path, Callable[[Path], Sink]]:
+        """Return the tables that hold all sources, and what opens each."""
+        labels, interval_s = self._analyzer.labels, self._request.interval_s
+        rows = partial(open_sink, labels=labels, tracked=True)
+        intervals = partial(open_interval_sink, labels=labels, interval_s=interval_s or 0)
+        summaries = partial(SummariesSink, labels=labels)
+        by_interval = interval_s is not None
+        found: dict[Path, Callable[[Path], Sink]] = {
+            path: intervals if by_interval else rows for path, kind in self._files.items() if kind is TABLE
+        }
+        for folder in self._folders:
+            found |= {folder / ROWS: rows, folder / SUMMARY: summaries}
+            found |= {folder / INTERVALS: intervals} if by_interval else {}
+        return found | ({self._request.summary: summaries} if self._request.summary else {})
+
+    def _for_images(self) -> list[Path]:
         """Return the outputs that hold images; a folder only where there are any."""
         only_videos = len(self._videos) == len(self._items)
-        return [path for path in self._files if path not in tables] + ([] if only_videos else self._folders)
+        return [path for path, kind in self._files.items() if kind is not TABLE] + (
+            [] if only_videos else self._folders
+        )
 
     def _jobs_of(self, work: WorkFolder, spare: Path) -> list[VideoJob]:
-        """Return a job per video, its folders named after it."""
+        """Return a job per video, its folders named after it, below those that its source lies in."""
         taken = Counter[str]()
         interval = self._request.interval_s is not None
         jobs: list[VideoJob] = []
         for source in self._videos.values():
-            stem = image_name(source)[0]
-            taken[stem.casefold()] += 1
-            name = stem if taken[stem.casefold()] == 1 else f"{stem}-{taken[stem.casefold()]}"
+            place = folder_below(source, self._request.root) / image_name(source)[0]
+            taken[str(place).casefold()] += 1
+            number = taken[str(place).casefold()]
+            name = place if number == 1 else place.with_name(f"{place.name}-{number}")
             outputs = VideoOutputs()
             for folder in self._folders:
                 outputs = outputs.plus(VideoOutputs.in_folder(folder / name, interval=interval))
@@ -138,12 +159,7 @@ class ManyVideos:
             jobs.append(self._jobs.job(source, outputs, journal))
         return jobs
 
-    def _open_table(self, path: Path) -> Sink:
-        labels, interval_s = self._analyzer.labels, self._request.interval_s
-        if interval_s is not None:
-            return open_interval_sink(path, labels=labels, interval_s=interval_s)
-        return open_sink(path, labels=labels, tracked=True)
-
     def _open_images(self, path: Path) -> Sink:
         draw = Drawing(self._request.style, self._jobs.truth)
-        return open_sink(f"{path}/" if path in self._folders else path, labels=self._analyzer.labels, draw=draw)
+        place = f"{path}/" if path in self._folders else path
+        return open_sink(place, labels=self._analyzer.labels, draw=draw, root=self._request.root)

@@ -25,7 +25,9 @@ class Request:
         resume: Whether videos go on where an earlier run stopped.
         jobs: Videos at once; 0 for one per core.
         rows: Whether rows are printed.
-        quiet: Whether no results are printed.
+        shown: Whether results are shown to people.
+        quiet: Whether nothing but errors is printed.
+        root: Sources below this folder keep their folders in folders of results; None where they share none.
     """
 
     frames: VideoSettings
@@ -40,13 +42,15 @@ class Request:
     resume: bool = False
     jobs: int = 0
     rows: bool = True
+    shown: bool = False
     quiet: bool = False
+    root: Path | None = None
 
     def video_options(self) -> str:
         """Return the options in use that make sense for videos only, separated by commas."""
         frames = self.frames
         used = {
-            "--timeline": self.timeline, "--summary": self.summary, "--moments": self.moments,
+            "--timeline": self.timeline, "--moments": self.moments,
             "--interval": self.interval_s, "--resume": self.resume, "--every": frames.every != VideoSettings.every,
             "--fps": frames.fps, "--start": frames.start_s, "--end": frames.end_s, "--max-frames": frames.max_frames,
         }  # fmt: skip

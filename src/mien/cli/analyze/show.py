@@ -124,7 +124,7 @@ def tell(result: VideoResult, request: Request) -> None:
         say_problem(problem)
     if result.error:
         say_failure(result.error)
-    if result.summary and not request.quiet and not request.rows:
+    if result.summary and request.shown:
         out.print(video_text(result))
 
 
@@ -189,7 +189,7 @@ class ProgressLines:
             *columns,
             console=for_people(),
             transient=True,
-            disable=busy or not for_people().is_terminal,
+            disable=busy or request.quiet or not for_people().is_terminal,
             refresh_per_second=5,
         )
 

@@ -11,14 +11,14 @@ from types import FrameType
 import typer
 
 from mien.analyzer import Analyzer, AnalyzerSettings, Result
+from mien.cli.analyze.folders import SUMMARY, folders_among, say_all_written
 from mien.cli.analyze.jobs import INSTEAD, VideoJobs
 from mien.cli.analyze.many import ManyVideos
 from mien.cli.analyze.request import Request
 from mien.cli.analyze.show import ProgressLines, row_printer, score_text, tell
-from mien.cli.console import INTERRUPTED, for_people, say_error, say_written
+from mien.cli.console import INTERRUPTED, for_people, say_error
 from mien.errors import SourceError
 from mien.output.base import Sink
-from mien.output.images import image_name
 from mien.output.kinds import FOLDER, TABLE, VIDEO, kind_of
 from mien.output.sinks import open_sink
 from mien.sources.images import Item
@@ -95,15 +95,15 @@ class _OneVideo:
         """Analyze it; return 1 if it failed."""
         request, outputs = self._request, self._jobs.extra
         for path in request.outputs:
-            outputs = outputs.plus(_outputs_of(path, source, interval=request.interval_s is not None))
+            outputs = outputs.plus(_outputs_of(path, interval=request.interval_s is not None))
         self._jobs.check_resume(outputs.all())
         with ExitStack() as stack:
             rows = [stack.enter_context(row_printer(request, self._analyzer.labels))] if request.rows else []
             result = self._analyze(source, outputs, rows)
         tell(result, request)
-        for written in result.outputs:
-            say_written(written)
-        if request.rows and "truth" in result.summary:
+        if not request.quiet:
+            say_all_written(result.outputs, folders_among(request.outputs))
+        if not request.shown and not request.quiet and "truth" in result.summary:
             for_people().print(score_text(result.summary["truth"]))
         return int(result.error is not None)
 
@@ -121,8 +121,9 @@ class _OneVideo:
             return VideoResult(job.name, error=str(error), outputs=outputs.tables)
 
 
-def _outputs_of(path: str, source: str, *, interval: bool) -> VideoOutputs:
+def _outputs_of(path: str, *, interval: bool) -> VideoOutputs:
     """Return what `-o` means for a single video."""
     if kind_of(path, FOR_ONE, instead=INSTEAD) is FOLDER:
-        return VideoOutputs.in_folder(Path(path) / image_name(source)[0], interval=interval)
+        found = VideoOutputs.in_folder(Path(path), interval=interval)
+        return found.plus(VideoOutputs(summaries=(Path(path) / SUMMARY,)))
     return VideoOutputs.named([path], interval=interval)

@@ -11,11 +11,13 @@ from mien.cli.options import (
     DetectorOption,
     DetectorOptions,
     DrawOptions,
+    KeepOptions,
     LabelSetOption,
     ModelOption,
     RuntimeOptions,
     Shown,
     with_groups,
+    with_smallest,
 )
 from mien.models.catalogue import DEFAULT_MODEL
 from mien.sources.live import LiveSettings
@@ -27,6 +29,7 @@ def live(
     tracking: Annotated[TrackSettings, Shown(half_life_s="--half-life")],
     camera: Annotated[LiveSettings, Shown(fps="--fps", loop="--loop")],
     style: DrawOptions,
+    keep: KeepOptions,
     detecting: DetectorOptions,
     runtime: RuntimeOptions,
     source: Annotated[
@@ -67,5 +70,5 @@ def live(
         source=source, opening=replace(camera, allow_private=allow_private), size=size, record=record, log=log,
         headless=headless, seconds=seconds, mirror=mirror,
     )  # fmt: skip
-    finder = replace(detecting, threads=runtime.threads)
-    show(request, AnalyzerSettings(detector, model, labels, finder, runtime), tracking, style)
+    finder, kept = replace(detecting, threads=runtime.threads), with_smallest(keep, detecting)
+    show(request, AnalyzerSettings(detector, model, labels, finder, runtime, kept), tracking, style)
