@@ -58,8 +58,8 @@ class TestAnalyze:
 
         names = ("rows.jsonl", "rows.csv", "rows.parquet", "faces.png")
         outputs = [argument for name in names for argument in ("-o", tmp_path / name)]
-        code, _, err = mien("analyze", ASTRONAUT, *outputs, "-o", f"{tmp_path}/folder/", "-q")
-        assert code == 0
+        code, out, err = mien("analyze", ASTRONAUT, *outputs, "-o", f"{tmp_path}/folder/")
+        assert (code, out) == (0, "")
         assert err.count("wrote") == 5
         (row,) = table(tmp_path / "rows.csv")
         (same,) = rows((tmp_path / "rows.jsonl").read_text(encoding="utf-8"))
@@ -151,7 +151,7 @@ class TestAnalyze:
         for i in range(400):
             cv2.imwrite(str(tmp_path / f"{i:03}.jpg"), image)
         target = tmp_path / "out" / "rows.csv"
-        command = [sys.executable, "-m", "mien", "analyze", str(tmp_path), "-o", str(target)]
+        command = [sys.executable, "-m", "mien", "analyze", str(tmp_path), "-o", str(target), "--json"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
             for _ in range(3):
                 process.stdout.readline()

@@ -56,7 +56,7 @@ class TestOneVideo:
 
         outputs = [x for name in ("r.jsonl", "r.csv", "r.parquet", "a.mp4", "a.mkv") for x in ("-o", tmp_path / name)]
         more = ["--summary", tmp_path / "s.json", "--timeline", tmp_path / "t.html", "--moments", tmp_path / "m.png"]
-        code, out, err = mien("analyze", clip, *outputs, *more, "--bars", "--landmarks", "-q")
+        code, out, err = mien("analyze", clip, *outputs, *more, "--bars", "--landmarks")
         assert (code, out) == (0, "")
         assert err.count("wrote ") == 8 and f"wrote {tmp_path / 'r.csv'}\n" in err
         lines = rows((tmp_path / "r.jsonl").read_text())
@@ -74,13 +74,13 @@ class TestOneVideo:
         pytest.importorskip("matplotlib")
         code, _, _ = mien("analyze", clip, "-o", f"{tmp_path}/out/", "-q", "--interval", "0.5s", "--every", 5)
         assert code == 0
-        assert names_in(tmp_path / "out" / "clip") == [
-            "annotated.mp4", "intervals.csv", "moments.png", "rows.csv", "summary.json", "timeline.html",
-            "timeline.png",
+        assert names_in(tmp_path / "out") == [
+            "annotated.mp4", "intervals.csv", "moments.png", "rows.csv", "summary.csv", "summary.json",
+            "timeline.html", "timeline.png",
         ]  # fmt: skip
 
     def test_intervals(self, mien, clip, tmp_path):
-        _, out, _ = mien("analyze", clip, "--interval", "0.5s", "-o", tmp_path / "i.csv")
+        _, out, _ = mien("analyze", clip, "--interval", "0.5s", "-o", tmp_path / "i.csv", "--json")
         assert [(row["interval"], row["frames"], row["expression"]) for row in rows(out)] == [
             (0, 13, "happy"), (1, 12, "happy"), (2, 5, "happy"),
         ]  # fmt: skip
@@ -142,7 +142,7 @@ class TestOneVideo:
             (("-o", "x.png"), "use --timeline or --moments for images"),
             (("-o", "x.xlsx"), "unknown extension '.xlsx'; known: .jsonl"),
             (("--timeline", "x.gif"), "a timeline ends in .png, .svg"),
-            (("--summary", "x.csv"), "a summary ends in .json, .md"),
+            (("--summary", "x.xlsx"), "a summary ends in .json, .csv, .md"),
             (("--moments", "x.csv"), "a sheet of moments ends in .jpg"),
             (("--every", "2", "--fps", "3"), "give every or fps, not both"),
             (("--start", "3", "--end", "2"), "--end must be after --start"),
@@ -161,13 +161,13 @@ class TestOneVideo:
         assert names_in(tmp_path) == []
 
     def test_options_of_videos_are_refused_for_images(self, mien, tmp_path):
-        code, _, err = mien("analyze", ASTRONAUT, "--every", "2", "--summary", tmp_path / "s.json")
+        code, _, err = mien("analyze", ASTRONAUT, "--every", "2", "--timeline", tmp_path / "t.png")
         assert code == 2
-        assert "--summary, --every" in err
+        assert "--timeline, --every" in err
 
     def test_a_file_that_is_no_video_is_one_error_record(self, mien, tmp_path):
         (tmp_path / "bad.mp4").write_text("no video")
-        code, out, err = mien("analyze", tmp_path / "bad.mp4", "-o", tmp_path / "rows.csv")
+        code, out, err = mien("analyze", tmp_path / "bad.mp4", "-o", tmp_path / "rows.csv", "--json")
         assert code == 1
         (row,) = rows(out)
         (same,) = table(tmp_path / "rows.csv")
@@ -197,7 +197,7 @@ class TestManyVideos:
         return tmp_path / "in"
 
     def test_videos_and_images_in_one_table_in_order(self, mien, folder, tmp_path):
-        code, out, err = mien("analyze", folder, "-o", tmp_path / "all.csv")
+        code, out, err = mien("analyze", folder, "-o", tmp_path / "all.csv", "--json")
         assert code == 1
         assert "bad.mov is not a video" in err and "1 of 4 sources failed" in err
         found = table(tmp_path / "all.csv")
@@ -212,9 +212,36 @@ class TestManyVideos:
         pytest.importorskip("matplotlib")
         code, _, _ = mien("analyze", folder, "-o", f"{tmp_path}/out/", "-q", "--jobs", "1", "--every", "5")
         assert code == 1
-        assert names_in(tmp_path / "out") == ["astronaut.jpg", "clip", "clip-2"]
-        assert names_in(tmp_path / "out" / "clip") == names_in(tmp_path / "out" / "clip-2")
-        assert len(table(tmp_path / "out" / "clip-2" / "rows.csv")) == FRAMES / 5
+        out = tmp_path / "out"
+        assert names_in(out) == ["astronaut.jpg", "clip", "rows.csv", "sub", "summary.csv"]
+        assert names_in(out / "clip") == names_in(out / "sub" / "clip")
+        assert len(table(out / "sub" / "clip" / "rows.csv")) == FRAMES / 5
+        assert len(table(out / "rows.csv")) == 2 + 2 * FRAMES / 5
+        sums = table(out / "summary.csv")
+        assert [(Path(row["source"]).name, row["track_id"], row["expression"]) for row in sums] == [
+            ("astronaut.jpg", "", "happy"), ("bad.mov", "", ""),
+            *2 * [("clip.mp4", "", "happy"), ("clip.mp4", "1", "happy")],
+        ]  # fmt: skip
+        assert "is not a video" in sums[1]["error"]
+
+    @pytest.mark.parametrize("kind", ["csv", "json", "md"])
+    def test_one_summary_of_all(self, mien, folder, tmp_path, kind):
+        target = tmp_path / f"s.{kind}"
+        code, out, err = mien("analyze", folder, "--summary", target, "--every", 10)
+        assert (code, out) == (1, "")
+        assert f"wrote {target}\n" in err
+        text = target.read_text()
+        assert text.count("bad.mov") >= 1 and text.count("clip.mp4") >= 2
+        if kind == "json":
+            assert [(one["dominant"], one["frames"]) for one in json.loads(text)] == [
+                ("happy", 1), (None, 0), ("happy", 3), ("happy", 3),
+            ]  # fmt: skip
+
+    def test_quiet_is_quiet(self, mien, folder, tmp_path):
+        shutil.rmtree(folder / "sub")
+        (folder / "bad.mov").unlink()
+        for arguments in (("-o", tmp_path / "all.csv"), (), ("--json",)):
+            assert mien("analyze", folder, "--every", 10, *arguments, "-q") == (0, "", "")
 
     def test_intervals_of_several_videos(self, mien, folder, tmp_path):
         mien("analyze", folder, "-o", tmp_path / "i.csv", "--interval", "1s", "-q")
@@ -223,7 +250,7 @@ class TestManyVideos:
         assert found == [("astronaut.jpg", "0", "1"), ("bad.mov", "", ""), *clip, *clip]
 
     def test_outputs_for_one_video_are_refused(self, mien, folder, tmp_path):
-        for arguments in (("-o", tmp_path / "a.mp4"), ("--summary", tmp_path / "s.json")):
+        for arguments in (("-o", tmp_path / "a.mp4"), ("--timeline", tmp_path / "t.html")):
             code, _, err = mien("analyze", folder, *arguments)
             assert code == 2
             assert "is for one video, but there are 4 sources; use -o FOLDER/" in err.replace("\n", " ")
@@ -249,7 +276,7 @@ def long_clip(tmp_path_factory):
 class TestInterrupted:
     def test_ctrl_c_keeps_what_was_done_and_resume_does_the_rest(self, long_clip, tmp_path):
         outputs = ["-o", tmp_path / "rows.csv", "-o", tmp_path / "a.mp4", "--summary", tmp_path / "s.json"]
-        with start(long_clip, *outputs) as process:
+        with start(long_clip, *outputs, "--json") as process:
             for _ in range(50):
                 process.stdout.readline()
             process.send_signal(signal.SIGINT)
@@ -270,7 +297,7 @@ class TestInterrupted:
         assert names_in(tmp_path) == ["a.mp4", "rows.csv", "s.json"]
 
     def test_a_second_ctrl_c_ends_at_once(self, long_clip, tmp_path):
-        with start(long_clip, "-o", tmp_path / "a.mp4") as process:
+        with start(long_clip, "-o", tmp_path / "a.mp4", "--json") as process:
             process.stdout.readline()
             process.send_signal(signal.SIGSTOP)  # both signals are there when it goes on
             process.send_signal(signal.SIGINT)

@@ -177,8 +177,8 @@ def test_summaries_are_written_whole(tmp_path):
     assert json.loads(summary.write(tmp_path / "deep" / "s.json").read_text(encoding="utf-8")) == summary.to_dict()
     text = summary.write(tmp_path / "s.md").read_text(encoding="utf-8")
     assert "| video | 0.0 s – 4.5 s |" in text and "| neutral | happy | 2 |" in text and "😄 happy" in text
-    with pytest.raises(InputError, match=r"ends in \.json, \.md, \.txt"):
-        summary.write(tmp_path / "s.csv")
+    with pytest.raises(InputError, match=r"ends in \.json, \.csv, \.md, \.txt"):
+        summary.write(tmp_path / "s.xlsx")
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="not a folder"):
         summary.write(tmp_path / "file" / "s.json")

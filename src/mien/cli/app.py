@@ -1,19 +1,49 @@
 """The Typer application, put together from one small file per group of commands."""
 
+import glob
+import os
 import sys
+from pathlib import Path
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
 from mien._version import __version__
 from mien.cli import data, detectors, doctor, evaluate, import_keras, models, nets, serve
 from mien.cli.analyze import command as analyze
 from mien.cli.console import DONE, INTERRUPTED, WRONG_USE, say_error
 from mien.cli.live import command as live
+from mien.cli.plain import write_anything
 from mien.cli.train import command as train
 from mien.errors import MienError
+from mien.sources.addresses import URL
+from mien.sources.images import STDIN
+
+
+class _CommandsAndSources(TyperGroup):
+    """The commands; where the first word is none but names an image or the like, it is analyzed."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Take `mien photo.jpg` for `mien analyze photo.jpg`."""
+        if args and args[0] not in self.commands and _may_be_a_source(args[0]):
+            args = ["analyze", *args]
+        return super().resolve_command(ctx, args)
+
+
+def _may_be_a_source(word: str) -> bool:
+    return word == STDIN or URL.match(word) is not None or glob.has_magic(word) or _is_like_a_path(word)
+
+
+def _is_like_a_path(word: str) -> bool:
+    return bool(Path(word).suffix) or os.sep in word or "/" in word or os.path.exists(word)
+
 
 app = typer.Typer(
-    help="Find faces in images and say which expression each one shows.",
+    help="Find faces in images and videos and say which expression each one shows. `mien photo.jpg` is short for "
+    "`mien analyze photo.jpg`.",
+    cls=_CommandsAndSources,
+    context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
@@ -55,6 +85,8 @@ def main() -> None:
 
     Exit codes: 0 done; 1 something in the input failed, the rest is done and written; 2 wrong use.
     """
+    for stream in (sys.stdout, sys.stderr):
+        write_anything(stream)
     try:
         app()
     except MienError as error:

@@ -1,5 +1,6 @@
 """The two consoles, the exit codes, and the small pieces that several commands print."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -16,6 +17,7 @@ PIPED_WIDTH = 140  # characters; rich would take 80 where it cannot ask a termin
 out = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH, markup=False, emoji=False, highlight=False)
 errors = Console(stderr=True, markup=False, emoji=False, highlight=False)
 
+LONG_WORD = re.compile(r"\S{201,}")
 BLOCKS = " ▏▎▍▌▋▊▉█"
 
 
@@ -47,17 +49,22 @@ def say_written(path: str | Path, note: str = "") -> None:
 
 def say_error(error: object) -> None:
     """Print the error that ends a command."""
-    say(str(error), mark="[bold red]mien:[/] ")
+    say(shortened(str(error)), mark="[bold red]mien:[/] ")
+
+
+def shortened(message: str) -> str:
+    """Return a message in which no word, a name or a value that came, say, is longer than 200 characters."""
+    return LONG_WORD.sub(lambda word: f"{word[0][:120]}…{word[0][-60:]}", message)
 
 
 def say_failure(message: str) -> None:
     """Print why a source or a check failed while the command goes on."""
-    say(message, mark="[bold red]✗[/] ")
+    say(shortened(message), mark="[bold red]✗[/] ")
 
 
 def say_problem(message: str) -> None:
     """Print what is not as it should be while the result is there."""
-    say(message, mark="[bold yellow]![/] ")
+    say(shortened(message), mark="[bold yellow]![/] ")
 
 
 def bar(share: float, *, width: int = 12, colour: str = "cyan") -> Text:
@@ -75,7 +82,13 @@ def bar(share: float, *, width: int = 12, colour: str = "cyan") -> Text:
 
 def expression_text(name: str) -> Text:
     """Return an expression with its emoji, in its colour."""
-    return Text(f"{EMOJI.get(name, '·')} {name}", style=f"bold {colour(name)}")
+    mark = f"{EMOJI.get(name, '·')} " if takes_emoji() else ""
+    return Text(f"{mark}{name}", style=f"bold {colour(name)}")
+
+
+def takes_emoji() -> bool:
+    """Whether standard output has all characters."""
+    return (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("-", "").startswith("utf")
 
 
 def colour(name: str) -> str:

@@ -1,11 +1,12 @@
 """The images of `mien analyze`: their results go to files and to the terminal."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
+from rich.measure import Measurement
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -113,33 +114,60 @@ class TerminalSink(SinkWithoutFile):
 
 
 def _face_table(faces: Faces) -> Table:
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    table.add_column(justify="right", style="dim")
-    for number, face in enumerate(faces, start=1):
-        table.add_row(f"  {number}", *_face_cells(face))
+    """Return a line per face, with as much as fits into the terminal."""
+    tables = [_table(faces, parts) for parts in PARTS]
+    return next((table for table in tables if _width(table) <= out.width), tables[-1])
+
+
+def _width(table: Table) -> int:
+    return Measurement.get(out, out.options.update(width=1000), table).maximum
+
+
+def _table(faces: Faces, parts: Sequence[Callable[[Face], Text]]) -> Table:
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
+    table.add_column(justify="right", style="dim", no_wrap=True)
+    for _ in parts:
+        table.add_column(no_wrap=True)
+    for number, face in enumerate(faces):
+        table.add_row(f"  {number}", *(part(face) for part in parts))
     return table
 
 
-def _face_cells(face: Face) -> tuple[Text, Text, Text, Text]:
-    name, confidence = face.expression or "", face.confidence or 0.0
+def _name(face: Face) -> Text:
+    return expression_text(face.expression or "face")
+
+
+def _percent(face: Face) -> Text:
+    return Text(f"{face.confidence or 0.0:4.0%}", style="bold")
+
+
+def _bar_and_percent(face: Face) -> Text:
+    return bar(face.confidence or 0.0, colour=colour(face.expression or "")).append(" ").append_text(_percent(face))
+
+
+def _place(face: Face) -> Text:
     x1, y1, x2, y2 = (round(float(v)) for v in face.xyxy)
-    return (
-        expression_text(name),
-        bar(confidence, colour=colour(name)).append(f" {confidence:4.0%}", style="bold"),
-        _all_probabilities(face),
-        Text(f"({x1}, {y1})-({x2}, {y2})", style="dim"),
-    )
+    return Text(f"({x1}, {y1})-({x2}, {y2})", style="dim")
 
 
-def _all_probabilities(face: Face) -> Text:
+def _all_probabilities(face: Face, between: str = " ") -> Text:
     """Return every expression as its emoji and a block whose height is its probability."""
     if face.probs is None or face.labels is None:
         return Text()
     pieces = []
     for name, p in zip(face.labels.names, face.probs, strict=True):
         height = HEIGHTS[min(int(float(p) * len(HEIGHTS)), len(HEIGHTS) - 1)]
-        pieces.append((f"{EMOJI.get(name, name[:2])}{height} ", colour(name)))
+        pieces.append((f"{EMOJI.get(name, name[:2])}{height}{between}", colour(name)))
     return Text.assemble(*pieces)
+
+
+PARTS: tuple[tuple[Callable[[Face], Text], ...], ...] = (  # of a line, from the widest terminal to the narrowest
+    (_name, _bar_and_percent, _all_probabilities, _place),
+    (_name, _percent, _all_probabilities, _place),
+    (_name, _percent, partial(_all_probabilities, between=""), _place),
+    (_name, _percent, _place),
+    (_name, _percent),
+)
 
 
 def _with_progress(results: Iterator[Result], total: int) -> Iterator[Result]:

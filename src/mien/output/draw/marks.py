@@ -18,7 +18,7 @@ LINE_PER_FACE, LINE_PER_IMAGE = 0.022, (0.002, 0.006)
 
 
 class Mark(NamedTuple):
-    """One face, ready to draw: what it shows, its visible box, its colour and the sizes that suit it."""
+    """One face, ready to draw: what it shows, its visible box, its colour, the sizes that suit it, its number."""
 
     face: Face
     expression: str | None
@@ -28,13 +28,14 @@ class Mark(NamedTuple):
     colour: Colour
     text_px: int
     line_px: int
+    number: str
 
 
 def marks_of(canvas: NDArray[np.uint8], faces: Faces, style: DrawStyle, truth: Sequence[str | None]) -> Iterator[Mark]:
     """Yield the faces that show in the image."""
     height, width = canvas.shape[:2]
     image = float(np.sqrt(height * width))
-    for face, actual in zip(faces, truth, strict=True):
+    for i, (face, actual) in enumerate(zip(faces, truth, strict=True)):
         box = visible_part(face.xyxy, width, height)
         if box is None:
             continue
@@ -45,7 +46,11 @@ def marks_of(canvas: NDArray[np.uint8], faces: Faces, style: DrawStyle, truth: S
         line_px = max(1.5, float(np.clip(LINE_PER_FACE * side, low, high))) * style.scale
         expression, confidence = shown_expression(face)
         colour = FACE_COLOUR if expression is None else expression_colour(expression)
-        yield Mark(face, expression, confidence, actual, box, colour, round(text_px), max(1, round(line_px)))
+        sizes = round(text_px), max(1, round(line_px))
+        number = f"{i}: " if len(faces) > 1 else ""  # as the rows of a table number the faces of an image
+        if face.track_id is not None:
+            number = f"#{face.track_id} "
+        yield Mark(face, expression, confidence, actual, box, colour, *sizes, number if style.ids else "")
 
 
 def shown_expression(face: Face) -> tuple[str | None, float | None]:

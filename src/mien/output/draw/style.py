@@ -14,7 +14,8 @@ class DrawStyle:
         tag: The tag with emoji, expression and percentage (without probabilities: the detector's score).
         emoji: The emoji in tags and bars.
         percent: The percentage in tags.
-        ids: The track number in tags, where the faces have one.
+        ids: The number in tags: that of the track (`#1`), or among several faces of an image that of the face in tables
+            (`0:`).
         landmarks: The five points, where the faces have them.
         bars: A panel beside the face with a bar for every expression of the label set.
         blur: Make faces unrecognisable; the box drawn is blurred, with a margin.

@@ -43,8 +43,7 @@ def draw_truth(canvas: NDArray[np.uint8], mark: Mark, style: DrawStyle, layout: 
 
 def _wordings(mark: Mark, style: DrawStyle) -> list[str]:
     """Return what a tag may say, the fullest first; an empty text leaves the emoji alone."""
-    number, name, confidence = mark.face.track_id, mark.expression, mark.confidence
-    prefix = f"#{number} " if style.ids and number is not None else ""
+    prefix, name, confidence = mark.number, mark.expression, mark.confidence
     if name is None or confidence is None:
         score = f"{mark.face.score:.2f}"
         return [f"{prefix}face {score}", f"{prefix}{score}", score]
