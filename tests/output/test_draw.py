@@ -14,6 +14,7 @@ from mien.labels import COLOURS, EMOJI, FER7, FERPLUS8, LabelSet
 from mien.output.draw.colours import DARK, FACE_COLOUR, WHITE, contrast_ratio, expression_colour, ink_on
 from mien.output.draw.faces import draw_faces
 from mien.output.draw.letters import text_mask, text_width
+from mien.output.draw.marks import marks_of
 from mien.output.draw.style import DrawStyle
 from mien.video.veil import Veil
 
@@ -195,6 +196,18 @@ def test_emoji_percent_and_ids_can_be_left_out() -> None:
         widths.append(right - left)
     assert widths == sorted(widths, reverse=True) and len(set(widths)) == 4
     assert np.array_equal(draw_faces(image, faces, style=DrawStyle(box=False, tag=False)), image)
+
+
+def test_several_faces_of_an_image_are_numbered_as_in_tables() -> None:
+    image, style = gray(640, 480), DrawStyle(box=False)
+    both = make_faces([(50, 150, 200, 400), (400, 150, 550, 400)], ["happy", "happy"])
+    numbers = [mark.number for mark in marks_of(image, both, style, [None] * 2)]
+    assert numbers == [f"{row['face']}: " for row in both.to_records()] == ["0: ", "1: "]
+    assert [mark.number for mark in marks_of(image, both[:1], style, [None])] == [""]  # one needs no number
+    tracked = replace(both, track_id=np.array([7, 4]))
+    assert [mark.number for mark in marks_of(image, tracked, style, [None] * 2)] == ["#7 ", "#4 "]
+    without = replace(style, ids=False)
+    assert not np.array_equal(draw_faces(image, both, style=style), draw_faces(image, both, style=without))
 
 
 def test_landmarks_are_drawn_where_they_are() -> None:

@@ -98,7 +98,8 @@ def show(request: LiveRequest, settings: AnalyzerSettings, tracking: TrackSettin
     _warm_up(analyzer)
 
     def trackers(chosen: LabelSet) -> Tracker:
-        return Tracker(Analyzer(detector=analyzer.detector, model=analyzer.model, labels=chosen.key), tracking)
+        own = Analyzer(detector=analyzer.detector, model=analyzer.model, labels=chosen.key, keep=analyzer.keep)
+        return Tracker(own, tracking)
 
     drawing = Drawing(style)
     piped = request.headless and request.log is None and not out.is_terminal
