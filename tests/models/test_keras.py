@@ -616,7 +616,7 @@ class TestBackToKeras:
         model = build()
         imported, back = tmp_path / "theirs.onnx", tmp_path / "back"
         mien("import-keras", *filter(None, save(model, tmp_path)), "-o", imported)
-        code, said, _ = mien("export", imported, "--keras-pair", back)
+        code, _, said = mien("export", imported, "--keras-pair", back)
         assert code == 0
         assert said.splitlines() == [f"wrote {back / name}" for name in ("model.json", "weights.h5")]
         again = load_pair(back) if save is not save_keras_2_pair else load_keras_2_pair(back)

@@ -499,7 +499,7 @@ class TestMany:
         monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
         jobs = [
             *self.jobs(tmp_path, [clip]),
-            VideoJob("crash.mp4", CrashingOutputs()),
+            VideoJob(str(clip), CrashingOutputs()),
             *self.jobs(tmp_path / "b", [clip]),
         ]
         first, crashed, last = analyze_videos(jobs, AnalyzerSettings(), workers=2)
