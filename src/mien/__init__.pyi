@@ -29,3 +29,9 @@ from .models.runtime import RuntimeSettings as RuntimeSettings
 from .output.draw.faces import draw_faces as draw_faces
 from .output.draw.style import DrawStyle as DrawStyle
 from .sources.images import read_image as read_image
+from .sources.videos import VideoSettings as VideoSettings
+from .tracking.settings import TrackSettings as TrackSettings
+from .video.result import VideoResult as VideoResult
+from .video.result import VideoTrack as VideoTrack
+from .video.run import analyze_video as analyze_video
+from .video.stream import track as track

@@ -3,7 +3,6 @@
 from contextlib import closing
 from fractions import Fraction
 
-import av
 import cv2
 import numpy as np
 import pytest
@@ -13,7 +12,7 @@ from mien.output.video_writer import VideoWriter
 from mien.sources._upright import of_matrix, square_size
 from mien.sources.live import LiveSettings, LiveSource
 from mien.sources.videos import Video, VideoSettings, is_video
-from videos import numbered, portraits, read_number, write_audio, write_video
+from videos import numbered, portraits, read_number, write_audio, write_two_streams, write_video
 
 MATRICES = {  # (a, b, c, d), and what it does to an array
     "as stored": ((1, 0, 0, 1), lambda image: image),
@@ -133,18 +132,7 @@ def test_square_sizes_lose_no_pixels_and_stay_in_memory(size, aspect, square):
 
 @pytest.fixture
 def two_views(tmp_path):
-    """A file with two video streams: 0 is small and counts from 0, 1 is larger and counts from 100."""
-    path = tmp_path / "two.mkv"
-    with av.open(str(path), "w") as video:
-        for size in ((96, 64), (192, 128)):
-            stream = video.add_stream("h264", rate=25)
-            stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
-        for small, large in zip(numbered(5), numbered(5, size=(192, 128), start=100), strict=True):
-            for stream, image in zip(video.streams.video, (small, large), strict=True):
-                video.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
-        for stream in video.streams.video:
-            video.mux(stream.encode())
-    return path
+    return write_two_streams(tmp_path / "two.mkv")
 
 
 def test_of_two_streams_the_one_that_is_read_is_named(two_views):

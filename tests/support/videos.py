@@ -100,6 +100,20 @@ def write_webp(path, images, *, duration_ms=100):
     return Path(path)
 
 
+def write_two_streams(path):
+    """Write a file with two video streams and return its path: one counts from 0, a larger one from 100."""
+    with av.open(str(path), "w") as video:
+        for size in ((96, 64), (192, 128)):
+            stream = video.add_stream("h264", rate=25)
+            stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
+        for small, large in zip(numbered(5), numbered(5, size=(192, 128), start=100), strict=True):
+            for stream, image in zip(video.streams.video, (small, large), strict=True):
+                video.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        for stream in video.streams.video:
+            video.mux(stream.encode())
+    return Path(path)
+
+
 def write_audio(path, seconds=0.5):
     """Write a file with a tone and no image."""
     with av.open(str(path), "w") as video:

@@ -173,10 +173,10 @@ class TestOutputs:
             video=VideoSettings(every=5),
         )  # fmt: skip
         score = json.loads((tmp_path / "s.json").read_text())["truth"]
-        assert score == result.summary["truth"]
+        assert score == result.figures["truth"]
         assert (score["n"], score["accuracy"]) == (10, 0.5)
         plain = analyze_video(clip, analyzer=analyzer, outputs=[tmp_path / "p.mp4"], video=VideoSettings(every=5))
-        assert "truth" not in plain.summary
+        assert "truth" not in plain.figures
         gray, none = images(tmp_path / "t.mp4")[2], images(tmp_path / "p.mp4")[2]
         assert np.abs(gray.astype(int) - none).max() > 60
 
@@ -435,7 +435,7 @@ class TestBadVideos:
     def test_odd_sizes_and_nobody(self, analyzer, tmp_path):
         video = write_video(tmp_path / "odd.mkv", numbered(5, size=(97, 63)), codec="ffv1")
         result = analyze_video(video, analyzer=analyzer, outputs=[tmp_path / "a.mp4", tmp_path / "rows.jsonl"])
-        assert (result.frames, result.faces, result.summary["people"]) == (5, 0, 0)
+        assert (result.frames, result.faces, result.figures["people"]) == (5, 0, 0)
         assert [row["frame"] for row in rows_in(tmp_path / "rows.jsonl")] == list(range(5))
         assert len(images(tmp_path / "a.mp4")) == 5
 
@@ -513,7 +513,7 @@ class TestMany:
         before = (tmp_path / "0.jsonl").stat().st_mtime_ns
         again = attempt_job(job, analyzer, progress=seen.append, stop=stop)
         assert (first.frames, again.frames, again.resumed, seen) == (FRAMES, FRAMES, FRAMES, [])
-        assert again.summary == first.summary and again.outputs == first.outputs
+        assert again.figures == first.figures and again.outputs == first.outputs
         assert (tmp_path / "0.jsonl").stat().st_mtime_ns == before
 
     def test_a_finished_video_without_its_outputs_gets_them_again(self, analyzer, clip, whole, tmp_path):

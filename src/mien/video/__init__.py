@@ -1,10 +1,11 @@
 """Videos: from a file to tables, an annotated video, a summary and figures, and on from where a run was stopped.
 
-from mien import Analyzer
-from mien.video import analyze_video
+import mien
 
-result = analyze_video("clip.mp4", analyzer=Analyzer(), outputs=["rows.csv", "annotated.mp4", "summary.json"])
-result.summary["share"]
+result = mien.analyze_video("clip.mp4")
+for person in result.tracks:
+    print(person.track_id, person.seconds, person.expression)
+result.save("rows.csv", "annotated.mp4", "timeline.png")
 """
 
 import lazy_loader

@@ -46,7 +46,7 @@ def head_of(source: str | Path, video: Video, analyzer: Analyzer, track: TrackSe
         "labels": analyzer.labels.key,
         "model": f"{model.card.name} {model.card.version} (sha256 {model.sha256[:HASH_DIGITS]})",
         "detector": analyzer.detector.identity,
-        **({} if analyzer.keep == KEEP_ALL else {"faces kept": asdict(analyzer.keep)}),
+        "faces kept": asdict(analyzer.keep),
     }
 
 
@@ -74,6 +74,8 @@ def _is_same(name: str, before: Any, now: Any) -> bool:
         return may_be(before, now)
     if name == "model" and isinstance(before, str) and " (sha256 " not in before:
         return bool(before == now.rpartition(" (sha256 ")[0])
+    if name == "faces kept" and before is None:  # an older version kept all
+        return bool(now == asdict(KEEP_ALL))
     return bool(before == now)
 
 

@@ -1,12 +1,11 @@
-"""What is wanted of a video (`VideoJob`), how far it is (`Progress`), and what became of it (`VideoResult`)."""
+"""What is wanted of a video (`VideoJob`) and how far it is (`Progress`)."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from mien.output.draw.style import PLAIN, DrawStyle
 from mien.sources.addresses import public_name
-from mien.sources.videos import VideoInfo, VideoSettings
+from mien.sources.videos import VideoSettings
 from mien.tracking.settings import TrackSettings
 from mien.video.outputs import VideoOutputs
 from mien.video.truth import Truth
@@ -30,6 +29,7 @@ class VideoJob:
         journal: A place for the journal, which stays there when the work is done; None keeps it beside the first
             output as long as the work goes on.
         snapshot_s: How often the state is saved, seconds of work.
+        keep: Whether the result keeps a journal of its own, for `VideoResult.to_pandas`, `save` and `plot`.
     """
 
     source: str | Path
@@ -42,6 +42,7 @@ class VideoJob:
     resume: bool = False
     journal: Path | None = None
     snapshot_s: float = SNAPSHOT_S
+    keep: bool = False
 
     @property
     def name(self) -> str:
@@ -68,36 +69,3 @@ class Progress:
     fps: float
     left_s: float | None
     time_s: float
-
-
-@dataclass(frozen=True)
-class VideoResult:
-    """What became of a video.
-
-    Attributes:
-        source: Its name.
-        info: The video, or None where it could not be opened.
-        frames: Frames with results.
-        faces: Faces in them, all frames together.
-        resumed: How many of the frames were those of an earlier run.
-        seconds: How long the work took.
-        summary: `VideoSummary.to_dict()`, with the score as `truth` where the truth was given.
-        outputs: The files that were written.
-        problems: Warnings: damaged frames and the like.
-        error: Why the video gave no result, or broke off; None where all is well.
-        interrupted: Whether `stop` ended the work.
-        journal: The results, for `replay`, where they were kept.
-    """
-
-    source: str
-    info: VideoInfo | None = None
-    frames: int = 0
-    faces: int = 0
-    resumed: int = 0
-    seconds: float = 0.0
-    summary: dict[str, Any] = field(default_factory=dict)
-    outputs: tuple[Path, ...] = ()
-    problems: tuple[str, ...] = ()
-    error: str | None = None
-    interrupted: bool = False
-    journal: Path | None = None

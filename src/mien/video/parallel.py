@@ -17,7 +17,8 @@ from typing import Any
 import cv2
 
 from mien.analyzer import AnalyzerSettings
-from mien.video.job import Progress, VideoJob, VideoResult
+from mien.video.job import Progress, VideoJob
+from mien.video.result import VideoResult
 from mien.video.run import attempt_job
 
 POLL_S = 0.1

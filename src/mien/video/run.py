@@ -1,6 +1,7 @@
 """One video from its first frame, or from where an earlier run stopped, to its outputs."""
 
 import logging
+import shutil
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -10,21 +11,25 @@ from itertools import islice
 from pathlib import Path
 from typing import cast
 
-from mien.analyzer import Analyzer
+from mien.analyzer import DEFAULT_DETECTOR, Analyzer, shared_analyzer
 from mien.errors import InputError, MienError, SourceError
 from mien.faces import Faces, Frame
+from mien.files import explained
 from mien.labels import LabelSet
+from mien.models.catalogue import DEFAULT_MODEL
 from mien.output.base import Sink
 from mien.output.draw.style import PLAIN, DrawStyle
+from mien.output.progress import ProgressBar
 from mien.output.rows import INTERRUPTED_ROW
 from mien.sources.videos import Video, VideoInfo, VideoSettings
 from mien.tracking.settings import TrackSettings
 from mien.tracking.tracker import Tracker, track_video
 from mien.video._head import head_of
-from mien.video._journal import Journal, Past, read_past, read_results
+from mien.video._journal import Journal, Past, read_results
 from mien.video._writers import Findings, Writers, open_writers
-from mien.video.job import Progress, VideoJob, VideoResult
+from mien.video.job import Progress, VideoJob
 from mien.video.outputs import VideoOutputs
+from mien.video.result import KeptFolder, VideoResult
 from mien.video.truth import Truth
 from mien.video.work_folder import WorkFolder
 
@@ -35,27 +40,39 @@ RATE_S = 3.0  # frames/s are those of the last seconds
 
 def analyze_video(
     source: str | Path,
-    *,
-    analyzer: Analyzer,
     outputs: VideoOutputs | Sequence[str | Path] = (),
+    *,
     video: VideoSettings | None = None,
     track: TrackSettings | None = None,
     style: DrawStyle = PLAIN,
     interval_s: float | None = None,
     truth: Truth | None = None,
     resume: bool = False,
-    progress: Callable[[Progress], None] | None = None,
+    progress: bool | Callable[[Progress], None] = True,
     stop: threading.Event | None = None,
+    analyzer: Analyzer | None = None,
+    detector: str = DEFAULT_DETECTOR,
+    model: str = DEFAULT_MODEL,
+    labels: str | None = None,
+    min_face: int | None = None,
+    min_confidence: float = 0.0,
+    largest_only: bool = False,
+    clip_boxes: bool = False,
 ) -> VideoResult:
-    """Analyze a video: find and track its faces, say what they show, and write the results as they come.
+    """Analyze a video: find and track its faces, and say what they show and when.
 
-    Outputs appear whole at the end, also after `stop`. While the work goes on, and after it was stopped or killed, a
-    hidden folder beside the first output holds a journal, from which `resume` goes on; then the outputs are those of a
-    run that was never interrupted.
+        result = mien.analyze_video("clip.mp4")
+        result.to_pandas()
+        result.save("rows.csv", "annotated.mp4", "timeline.png")
+
+    Memory stays flat with the length of the video: the result keeps its rows in a temporary file.
+
+    `outputs` are written as the results come, in the same pass, and appear whole at the end, also after `stop`. While
+    the work goes on, and after it was stopped or killed, a hidden folder beside the first output holds a journal, from
+    which `resume` goes on; then the outputs are those of a run that was never interrupted.
 
     Args:
         source: The video: a path, a pattern of images in a row, or a URL.
-        analyzer: Detector and expression model.
         outputs: Where results go; paths are sorted by their extension as `VideoOutputs.named` does.
         video: Which frames are taken.
         track: How faces are tracked.
@@ -63,24 +80,54 @@ def analyze_video(
         interval_s: Length of the intervals of tables of intervals, seconds.
         truth: Known expressions: drawn in gray, and the summary gets the score.
         resume: Go on where an earlier run with the same outputs stopped; without one, start.
-        progress: Called after every frame.
+        progress: Whether a bar shows how far it is, in terminals and notebooks; elsewhere there is none. Or a function
+            that is called after every frame.
         stop: Set it, from another thread or a signal handler, to end the work early.
+        analyzer: Detector and expression model, in place of what follows.
+        detector: A name of `mien.detect.DETECTORS`.
+        model: A name from the catalogue, or the path of an ONNX file.
+        labels: Label set, `"fer2013"` or `"ferplus"`; None takes the model's first.
+        min_face: Smallest face, pixels of the video; None takes the detector's own (32 for `mtcnn`).
+        min_confidence: Faces whose most probable expression is less probable are left out, 0-1.
+        largest_only: Only the largest face of a frame is given.
+        clip_boxes: Boxes end where the image does.
 
     Returns:
         What became of it. A video that breaks off gives all that it holds, and the `error`.
 
     Raises:
         SourceError: The video cannot be opened.
-        InputError: A wrong setting or output, or `resume` with another video or other settings.
+        InputError: A wrong setting or output, a choice that leaves no frame, or `resume` with another video or other
+            settings.
         OutputError: A result cannot be written; there is no output then, but the journal stays.
         MissingExtraError: PyAV is not installed, or what an output needs.
     """
     if not isinstance(outputs, VideoOutputs):
         outputs = VideoOutputs.named(outputs, interval=interval_s is not None)
-    job = VideoJob(
-        source, outputs, video or VideoSettings(), track or TrackSettings(), style, interval_s, truth, resume
+    analyzer = analyzer or shared_analyzer(
+        detector=detector,
+        model=model,
+        labels=labels,
+        min_face=min_face,
+        min_confidence=min_confidence,
+        largest_only=largest_only,
+        clip_boxes=clip_boxes,
     )
-    return run_job(job, analyzer, progress=progress, stop=stop)
+    job = VideoJob(
+        source,
+        outputs,
+        video or VideoSettings(),
+        track or TrackSettings(),
+        style,
+        interval_s,
+        truth,
+        resume,
+        keep=True,
+    )
+    if callable(progress):
+        return run_job(job, analyzer, progress=progress, stop=stop)
+    with ProgressBar(job.name, unit="frames", shown=progress) as bar:
+        return run_job(job, analyzer, progress=lambda at: bar.update(at.frames, at.total), stop=stop)
 
 
 def run_job(
@@ -109,7 +156,8 @@ def run_job(
     started = time.monotonic()
     with Video(job.source, job.video) as reader, ExitStack() as stack:
         work = stack.enter_context(WorkFolder(job.outputs.all(), sources=[str(job.source)], resume=job.resume))
-        journal = _open_journal(job, reader, analyzer, work)
+        kept = KeptFolder() if job.keep else None
+        journal = _open_journal(job, reader, analyzer, work, kept)
         if journal:
             stack.enter_context(journal)
         finished = journal is not None and journal.past.published and all(p.exists() for p in job.outputs.all())
@@ -133,12 +181,18 @@ def run_job(
         written = work.publish(done=not result.interrupted)
         if journal and not finished and not result.interrupted:
             journal.end(list(result.problems), result.error, published=True)
+        if kept and journal and journal.path != kept.journal:
+            with explained(kept.journal):
+                shutil.copyfile(journal.path, kept.journal)
     published = job.outputs.all() if finished else tuple(written)
-    return replace(result, outputs=published, seconds=time.monotonic() - started, journal=job.journal)
+    result = replace(result, outputs=published, seconds=time.monotonic() - started, journal=job.journal)
+    return replace(result, journal=kept.journal, job=job, _folder=kept) if kept else result
 
 
-def _open_journal(job: VideoJob, reader: Video, analyzer: Analyzer, work: WorkFolder) -> Journal | None:
-    path = job.journal or work.journal_path(str(job.source))
+def _open_journal(
+    job: VideoJob, reader: Video, analyzer: Analyzer, work: WorkFolder, kept: KeptFolder | None
+) -> Journal | None:
+    path = job.journal or work.journal_path(str(job.source)) or (kept.journal if kept else None)
     return Journal(path, head_of(job.source, reader, analyzer, job.track), resume=job.resume) if path else None
 
 
@@ -164,27 +218,6 @@ def attempt_job(
     except Exception as error:
         logger.exception("unexpected error on %s", job.name)
         return VideoResult(job.name, error=f"{job.name}: unexpected {type(error).__name__}: {error}")
-
-
-def replay(result: VideoResult, labels: LabelSet, sinks: Sequence[Sink]) -> None:
-    """Hand the results of a video to writers, from the journal that was kept.
-
-    Args:
-        result: Of a job with a `journal`.
-        labels: The label set of the run.
-        sinks: Open writers.
-
-    Raises:
-        OutputError: The journal cannot be read, or a writer cannot write.
-    """
-    past = read_past(result.journal) if result.journal and result.journal.exists() else None
-    if past and result.journal:
-        for frame, faces in read_results(result.journal, labels, past[1].frames, result.source):
-            for sink in sinks:
-                sink.write(frame, faces)
-    if result.error:
-        for sink in sinks:
-            sink.fail(result.source, result.error)
 
 
 class _Run:
@@ -231,7 +264,8 @@ class _Run:
             frames=self._frames,
             faces=self._faces,
             resumed=self._past.frames,
-            summary=self._findings.to_dict(),
+            figures=self._findings.to_dict(),
+            labels=labels,
             problems=tuple(self._problems()),
             error=self._error,
             interrupted=interrupted,

@@ -22,10 +22,10 @@ from mien.output.kinds import FOLDER, OF_IMAGES, TABLE, VIDEO, kind_of
 from mien.output.sinks import open_sink
 from mien.sources.images import Item
 from mien.video.intervals import open_interval_sink
-from mien.video.job import VideoJob, VideoResult
+from mien.video.job import VideoJob
 from mien.video.outputs import VideoOutputs
 from mien.video.parallel import analyze_videos
-from mien.video.run import replay
+from mien.video.result import VideoResult, replay
 from mien.video.summary_table import SummariesSink
 from mien.video.veil import Drawing
 from mien.video.work_folder import WorkFolder

@@ -19,7 +19,7 @@ from mien.output.base import Sink, SinkWithoutFile
 from mien.output.tables import JsonLinesStream
 from mien.video.intervals import IntervalTable
 from mien.video.job import Progress as VideoProgress
-from mien.video.job import VideoResult
+from mien.video.result import VideoResult
 from mien.video.summary_text import time_text
 
 MOST_TRACKS = 12
@@ -33,7 +33,7 @@ def video_text(result: VideoResult) -> Group:
     Args:
         result: From `analyze_video`.
     """
-    summary = result.summary
+    summary = result.figures
     parts: list[Text | Table] = [_title(result)]
     tracks = sorted(summary["tracks"], key=lambda track: -track["seconds"])[:MOST_TRACKS]
     if tracks:
@@ -47,7 +47,7 @@ def video_text(result: VideoResult) -> Group:
 
 
 def _title(result: VideoResult) -> Text:
-    summary = result.summary
+    summary = result.figures
     people = {0: "nobody", 1: "1 person"}.get(summary["people"], f"{summary['people']} people")
     facts = [time_text(summary["seconds"]), f"{result.frames:,} frames", people]
     if summary["people"] and summary["frames_with_faces"] < summary["frames"]:
@@ -124,7 +124,7 @@ def tell(result: VideoResult, request: Request) -> None:
         say_problem(problem)
     if result.error:
         say_failure(result.error)
-    if result.summary and request.shown:
+    if result.figures and request.shown:
         out.print(video_text(result))
 
 

@@ -22,8 +22,8 @@ from mien.output.base import Sink
 from mien.output.kinds import FOLDER, TABLE, VIDEO, kind_of
 from mien.output.sinks import open_sink
 from mien.sources.images import Item
-from mien.video.job import VideoResult
 from mien.video.outputs import VideoOutputs
+from mien.video.result import VideoResult
 from mien.video.run import run_job
 
 FOR_ONE = (TABLE, VIDEO)
@@ -103,8 +103,8 @@ class _OneVideo:
         tell(result, request)
         if not request.quiet:
             say_all_written(result.outputs, folders_among(request.outputs))
-        if not request.shown and not request.quiet and "truth" in result.summary:
-            for_people().print(score_text(result.summary["truth"]))
+        if not request.shown and not request.quiet and "truth" in result.figures:
+            for_people().print(score_text(result.figures["truth"]))
         return int(result.error is not None)
 
     def _analyze(self, source: str, outputs: VideoOutputs, rows: list[Sink]) -> VideoResult:

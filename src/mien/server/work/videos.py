@@ -9,8 +9,9 @@ from mien.errors import MienError, SourceError
 from mien.output.draw.style import DrawStyle
 from mien.server.web.schemas import JobOptions
 from mien.sources.videos import VideoSettings
-from mien.video.job import Progress, VideoJob, VideoResult
+from mien.video.job import Progress, VideoJob
 from mien.video.outputs import VideoOutputs
+from mien.video.result import VideoResult
 from mien.video.run import run_job
 
 Told = Callable[[int, int | None, float | None, float | None], None]
