@@ -28,6 +28,7 @@ from mien.output.pages import (
 
 SHEET_COLUMNS = 10  # as many as the page has room for, pixel by pixel
 STYLE = """
+.gallery { grid-template-columns: repeat(auto-fill, minmax(110px, 1fr)); }
 .gallery img { image-rendering: pixelated; }
 """
 

@@ -95,6 +95,7 @@ def copies_sheet(
     largest = [i for i in np.argsort(-sizes, kind="stable")[:rows] if sizes[i] > 1]
     if not largest:
         return None
+    columns = min(columns, int(sizes[largest[0]]))
     cells = np.full((len(largest), columns, CROP_PX, CROP_PX), PAPER, np.uint8)
     for row, i in enumerate(largest):
         members = np.flatnonzero(groups == names[i])[:columns]

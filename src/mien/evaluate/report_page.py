@@ -184,7 +184,7 @@ def _groups(document: ReportDocument) -> str:
 
 def _group_table(groups: Sequence[GroupFigures]) -> str:
     rows = [[g.group or NO_GROUP, *figure_cells(g.figures)[:3], _accuracy_bar(g.figures.accuracy)] for g in groups]
-    return html_table(("group", "N", "accuracy", "macro-F1", "accuracy, 0 to 100%"), rows)
+    return html_table(("group", "N", "accuracy", "macro-F1", "accuracy, 0 to 100%"), rows, kind="slices")
 
 
 def _accuracy_bar(found: Estimate) -> Html:

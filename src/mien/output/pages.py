@@ -121,7 +121,7 @@ def html_table(
         columns: Heading of each column.
         rows: The cells.
         sums: Cells of a last row that adds the others up.
-        kind: Further class of the table's box: `"narrow"`, or one of the page's own.
+        kind: Further class of the table's box: `"narrow"`, `"slices"`, or one of the page's own.
     """
     header = "".join(f'<th scope="col">{as_html(name)}</th>' for name in columns)
     lines = "".join(_row(row) for row in rows)
@@ -266,6 +266,7 @@ section { background: var(--paper); border: 1px solid var(--grid); border-radius
   color: var(--ink); font-size: .92rem; overflow-wrap: anywhere; }
 .remark.wrong { border-left-color: var(--bad); }
 .scroll { overflow-x: auto; }
+.scroll + p { margin-top: 16px; }
 table { border-collapse: collapse; width: 100%; font-size: .9rem; font-variant-numeric: tabular-nums; }
 th, td { text-align: right; padding: 5px 10px; border-bottom: 1px solid var(--grid); white-space: nowrap; }
 thead th { color: var(--muted); font-weight: 500; font-size: .82rem; white-space: normal; vertical-align: bottom;
@@ -292,8 +293,10 @@ summary { cursor: pointer; color: var(--muted); }
 .track b { position: absolute; top: 2px; width: 10px; height: 10px; margin-left: -5px; border-radius: 50%;
   background: var(--accent); }
 td:has(> .track) { min-width: 150px; }
+.slices td:has(> .track) { width: 40%; }
 .zero { position: absolute; left: 50%; top: 0; bottom: 0; border-left: 1px solid var(--muted); }
-.share { width: 260px; max-width: 100%; }
+.share { min-width: 100px; }
+td:has(> .share) { width: 45%; }
 .share i { display: block; height: 14px; border-radius: 2px; min-width: 1px; }
 .sheet { display: inline-block; max-width: 100%; margin: 8px 0; padding: 4px; background: #fff;
   border: 1px solid var(--grid); border-radius: 6px; }
