@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import InputError, MienError, SourceError, require_extra
-from mien.faces import Faces
+from mien.faces import KEEP_ALL, FaceFilter, Faces
 from mien.files import PartFile
 from mien.labels import LabelSet
 
@@ -108,6 +108,7 @@ class Client:
         labels: str | None = None,
         detector: str | None = None,
         annotated: bool = False,
+        keep: FaceFilter = KEEP_ALL,
     ) -> list[Analyzed]:
         """Analyze images.
 
@@ -116,6 +117,7 @@ class Client:
             labels: Label set; None takes the server's.
             detector: Face detector; None takes the server's.
             annotated: Whether to get the images with the faces drawn, too.
+            keep: Which of the faces found are wanted.
 
         Returns:
             One result per image, files first, then URLs, each in the order given.
@@ -126,7 +128,7 @@ class Client:
         """
         urls = [source for source in sources if isinstance(source, str) and source.startswith(("http://", "https://"))]
         files = [_image(number, source) for number, source in enumerate(sources) if source not in urls]
-        query = _query(labels=labels, detector=detector, annotated="1" if annotated else None)
+        query = _query(labels=labels, detector=detector, annotated="1" if annotated else None, **_choice(keep))
         answer = self._json("POST", f"/v1/analyze{query}", json.dumps({"images": files, "urls": urls}).encode())
         return [_analyzed(result, answer["labels"], labels) for result in answer["results"]]
 
@@ -150,7 +152,7 @@ class Client:
         Args:
             path: The video.
             options: As described at the server's /docs: labels, detector, every, fps, start_s, end_s, stream,
-                half_life_s, annotate, blur, bars, keep_video.
+                half_life_s, min_face, min_confidence, largest_only, clip_boxes, annotate, blur, bars, keep_video.
 
         Returns:
             The job; its `id` is what the other methods take.
@@ -245,7 +247,12 @@ class Client:
 
     @contextmanager
     def stream(
-        self, *, labels: str | None = None, detector: str | None = None, half_life_s: float | None = None
+        self,
+        *,
+        labels: str | None = None,
+        detector: str | None = None,
+        half_life_s: float | None = None,
+        keep: FaceFilter = KEEP_ALL,
     ) -> Iterator["Stream"]:
         """Open a live stream.
 
@@ -253,6 +260,7 @@ class Client:
             labels: Label set; None takes the server's.
             detector: Face detector; None takes the server's.
             half_life_s: Half-life of the smoothing, seconds; None takes the server's.
+            keep: Which of the faces found are wanted.
 
         Raises:
             ServerError: The server refused it.
@@ -262,6 +270,7 @@ class Client:
         scheme = "wss" if self._parts.scheme == "https" else "ws"
         address = f"{scheme}://{self._parts.netloc}{self._parts.path.rstrip('/')}/v1/stream"
         wanted = {"labels": labels, "detector": detector, "half_life_s": half_life_s, "token": self._token or None}
+        wanted |= _choice(keep)
         with ExitStack() as stack:
             with _told_plainly():
                 connection = client.connect(address, max_size=None, open_timeout=self._timeout_s, compression=None)
@@ -382,9 +391,16 @@ def _refused(answer: http.client.HTTPResponse) -> ServerError:
 # Requests.
 
 
-def _query(**values: str | None) -> str:
+def _query(**values: Any) -> str:
     given = {name: value for name, value in values.items() if value is not None}
     return f"?{urlencode(given)}" if given else ""
+
+
+def _choice(keep: FaceFilter) -> dict[str, Any]:
+    """Return what a filter says otherwise than the usual one, as the server's options."""
+    names = {"min_face": keep.min_face_px, "min_confidence": keep.min_confidence}
+    flags = {"largest_only": keep.largest_only, "clip_boxes": keep.clip_boxes}
+    return {name: value for name, value in names.items() if value} | {name: True for name, on in flags.items() if on}
 
 
 def _image(number: int, source: str | Path | bytes) -> Values:

@@ -66,6 +66,23 @@ def test_base64_json_and_plain_bodies_give_the_same_as_a_form(server):
     assert plain["results"][0]["faces"] == wanted
 
 
+def test_clients_choose_which_faces_they_want(server, astronaut):
+    image = np.concatenate([astronaut, astronaut[:, ::-1]], axis=1)
+    image = np.concatenate([image, cv2.resize(astronaut, (1024, 1024))], axis=0)
+    data = cv2.imencode(".png", image[..., ::-1])[1].tobytes()
+
+    def sides(**options):
+        (result,) = send(server, ("three.png", data), **options).json()["results"]
+        return sorted(round(face["x2"] - face["x1"]) for face in result["faces"])
+
+    everybody = sides()
+    assert len(everybody) == 3
+    assert sides(largest_only="1") == everybody[-1:]
+    assert sides(min_face="180") == everybody[-1:]
+    assert sides(min_confidence="0.9999") == [] and sides(min_confidence="0.2") == everybody
+    check_problem(server.http.post("/v1/analyze?min_confidence=2", json={"images": ["aaaa"]}), 422, "min_confidence")
+
+
 def test_the_annotated_image_differs_from_the_image_only_where_the_face_is(server, astronaut):
     (result,) = send(server, ("a.jpg", ASTRONAUT), annotated="1").json()["results"]
     kind, _, data = result["annotated"].partition(",")

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
 import numpy as np
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import JSONResponse
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from mien.analyzer import Analyzer
 from mien.errors import MienError
-from mien.faces import Faces
+from mien.faces import FaceFilter, Faces
 from mien.output.draw.faces import draw_faces
 from mien.output.encode import data_url
 from mien.server.settings import MEBI, ServerSettings
@@ -24,7 +24,7 @@ from mien.server.web import records
 from mien.server.web.described import ANALYZE_BODY, PROBLEMS
 from mien.server.web.forms import FormReader, body_of, media_type_of, safe_name
 from mien.server.web.problems import Problem, busy, problem_of
-from mien.server.web.schemas import Analysis, AnalyzeBody, EncodedImage
+from mien.server.web.schemas import Analysis, AnalyzeBody, EncodedImage, FaceChoice
 from mien.server.web.security import client_of
 from mien.server.work.engine import Engine
 from mien.sources.images import Item, SourceSettings, expand, load
@@ -43,6 +43,18 @@ class Wanted:
     annotated: bool
 
 
+_OF = FaceChoice.model_fields
+
+
+def _faces_wanted(
+    min_face: Annotated[int, Query(ge=0, le=100_000, description=_OF["min_face"].description)] = 0,
+    min_confidence: Annotated[float, Query(ge=0, le=1, description=_OF["min_confidence"].description)] = 0.0,
+    largest_only: Annotated[bool, Query(description=_OF["largest_only"].description)] = False,
+    clip_boxes: Annotated[bool, Query(description=_OF["clip_boxes"].description)] = False,
+) -> FaceFilter:
+    return FaceFilter(min_face, min_confidence, largest_only, clip_boxes)
+
+
 @router.post(
     "/v1/analyze",
     response_model=Analysis,
@@ -53,6 +65,7 @@ class Wanted:
 )
 async def analyze(
     request: Request,
+    keep: Annotated[FaceFilter, Depends(_faces_wanted)],
     labels: Annotated[str | None, Query(description="Label set: fer2013 or ferplus.", max_length=40)] = None,
     detector: Annotated[str | None, Query(description="Face detector; see /v1/models.", max_length=40)] = None,
     annotated: Annotated[bool, Query(description="Also return each image with its faces drawn.")] = False,
@@ -63,7 +76,7 @@ async def analyze(
     """
     start = time.perf_counter()
     engine: Engine = request.app.state.engine
-    analyzer = engine.analyzer(detector=detector, labels=labels)
+    analyzer = engine.analyzer(detector=detector, labels=labels, keep=keep)
     wanted = Wanted(analyzer, _source_settings(engine.settings), annotated)
     with request.app.state.bodies.hold(request, most=engine.settings.max_body_mb * MEBI):
         items = await _items_of(request, engine.settings)
@@ -88,7 +101,8 @@ async def _one(engine: Engine, client: str, item: Item, wanted: Wanted) -> dict[
     """Return the result of one image; a worker that has found its faces goes on while the network looks at them."""
     try:
         found = await engine.workers.run(client, lambda: _find(engine, item, wanted))
-        (faces,) = wanted.analyzer.with_expressions([found.faces], await asyncio.wrap_future(found.probs))
+        (named,) = wanted.analyzer.with_expressions([found.faces], await asyncio.wrap_future(found.probs))
+        faces = wanted.analyzer.keep.named(named, found.width, found.height)
         annotated = None
         if (image := found.image) is not None:
             drawing = engine.workers.submit(client, lambda: _annotate(image, faces), always=True)

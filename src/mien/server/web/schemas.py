@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from mien.faces import FaceFilter
 from mien.tracking.settings import TrackSettings
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
@@ -87,10 +88,25 @@ class Label(BaseModel):
     colour: str = Field(description="#rrggbb")
 
 
-class TrackingOptions(BaseModel):
-    """What clients may choose of how faces are tracked."""
+class FaceChoice(BaseModel):
+    """Which of the faces that were found a client wants."""
 
     model_config = ConfigDict(extra="forbid")
+
+    min_face: int = Field(default=0, ge=0, le=100_000, description="Drop faces smaller than this, pixels.")
+    min_confidence: Number = Field(
+        default=0.0, ge=0, le=1, description="Drop faces whose expression is less probable than this."
+    )
+    largest_only: bool = Field(default=False, description="Keep the largest face of an image or frame alone.")
+    clip_boxes: bool = Field(default=False, description="Let boxes end where the image does.")
+
+    def face_filter(self) -> FaceFilter:
+        """Return the filter."""
+        return FaceFilter(self.min_face, self.min_confidence, self.largest_only, self.clip_boxes)
+
+
+class TrackingOptions(FaceChoice):
+    """What clients may choose of which faces are kept and how they are tracked."""
 
     half_life_s: Number | None = Field(default=None, ge=0, le=60)
 

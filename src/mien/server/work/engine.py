@@ -8,6 +8,7 @@ from mien.analyzer import Analyzer
 from mien.detect.detector import Detector
 from mien.detect.registry import create_detector
 from mien.errors import InputError, MienError
+from mien.faces import KEEP_ALL, FaceFilter
 from mien.models.card import ModelCard
 from mien.models.catalogue import load_model
 from mien.models.runtime import RuntimeSettings
@@ -71,33 +72,42 @@ class Engine:
         """Where the model runs."""
         return self.model.device
 
-    def analyzer(self, *, detector: str | None = None, labels: str | None = None) -> Analyzer:
+    def analyzer(
+        self, *, detector: str | None = None, labels: str | None = None, keep: FaceFilter = KEEP_ALL
+    ) -> Analyzer:
         """Return the analyzer of a detector and label set.
 
         Args:
             detector: One of the names the server allows; None takes its default.
             labels: A label set of the model; None takes the server's default.
+            keep: Which of the faces found are kept.
 
         Raises:
             Problem: 422, the server does not offer it.
         """
         found = self._detector(detector or self.settings.detector)
         try:
-            return Analyzer(detector=found, model=self.model, labels=labels or self.settings.labels or None)
+            return Analyzer(detector=found, model=self.model, labels=labels or self.settings.labels or None, keep=keep)
         except InputError as error:
             raise Problem(422, str(error)) from error
 
-    def patient_analyzer(self, client: Hashable, *, detector: str | None, labels: str | None) -> Analyzer:
+    def patient_analyzer(
+        self, client: Hashable, *, detector: str | None, labels: str | None, keep: FaceFilter = KEEP_ALL
+    ) -> Analyzer:
         """Return an analyzer for work in the background: its searches take turns with everybody's in the workers.
 
         Args:
             client: Whose turns they are.
             detector: As for `analyzer`.
             labels: As for `analyzer`.
+            keep: As for `analyzer`.
         """
         plain = self.analyzer(detector=detector, labels=labels)
         return Analyzer(
-            detector=TurnTaking(plain.detector, self.workers, client), model=self.model, labels=plain.labels.key
+            detector=TurnTaking(plain.detector, self.workers, client),
+            model=self.model,
+            labels=plain.labels.key,
+            keep=keep,
         )
 
     @functools.cached_property

@@ -212,7 +212,9 @@ class Jobs:
         broken = analyze_upload(
             self.files.video(row),
             name=row.source,
-            analyzer=self._engine.patient_analyzer(row.id, detector=options.detector, labels=options.labels),
+            analyzer=self._engine.patient_analyzer(
+                row.id, detector=options.detector, labels=options.labels, keep=options.face_filter()
+            ),
             options=options,
             max_frames=self.settings.max_frames,
             tell=watch.tell,
