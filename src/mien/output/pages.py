@@ -271,7 +271,7 @@ table { border-collapse: collapse; width: 100%; font-size: .9rem; font-variant-n
 th, td { text-align: right; padding: 5px 10px; border-bottom: 1px solid var(--grid); white-space: nowrap; }
 thead th { color: var(--muted); font-weight: 500; font-size: .82rem; white-space: normal; vertical-align: bottom;
   min-width: 62px; }
-tbody th { font-weight: 500; }
+tbody th { font-weight: 500; white-space: normal; min-width: 100px; }
 tfoot th, tfoot td { font-weight: 600; border-bottom: 0; }
 th:first-child { text-align: left; padding-left: 0; }
 table > :last-child > tr:last-child > * { border-bottom: 0; }
