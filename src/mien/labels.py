@@ -121,7 +121,9 @@ FER7 = LabelSet("fer2013", ("angry", "disgust", "fear", "happy", "sad", "surpris
 FERPLUS8 = LabelSet("ferplus", ("neutral", "happy", "surprise", "sad", "angry", "disgust", "fear", "contempt"))
 FIVE = LabelSet("five", ("angry", "happy", "sad", "surprise", "neutral"))
 
-LABEL_SETS = {labels.key: labels for labels in (FER7, FERPLUS8, FIVE)}
+COMBINED8 = LabelSet("combined", (*FER7.names, "contempt"))  # one answer from the heads of the two sets of FER2013
+
+LABEL_SETS = {labels.key: labels for labels in (FER7, FERPLUS8, FIVE, COMBINED8)}
 OWN = "own"  # key of label sets that people make from their own class names
 
 
@@ -129,7 +131,7 @@ def label_set(key: str) -> LabelSet:
     """Return a label set by its key.
 
     Args:
-        key: `"fer2013"`, `"ferplus"` or `"five"`.
+        key: `"fer2013"`, `"ferplus"`, `"five"` or `"combined"`.
 
     Raises:
         InputError: No such set; the message lists the known ones.

@@ -16,15 +16,19 @@ from typing import Annotated, cast
 import numpy as np
 import typer
 from numpy.typing import NDArray
-from rich.progress import Progress
+from rich.progress import Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from mien._version import __version__
-from mien.cli.console import errors, expression_text, out, say_written
+from mien.analyzer import DEFAULT_DETECTOR
+from mien.cli.console import errors, expression_text, out, say, say_written
 from mien.cli.import_keras import is_adapter, open_adapter
-from mien.cli.options import DataArgument, VotesOption
+from mien.cli.options import VotesOption
 from mien.datasets.dataset import PUBLIC_TEST, TRAINING, CropDataset
+from mien.datasets.people import has_people, read_people
+from mien.datasets.photos import LargestFace
 from mien.datasets.read import read_dataset
+from mien.detect.registry import create_detector
 from mien.errors import InputError
 from mien.evaluate.compare_page import comparison_to_html
 from mien.evaluate.comparison import compare as compare_predictions
@@ -35,6 +39,8 @@ from mien.evaluate.markdown import comparison_to_markdown
 from mien.evaluate.measures import operating_point
 from mien.evaluate.report import write_report
 from mien.evaluate.robustness import RobustnessReport, measure_robustness
+from mien.evaluate.sets import EvaluationSet, SetsReport, evaluate_sets, sets_in, with_slices
+from mien.evaluate.sets_page import SET_COLUMNS, SetsDocument, sets_rows, sets_to_json, write_sets_report
 from mien.evaluate.timing import latency
 from mien.evaluate.values import Comparison, Estimate, Figures, PredictProba, Report
 from mien.evaluate.views import TEST_TIME_VIEWS, TestTimeAugmentation, test_time_augment
@@ -48,7 +54,19 @@ ModelArgument = Annotated[
         help="A name from `mien models list`, an .onnx file, an .npz of `mien train-baseline`, or an adapter file."
     ),
 ]
-LabelsOption = Annotated[str | None, typer.Option("--labels", help="Label set to score in: fer2013, ferplus or five.")]
+LabelsOption = Annotated[
+    str | None, typer.Option("--labels", help="Label set to score in: fer2013, ferplus, combined or five.")
+]
+HeadOption = Annotated[
+    str | None, typer.Option("--head", help="Label set of the model that answers, where another is scored.")
+]
+SetsArgument = Annotated[
+    list[Path],
+    typer.Argument(
+        help="One data set or several: FER2013 CSV, list CSV, class folders, .npz, .parquet, or a folder of photos "
+        "with people.csv."
+    ),
+]
 SplitOption = Annotated[str, typer.Option("--split", help="Split of the data set to measure on.")]
 COMPARISON_SUFFIXES = (".html", ".json", ".md")
 BASELINE_SUFFIX = ".npz"
@@ -66,10 +84,14 @@ class _Candidate:
 
 def evaluate(
     model: ModelArgument,
-    data: DataArgument,
+    data: SetsArgument,
     votes: VotesOption = None,
     labels: LabelsOption = None,
-    split: SplitOption = PUBLIC_TEST,
+    head: HeadOption = None,
+    split: Annotated[
+        str | None,
+        typer.Option("--split", help="Split to measure on. [default: PublicTest, else each but Training]"),
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder for report.html, report.json and report.md.")
     ] = None,
@@ -86,8 +108,39 @@ def evaluate(
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of intervals and corruptions.")] = 0,
 ) -> None:
-    """Measure a model on a split: accuracy with intervals, calibration, robustness, also without Training copies."""
-    candidate = _candidate(model, labels, tta)
+    """Measure a model on a split: accuracy with intervals, calibration, robustness, also without Training copies.
+
+    Several sets give one report, headed by the means over sets.
+    """
+    candidate = _candidate(model, head or labels, tta)
+    if len(data) > 1 or has_people(data[0]):
+        if with_robustness or predictions:
+            raise InputError("--robustness and --predictions go with one set of crops; leave them out")
+        _evaluate_sets(candidate, data, votes, labels, split, output, slices, seed=seed, as_json=as_json)
+        return
+    _evaluate_one(
+        candidate, data[0], votes, labels, split or PUBLIC_TEST, output, as_json=as_json,
+        with_robustness=with_robustness, sample=sample, slices=slices, uncertain_below=uncertain_below,
+        predictions=predictions, seed=seed,
+    )  # fmt: skip
+
+
+def _evaluate_one(
+    candidate: _Candidate,
+    data: Path,
+    votes: Path | None,
+    labels: str | None,
+    split: str,
+    output: Path | None,
+    *,
+    as_json: bool,
+    with_robustness: bool,
+    sample: int | None,
+    slices: Path | None,
+    uncertain_below: float | None,
+    predictions: Path | None,
+    seed: int,
+) -> None:
     everything = _read(data, votes, candidate)
     target = label_set(labels) if labels else candidate.labels
     if (everything.label < 0).all():
@@ -117,6 +170,69 @@ def evaluate(
         typer.echo(to_json(document))
     else:
         _print_report(document, uncertain_below)
+
+
+def _evaluate_sets(
+    candidate: _Candidate,
+    paths: list[Path],
+    votes: Path | None,
+    labels: str | None,
+    split: str | None,
+    output: Path | None,
+    slices: Path | None,
+    *,
+    seed: int,
+    as_json: bool,
+) -> None:
+    sets = [one for path in paths for one in _open_sets(path, votes, candidate, split)]
+    if slices:
+        sets = [*with_slices(sets, _read_slices(slices, sum(len(s.data) for s in sets)))]
+    with Progress(console=errors, transient=True, disable=not errors.is_terminal) as bars:
+        task = bars.add_task("measuring")
+        report = evaluate_sets(
+            candidate.predict_proba, sets, candidate.labels, target=label_set(labels) if labels else None, seed=seed,
+            progress=lambda done, total: bars.update(task, completed=done, total=total),
+        )  # fmt: skip
+    n = sum(one.report.overall.n for one in report.sets)
+    facts = {
+        "model": candidate.name,
+        "SHA-256": candidate.sha256,
+        "answers": candidate.labels.key,
+        **_circumstances(", ".join(f"{one.name} (N {one.report.overall.n:,})" for one in report.sets), report),
+    }
+    document = SetsDocument(f"{candidate.name} on {len(report.sets)} sets, {n:,} images", report, facts)
+    for path in write_sets_report(document, output) if output else ():
+        say_written(path)
+    if as_json:
+        typer.echo(sets_to_json(document))
+        return
+    table = Table(*SET_COLUMNS, title=document.title)
+    for row in sets_rows(report):
+        table.add_row(*row)
+    out.print(table)
+
+
+def _open_sets(path: Path, votes: Path | None, candidate: _Candidate, split: str | None) -> tuple[EvaluationSet, ...]:
+    """Read a data set; the FER+ votes belong to the one that has FER2013's splits."""
+    if has_people(path):
+        return _open_people(path)
+    data = _read(path, None, candidate)
+    if votes and PUBLIC_TEST in data.splits():
+        data = _read(path, votes, candidate)
+    return sets_in(data, path.stem, split=split)
+
+
+def _open_people(folder: Path) -> tuple[EvaluationSet, ...]:
+    columns = (TextColumn("looking for faces, {task.completed:,.0f} photos"), TimeElapsedColumn())
+    with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as shown:
+        task = shown.add_task("", total=None)
+        reader = LargestFace(
+            create_detector(DEFAULT_DETECTOR), progress=lambda done: shown.update(task, completed=done)
+        )
+        result, groups = read_people(folder, reader)
+    if result.bad:
+        say(f"{folder}: {len(result.bad)} photos left out: {'; '.join(map(str, result.bad[:3]))}")
+    return (EvaluationSet(folder.resolve().name, result.data, groups),)
 
 
 def compare(
@@ -158,7 +274,7 @@ def compare(
         page = partial(
             comparison_to_html, title=f"{_listed(reports)} on {Path(data).stem} {split}", crops=images.crops,
             facts={f"SHA-256 of {name}": digest for name, digest in sha256.items()}
-            | _circumstances(Path(data), split, next(iter(reports.values()))),
+            | _circumstances(_data_text(Path(data), split, next(iter(reports.values()))), next(iter(reports.values()))),
         )  # fmt: skip
         texts: dict[str, Callable[..., str]] = dict(
             zip(COMPARISON_SUFFIXES, (page, comparison_to_json, comparison_to_markdown), strict=True)
@@ -245,16 +361,24 @@ def _write_predictions(candidate: _Candidate, data: CropDataset, path: Path) -> 
 def _document(
     candidate: _Candidate, data: Path, images: CropDataset, report: Report, spoilt: RobustnessReport | None, split: str
 ) -> ReportDocument:
-    facts = {"model": candidate.name, "SHA-256": candidate.sha256, **_circumstances(data, split, report)}
+    facts = {
+        "model": candidate.name,
+        "SHA-256": candidate.sha256,
+        **_circumstances(_data_text(data, split, report), report),
+    }
     return ReportDocument(
         title=f"{candidate.name} on {data.stem} {split}", report=report, facts=facts, crops=images.crops,
         robustness=spoilt, latency=latency(candidate.predict_proba),
     )  # fmt: skip
 
 
-def _circumstances(data: Path, split: str, report: Report) -> dict[str, str]:
+def _data_text(data: Path, split: str, report: Report) -> str:
+    return f"{data.name}, {split}, N {report.overall.n:,}"
+
+
+def _circumstances(data: str, report: Report | SetsReport) -> dict[str, str]:
     return {
-        "data": f"{data.name}, {split}, N {report.overall.n:,}",
+        "data": data,
         "label set": report.labels.key,
         "seed": str(report.seed),
         "date": datetime.date.today().isoformat(),

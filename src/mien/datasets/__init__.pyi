@@ -23,6 +23,9 @@ from .duplicates import seen_in as seen_in
 from .fer2013 import is_fer2013_training as is_fer2013_training
 from .folders import CropReader as CropReader
 from .folders import read_crop as read_crop
+from .people import age_group as age_group
+from .people import has_people as has_people
+from .people import read_people as read_people
 from .policy import TrainingSplits as TrainingSplits
 from .policy import hold_out as hold_out
 from .policy import splits_for_training as splits_for_training

@@ -16,10 +16,12 @@ from mien.datasets.dataset import (
     UNSPLIT,
     CropDataset,
     ReadResult,
+    label_set_of_names,
     missing_classes,
 )
 from mien.errors import InputError
-from mien.labels import FER7, LabelSet, label_set
+from mien.faces import CROP_PX
+from mien.labels import FER7, LabelSet, canonical_name, label_set
 
 SPLIT_NUMBERS = np.array([TRAINING, PUBLIC_TEST, PRIVATE_TEST])
 
@@ -45,7 +47,9 @@ def write_npz(data: CropDataset, path: Path) -> None:
 
 
 def read_npz(path: Path, labels: LabelSet | None) -> ReadResult:
-    """Read an `.npz` with the arrays crops (or pixels) and, optionally, label, usage (or split), votes and name.
+    """Read an `.npz` with crops (or pixels) and, optionally, label, usage (or split, or set), votes and name.
+
+    Labels are numbers, or names of expressions. Of crops larger than 48x48, which have a margin, the middle is taken.
 
     Args:
         path: The file; pickled objects in it are refused.
@@ -71,14 +75,37 @@ def _from_arrays(arrays: Mapping[str, NDArray[Any]], labels: LabelSet | None) ->
     crops = arrays.get("crops", arrays.get("pixels"))
     if crops is None:
         raise InputError(f"it must hold an array crops, it has {', '.join(arrays) or 'nothing'}")
-    key, names = str(arrays.get("labels", FER7.key)), arrays.get("label_names")
-    named = label_set(key) if names is None else LabelSet(key, tuple(names.astype(str).tolist()))
-    split = arrays.get("usage", arrays.get("split", np.full(len(crops), UNSPLIT)))
+    label = np.asarray(arrays.get("label", np.full(len(crops), UNLABELLED)))
+    chosen = labels or _labels_of_npz(arrays, label)
+    splits = (arrays[key] for key in ("usage", "split", "set") if key in arrays)
+    split = next(splits, np.full(len(crops), UNSPLIT))
     return CropDataset(
-        crops,
-        np.asarray(arrays.get("label", np.full(len(crops), UNLABELLED))).astype(np.int8),
+        _without_margin(crops),
+        _numbered(label, chosen) if label.dtype.kind == "U" else label.astype(np.int8),
         SPLIT_NUMBERS[split] if np.issubdtype(split.dtype, np.integer) else split.astype(str),
-        labels or named,
+        chosen,
         votes=arrays.get("votes"),
         name=arrays.get("name"),
     )
+
+
+def _labels_of_npz(arrays: Mapping[str, NDArray[Any]], label: NDArray[Any]) -> LabelSet:
+    if "labels" not in arrays and label.dtype.kind == "U":
+        return label_set_of_names({canonical_name(name) for name in label.tolist()} - {""}, where="the array label")
+    key, names = str(arrays.get("labels", FER7.key)), arrays.get("label_names")
+    return label_set(key) if names is None else LabelSet(key, tuple(names.astype(str).tolist()))
+
+
+def _numbered(label: NDArray[np.str_], labels: LabelSet) -> NDArray[np.int8]:
+    """Return the numbers of labels that are names; an empty name is no label."""
+    names, number = np.unique(label, return_inverse=True)
+    found = [UNLABELLED if not name else labels.index(name) for name in names.tolist()]
+    return np.array(found, np.int8)[number]
+
+
+def _without_margin(crops: NDArray[Any]) -> NDArray[Any]:
+    """Return the middle 48x48 of crops that have an even margin all around; others as they came."""
+    if crops.ndim != 3 or crops.shape[1] != crops.shape[2] or crops.shape[1] <= CROP_PX or crops.shape[1] % 2:
+        return crops
+    margin = (crops.shape[1] - CROP_PX) // 2
+    return np.ascontiguousarray(crops[:, margin:-margin, margin:-margin])

@@ -17,6 +17,7 @@ from .evaluation import predict_in as predict_in
 from .evaluation import report_on as report_on
 from .evaluation import truth_of as truth_of
 from .measures import RELIABILITY_BINS as RELIABILITY_BINS
+from .measures import balanced_accuracy_of as balanced_accuracy_of
 from .measures import by_group as by_group
 from .measures import calibration as calibration
 from .measures import check_labelled as check_labelled
@@ -32,6 +33,12 @@ from .measures import worst_mistakes as worst_mistakes
 from .report import write_report as write_report
 from .robustness import RobustnessReport as RobustnessReport
 from .robustness import measure_robustness as measure_robustness
+from .sets import EvaluationSet as EvaluationSet
+from .sets import SetReport as SetReport
+from .sets import SetsReport as SetsReport
+from .sets import evaluate_sets as evaluate_sets
+from .sets import sets_in as sets_in
+from .sets import with_slices as with_slices
 from .timing import latency as latency
 from .values import Calibration as Calibration
 from .values import ClassFigures as ClassFigures

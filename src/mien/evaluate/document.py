@@ -63,7 +63,7 @@ def to_json(document: ReportDocument) -> str:
         "robustness": document.robustness,
         "latency": document.latency,
     }
-    return _dump(content)
+    return dump(content)
 
 
 def comparison_to_json(reports: Mapping[str, Report], comparisons: Mapping[tuple[str, str], Comparison]) -> str:
@@ -75,10 +75,11 @@ def comparison_to_json(reports: Mapping[str, Report], comparisons: Mapping[tuple
     """
     models = {name: report.overall for name, report in reports.items()}
     pairs = [{"a": a, "b": b, **_plain(comparison)} for (a, b), comparison in comparisons.items()]
-    return _dump({"schema": COMPARISON_SCHEMA, "mien": __version__, "models": models, "pairs": pairs})
+    return dump({"schema": COMPARISON_SCHEMA, "mien": __version__, "models": models, "pairs": pairs})
 
 
-def _dump(content: Mapping[str, Any]) -> str:
+def dump(content: Mapping[str, Any]) -> str:
+    """Return JSON of values, dataclasses and arrays; numbers have six digits."""
     return json.dumps(_plain(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 

@@ -31,10 +31,10 @@ def to_markdown(document: ReportDocument) -> str:
     parts = [
         [f"## {document.title}"],
         facts,
-        _markdown_table(FIGURE_COLUMNS, set_rows(report)),
-        _markdown_table(CLASS_COLUMNS, class_rows(report)),
-        _markdown_table(GROUP_COLUMNS, [group_cells(group) for group in report.groups]) if report.groups else [],
-        _markdown_table(LATENCY_COLUMNS, latency_rows(document.latency)) if document.latency else [],
+        markdown_table(FIGURE_COLUMNS, set_rows(report)),
+        markdown_table(CLASS_COLUMNS, class_rows(report)),
+        markdown_table(GROUP_COLUMNS, [group_cells(group) for group in report.groups]) if report.groups else [],
+        markdown_table(LATENCY_COLUMNS, latency_rows(document.latency)) if document.latency else [],
         [footnote(report)],
     ]
     return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
@@ -47,12 +47,13 @@ def comparison_to_markdown(reports: Mapping[str, Report], comparisons: Mapping[t
         reports: Model → report, all on the same data.
         comparisons: Pair of models → comparison.
     """
-    models = _markdown_table(FIGURE_COLUMNS, [[name, *figure_cells(r.overall)] for name, r in reports.items()])
-    pairs = _markdown_table(COMPARISON_COLUMNS, [comparison_cells(a, b, c) for (a, b), c in comparisons.items()])
+    models = markdown_table(FIGURE_COLUMNS, [[name, *figure_cells(r.overall)] for name, r in reports.items()])
+    pairs = markdown_table(COMPARISON_COLUMNS, [comparison_cells(a, b, c) for (a, b), c in comparisons.items()])
     return "\n".join([*models, "", *pairs]) + "\n"
 
 
-def _markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Return the lines of a table in Markdown."""
     header = "| " + " | ".join(columns) + " |"
     rule = "|" + "|".join(["---", *["---:"] * (len(columns) - 1)]) + "|"
     return [header, rule, *("| " + " | ".join(map(_cell, row)) + " |" for row in rows)]

@@ -53,7 +53,7 @@ def figures(predictions: Predictions, *, resamples: int = 1000, seed: int = 0) -
     n, drawn = len(counted), resample(confusion, resamples, seed)
     return Figures(
         n=n,
-        accuracy=estimate(_accuracy(confusion), _accuracy(drawn)),
+        accuracy=estimate(accuracy_of(confusion), accuracy_of(drawn)),
         macro_f1=estimate(_macro_f1(confusion), _macro_f1(drawn)),
         top2_accuracy=top_accuracy(counted, 2),
         log_loss=log_loss(counted),
@@ -87,8 +87,15 @@ def estimate(value: float | NDArray[np.float64], resampled: NDArray[np.float64])
     return Estimate(float(value), float(low), float(high))
 
 
-def _accuracy(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
+def accuracy_of(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the accuracy of confusion matrices (…, C, C), rows the label."""
     return np.asarray(np.trace(confusion, axis1=-2, axis2=-1) / confusion.sum(axis=(-2, -1)))
+
+
+def balanced_accuracy_of(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the mean recall of the classes that occur, of confusion matrices (…, C, C), rows the label."""
+    hits, support = np.diagonal(confusion, axis1=-2, axis2=-1), confusion.sum(axis=-1)
+    return np.asarray((hits / np.maximum(support, 1)).sum(axis=-1) / (support > 0).sum(axis=-1))
 
 
 def _macro_f1(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
