@@ -44,6 +44,22 @@ class MissingExtraError(MienError, ImportError):
     """A feature needs an optional dependency that is not installed."""
 
 
+SHOWN = 200  # most characters of what came that a message repeats
+
+
+def shortened(text: str, most: int = SHOWN) -> str:
+    """Return a text for a message: its beginning and end, where it is long.
+
+    Args:
+        text: What came.
+        most: Most characters.
+    """
+    if len(text) <= most:
+        return text
+    end = most // 3
+    return f"{text[: most - end - 1]}…{text[len(text) - end :]}"
+
+
 def check_known(what: str, name: str, known: Collection[str]) -> None:
     """Refuse a name that is not one of the known ones.
 
@@ -56,7 +72,7 @@ def check_known(what: str, name: str, known: Collection[str]) -> None:
         InputError: It is none of them; the message lists them.
     """
     if name not in known:
-        raise InputError(f"unknown {what} {name!r}; known: {', '.join(known)}")
+        raise InputError(f"unknown {what} {shortened(name)!r}; known: {', '.join(known)}")
 
 
 def require_extra(extra: str, module: str) -> ModuleType:

@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from mien.errors import InputError, SourceError
+from mien.errors import InputError, SourceError, shortened
 from mien.faces import Frame
 from mien.sources import images as sources
 from mien.sources.images import Failed, SourceSettings, decode_image, expand, load, read_frames, read_image, read_items
@@ -258,8 +258,20 @@ def test_gray_png_with_a_transparent_value(depth: int, rows: bytes, key: int) ->
 
 def test_16_bit_gray_png_with_a_transparent_value() -> None:
     extra = chunk(b"tRNS", struct.pack(">H", 300))
-    data = png(3, 1, depth=16, colour=0, rows=png_rows(np.array([[0, 300, 301]], np.uint16)), extra=extra)
-    assert decode_image(data, name="x")[0, :, 0].tolist() == [0, 255, 1]
+    data = png(3, 1, depth=16, colour=0, rows=png_rows(np.array([[0, 300, 30100]], np.uint16)), extra=extra)
+    assert decode_image(data, name="x")[0, :, 0].tolist() == [0, 255, 117]
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12])
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_low_bits_in_16_bit_files_are_scaled_by_content(
+    bits: int, suffix: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    deep = (RGB.astype(np.uint32) * ((1 << bits) - 1) // 255).astype(np.uint16)
+    image = decode_image(encode(suffix, deep), name="photo.png")
+    np.testing.assert_allclose(image.astype(int), RGB, atol=1)
+    assert f"taken for {bits}-bit data" in caplog.text
+    assert "photo.png" in caplog.text
 
 
 def test_interlaced_png_16_bit() -> None:
@@ -688,7 +700,7 @@ def test_sources_without_an_image_are_one_failure_each(tmp_path: Path, name: str
     assert isinstance(failed, Failed)
     assert failed.source == source
     assert isinstance(failed.error, SourceError)
-    assert str(failed.error).startswith(f"{source} {message}")
+    assert str(failed.error).startswith(f"{shortened(source)} {message}")
     with pytest.raises(SourceError, match=message[:20]):
         read_image(source)
 

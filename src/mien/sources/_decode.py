@@ -1,5 +1,6 @@
 """Bytes of an image file to (H, W, 3) uint8 RGB: header first, then integrity, then OpenCV, then alpha and rotation."""
 
+import logging
 import struct
 import threading
 from collections.abc import Iterator
@@ -13,6 +14,9 @@ from numpy.typing import NDArray
 from mien.errors import SourceError
 from mien.sources._headers import HEAD_BYTES, DamageError, Encoded, Format, format_of
 
+logger = logging.getLogger(__name__)
+
+LOW_BITS = (8, 10, 12)
 MAX_PIXELS = 100_000_000
 BAND_ROWS = 256  # wide integers exist for this many rows at a time
 
@@ -20,7 +24,8 @@ BAND_ROWS = 256  # wide integers exist for this many rows at a time
 def decode_image(data: bytes, *, name: str, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
     """Decode an image; of several in one file, the first.
 
-    Alpha is laid over white, 16-bit samples are scaled to 8 with rounding, gray is repeated, and the EXIF orientation
+    Alpha is laid over white, 16-bit samples are scaled to 8 with rounding (samples of 10 and 12 bits in 16-bit files by
+    what they hold, with a warning in the log), gray is repeated, and the EXIF orientation
     of JPEG, PNG, WebP and TIFF is applied. The alpha of gray TIFFs is left out, and no colour profile is applied.
 
     Args:
@@ -38,11 +43,25 @@ def decode_image(data: bytes, *, name: str, max_pixels: int = MAX_PIXELS) -> NDA
     kind = format_of(data[:HEAD_BYTES], name)
     try:
         encoded = _inspect(kind, data, max_pixels)
-        return _upright(_to_rgb(_decode(encoded.data), encoded), encoded.orientation)
+        return _upright(_to_rgb(_decode(encoded.data), encoded, name), encoded.orientation)
     except DamageError as error:
         raise SourceError(f"{name} {error}") from error
     except MemoryError as error:
         raise SourceError(f"{name} does not fit in memory; make it smaller") from error
+
+
+def as_rgb(samples: NDArray[Any], orientation: int = 1, *, name: str = "") -> NDArray[np.uint8]:
+    """Turn samples into an upright image: alpha over white, 8 bits, gray repeated.
+
+    Args:
+        samples: (H, W), (H, W, 3) or (H, W, 4), uint8 or uint16, in the order blue, green, red, alpha.
+        orientation: EXIF orientation, 1 to 8.
+        name: What messages call it.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+    """
+    return _upright(_to_rgb(np.ascontiguousarray(samples), Encoded(b""), name), orientation)
 
 
 def _inspect(kind: Format, data: bytes, max_pixels: int) -> Encoded:
@@ -99,14 +118,14 @@ def _quiet_opencv() -> Iterator[None]:
     decode at once, and restored by the last.
     """
     global _quiet_depth, _quiet_level
-    logging = getattr(cv2.utils, "logging", None)  # older OpenCV does not let Python set it
-    if logging is None:
+    levels = getattr(cv2.utils, "logging", None)  # older OpenCV does not let Python set it
+    if levels is None:
         yield
         return
     with _quiet_lock:
         if _quiet_depth == 0:
-            _quiet_level = logging.getLogLevel()
-            logging.setLogLevel(logging.LOG_LEVEL_SILENT)
+            _quiet_level = levels.getLogLevel()
+            levels.setLogLevel(levels.LOG_LEVEL_SILENT)
         _quiet_depth += 1
     try:
         yield
@@ -114,12 +133,14 @@ def _quiet_opencv() -> Iterator[None]:
         with _quiet_lock:
             _quiet_depth -= 1
             if _quiet_depth == 0:
-                logging.setLogLevel(_quiet_level)
+                levels.setLogLevel(_quiet_level)
 
 
-def _to_rgb(pixels: NDArray[Any], encoded: Encoded) -> NDArray[np.uint8]:
+def _to_rgb(pixels: NDArray[Any], encoded: Encoded, name: str) -> NDArray[np.uint8]:
     """Return (H, W, 3) uint8 RGB from what `_decode` returns."""
     pixels = _as_the_file_means(pixels, encoded)
+    if pixels.dtype == np.uint16:
+        pixels = _full_range(pixels, name)
     rgb = np.empty((*pixels.shape[:2], 3), np.uint8)
     if pixels.dtype == np.uint8 and pixels.shape[2] != 4:
         cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB if pixels.shape[2] == 3 else cv2.COLOR_GRAY2RGB, dst=rgb)
@@ -128,6 +149,25 @@ def _to_rgb(pixels: NDArray[Any], encoded: Encoded) -> NDArray[np.uint8]:
         band = _over_white(pixels[top : top + BAND_ROWS], premultiplied=encoded.premultiplied)
         rgb[top : top + BAND_ROWS] = _to_eight_bits(band)[..., ::-1]
     return rgb
+
+
+def _full_range(pixels: NDArray[np.uint16], name: str) -> NDArray[np.uint16]:
+    """Stretch samples of 8, 10 or 12 bits that stand in the low bits of 16, as cameras write them: else they are black.
+
+    Nothing in the files says so, their content does: no sample of them reaches the next number of bits.
+    """
+    colour = pixels[..., :3]
+    most = int(colour.max())
+    bits = next((bits for bits in LOW_BITS if most < 1 << bits), 16)
+    if bits == 16 or most == 0:
+        return pixels
+    logger.warning(
+        "%s has 16-bit samples up to %d only; they are taken for %d-bit data", name or "the image", most, bits
+    )
+    top = (1 << bits) - 1
+    stretched = pixels.copy()
+    stretched[..., :3] = (colour.astype(np.uint32) * 65535 + top // 2) // top
+    return stretched
 
 
 def _as_the_file_means(pixels: NDArray[Any], encoded: Encoded) -> NDArray[Any]:

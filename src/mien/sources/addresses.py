@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
-from mien.errors import SourceError
+from mien.errors import SourceError, shortened
 
 Resolve = Callable[[str, int], list[str]]
 Permit = Callable[[str], bool]
@@ -237,13 +237,13 @@ def connect(host: str, port: int, rule: AddressRule, deadline: Deadline, *, at_m
         RefusedError: The host is not known, may not be connected to or does not answer.
         OSError: The connection fails.
     """
-    failure: Exception = RefusedError(f"cannot be reached: {host!r} has no address")
+    failure: Exception = RefusedError(f"cannot be reached: {shortened(host)!r} has no address")
     for address in checked_addresses(host, port, rule, deadline, at_most_s=at_most_s):
         seconds = deadline.remaining(at_most_s)
         try:
             return socket.create_connection((address, port), timeout=seconds)
         except TimeoutError:
-            said = f"cannot be reached: {host!r} does not answer within {seconds:.3g} s; check the address"
+            said = f"cannot be reached: {shortened(host)!r} does not answer within {seconds:.3g} s; check the address"
             failure = RefusedError(said)
         except OSError as error:
             failure = error
@@ -290,9 +290,13 @@ def _resolve_in_time(resolve: Resolve, host: str, port: int, seconds: float, dea
     thread.join(deadline.remaining(seconds))
     if not outcome:
         deadline.remaining()
-        raise RefusedError(f"cannot be reached: looking up {host!r} takes more than {seconds:g} s; check the network")
+        raise RefusedError(
+            f"cannot be reached: looking up {shortened(host)!r} takes more than {seconds:g} s; check the network"
+        )
     if isinstance(outcome[0], Exception):
-        raise RefusedError(f"cannot be reached: the host {host!r} is not known; check the address") from outcome[0]
+        raise RefusedError(
+            f"cannot be reached: the host {shortened(host)!r} is not known; check the address"
+        ) from outcome[0]
     return outcome[0]
 
 
@@ -321,7 +325,7 @@ def pinned(url: str, rule: AddressRule, *, name: str, timeout_s: float) -> str:
     except (RefusedError, TimeoutError) as error:
         raise SourceError(f"{name} {error or 'takes too long to look up; check the network'}") from error
     if not address:
-        raise SourceError(f"{name} cannot be reached: {host!r} has no address")
+        raise SourceError(f"{name} cannot be reached: {shortened(host)!r} has no address")
     login, at, _ = target.netloc.rpartition("@")
     place = f"[{address}]" if ":" in address else address
     return target._replace(netloc=f"{login}{at}{place}{f':{target.port}' if target.port else ''}").geturl()

@@ -18,11 +18,25 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.errors import InputError, MienError, SourceError, check_known
+from mien.errors import InputError, MienError, SourceError, check_known, shortened
 from mien.faces import Frame, check_image
-from mien.sources._decode import MAX_PIXELS, decode_image
+from mien.sources._decode import MAX_PIXELS, as_rgb, decode_image
 from mien.sources._headers import HEAD_BYTES, check_head
 from mien.sources.addresses import URL, AddressRule, is_http, without_login
+from mien.sources.given import (
+    DATA_URL,
+    BinaryFile,
+    PillowImage,
+    file_name,
+    from_data_url,
+    from_file,
+    from_pillow,
+    is_pillow,
+    is_several,
+    is_tensor,
+    looks_like_base64,
+    tensor_error,
+)
 
 __all__ = [
     "IMAGES",
@@ -40,7 +54,7 @@ __all__ = [
     "read_items",
 ]
 
-ImageSource = str | Path | bytes | NDArray[np.uint8]
+ImageSource = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryFile | PillowImage | NDArray[np.uint8]
 
 IMAGE_SUFFIXES = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".gif",
@@ -111,8 +125,8 @@ class Item:
 
     Attributes:
         name: What results and messages call it.
-        origin: A `Path`; a URL or `"-"` (standard input) as `str`; encoded bytes; an array; or the error that stands in
-            the place of an image, which `load` raises.
+        origin: A `Path`; a URL, data URL or `"-"` (standard input) as `str`; encoded bytes; an open file; an image of
+            Pillow; an array; or the error that stands in the place of an image, which `load` raises.
     """
 
     name: str
@@ -136,8 +150,9 @@ def read_image(source: ImageSource, *, channels: str = "rgb", settings: SourceSe
     """Read one image.
 
     Args:
-        source: A path, an http(s) URL, `"-"` for standard input, an encoded image as bytes, or an array (H, W, 3)
-            uint8. A folder or glob will do if it holds exactly one image.
+        source: A path, an http(s) URL, a data URL, `"-"` for standard input, an encoded image as bytes, a file opened
+            with mode `"rb"` (which is read from its beginning), an image of Pillow (any mode, turned upright), or an
+            array (H, W, 3) uint8. A folder or glob will do if it holds exactly one image.
         channels: Order of an array's channels: `"rgb"`, or `"bgr"` as OpenCV reads images. Files know their own.
         settings: Limits.
 
@@ -150,7 +165,7 @@ def read_image(source: ImageSource, *, channels: str = "rgb", settings: SourceSe
         source = np.ascontiguousarray(source[..., ::-1])
     items = expand(source)
     if len(items) != 1:
-        name = str(source) if isinstance(source, str | Path) else "the source"
+        name = shortened(str(source)) if isinstance(source, str | os.PathLike) else "the source"
         raise SourceError(
             f"{name} holds {len(items)} images, and one is wanted; analyze_images() and read_frames() take them all"
         )
@@ -196,8 +211,8 @@ def expand(sources: ImageSource | Iterable[ImageSource], *, kind: Kind = IMAGES)
     fails; so nothing raises here.
 
     Args:
-        sources: One or several: a path, folder or glob; as `str` also an http(s) URL or `"-"` (standard input); an
-            encoded image as bytes; an array (H, W, 3) uint8 RGB.
+        sources: One or several: a path, folder or glob; as `str` also an http(s) URL, a data URL or `"-"` (standard
+            input); an encoded image as bytes; an open binary file; an image of Pillow; an array (H, W, 3) uint8 RGB.
         kind: What folders and globs are searched for; videos can be listed here, but not loaded.
 
     Returns:
@@ -220,13 +235,26 @@ def load(item: Item, *, settings: SourceSettings = DEFAULTS) -> Frame:
         SourceError: It gives no image; the message names it and the fix.
         InputError: An array is not (H, W, 3) uint8 RGB.
     """
-    origin = item.origin
+    origin, name = item.origin, shortened(item.name)
     if isinstance(origin, MienError):
         raise origin
     if isinstance(origin, np.ndarray):
-        return Frame(_checked(origin, item.name), source=item.name)
-    data = origin if isinstance(origin, bytes) else _read(item.name, origin, settings)
-    return Frame(decode_image(data, name=item.name, max_pixels=settings.max_pixels), source=item.name)
+        return Frame(_checked(origin, name), source=item.name)
+    if is_pillow(origin):
+        return Frame(_pillow_rgb(origin, name, settings), source=item.name)
+    data = _bytes_of(origin, name, settings)
+    return Frame(decode_image(data, name=name, max_pixels=settings.max_pixels), source=item.name)
+
+
+def _pillow_rgb(image: object, name: str, settings: SourceSettings) -> NDArray[np.uint8]:
+    width, height = image.size  # type: ignore[attr-defined]
+    if width * height > settings.max_pixels:
+        raise SourceError(f"{name} is {width:,} x {height:,} pixels, more than max_pixels = {settings.max_pixels:,}")
+    try:
+        samples, orientation = from_pillow(image)
+    except SourceError as error:
+        raise SourceError(f"{name} {error}") from error
+    return as_rgb(samples, orientation, name=name)
 
 
 def _checked(image: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
@@ -239,33 +267,45 @@ def _checked(image: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
 # From what the user names to items.
 
 
-def _each(sources: object) -> Iterable[object]:
-    if isinstance(sources, str | Path | bytes | bytearray | memoryview | np.ndarray) or not isinstance(
-        sources, Iterable
-    ):
-        return [sources]
-    return sources
+def _each(sources: Any) -> Iterable[object]:
+    return sources if is_several(sources) else [sources]
 
 
-def _items(source: object, number: int, kind: Kind) -> list[Item]:
+def _items(source: Any, number: int, kind: Kind) -> list[Item]:
     """Expand one source; `number` is its place among the sources and names what has no name."""
     if isinstance(source, np.ndarray):
         return [Item(f"array {number}", source)]
     if isinstance(source, bytes | bytearray | memoryview):
         return [Item(f"bytes {number}", bytes(source))]
-    if isinstance(source, Path):
-        return _path_items(source, kind)
-    if not isinstance(source, str):
-        return [_no_item(repr(source), f"is a {type(source).__name__}; pass a path, URL, bytes or array")]
+    if isinstance(source, os.PathLike):
+        return _path_items(Path(os.fsdecode(source)), kind)
+    if isinstance(source, str):
+        return _text_items(source, number, kind)
+    if is_pillow(source):
+        return [Item(file_name(source, f"image {number}"), source)]
+    if is_tensor(source):
+        return [Item(f"tensor {number}", tensor_error(source, f"tensor {number}"))]
+    if isinstance(source, BinaryFile):
+        return [Item(file_name(source, f"file {number}"), source)]
+    return [
+        _no_item(shortened(repr(source)), f"is a {type(source).__name__}; pass a path, URL, bytes, open file or array")
+    ]
+
+
+def _text_items(source: str, number: int, kind: Kind) -> list[Item]:
     if not source.strip():
-        return [_no_item(repr(source), "is an empty name; pass a path or URL")]
+        return [_no_item(shortened(repr(source)), "is an empty name; pass a path or URL")]
     if source == STDIN:
         return [Item(STDIN, STDIN)]
+    if DATA_URL.match(source):
+        return [Item(f"data URL {number}", source)]
+    if looks_like_base64(source):
+        return [_no_item(f"text {number}", "looks like base64; write data:image/jpeg;base64, before it")]
     return [_url_item(source)] if URL.match(source) else _path_items(Path(source), kind)
 
 
 def _no_item(name: str, reason: str) -> Item:
-    return Item(name, SourceError(f"{name} {reason}"))
+    return Item(name, SourceError(f"{shortened(name)} {reason}"))
 
 
 def _url_item(url: str) -> Item:
@@ -337,17 +377,38 @@ def _number_or_text(piece: str) -> tuple[int, int, str]:
 # From items to bytes.
 
 
-def _read(name: str, origin: str | Path, settings: SourceSettings) -> bytes:
+def _bytes_of(origin: Any, name: str, settings: SourceSettings) -> bytes:
     try:
-        if origin == STDIN:
-            return _read_stdin(settings)
-        return _fetch(name, origin, settings) if isinstance(origin, str) else _read_path(name, origin, settings)
+        return _read(origin, name, settings)
     except MienError:
         raise
     except (OSError, ValueError) as error:
         raise SourceError(f"{name} cannot be read: {_said(error)}") from error
     except MemoryError as error:
         raise SourceError(f"{name} does not fit in memory; make it smaller") from error
+
+
+def _read(origin: Any, name: str, settings: SourceSettings) -> bytes:
+    if isinstance(origin, bytes):
+        return origin
+    if isinstance(origin, Path):
+        return _read_path(name, origin, settings)
+    if not isinstance(origin, str):
+        return from_file(origin, name, limit=_most_bytes(settings))
+    if origin == STDIN:
+        return _read_stdin(settings)
+    return _from_data_url(origin, name) if DATA_URL.match(origin) else _fetch(name, origin, settings)
+
+
+def _from_data_url(url: str, name: str) -> bytes:
+    try:
+        return from_data_url(url)
+    except SourceError as error:
+        raise SourceError(f"{name} {error}") from error
+
+
+def _most_bytes(settings: SourceSettings) -> int:
+    return settings.max_pixels * BYTES_PER_PIXEL + OVERHEAD_BYTES
 
 
 def _said(error: Exception) -> str:
@@ -369,7 +430,7 @@ def _read_stdin(settings: SourceSettings) -> bytes:
 
 def _read_stream(stream: BinaryIO, name: str, settings: SourceSettings) -> bytes:
     """Read an image file to its end; stop at once where it is none, or larger than any image may be."""
-    limit = settings.max_pixels * BYTES_PER_PIXEL + OVERHEAD_BYTES
+    limit = _most_bytes(settings)
     data = bytearray(stream.read(HEAD_BYTES))
     check_head(bytes(data), name=name)
     while piece := stream.read(READ_BYTES):

@@ -1,7 +1,6 @@
 """POST /v1/analyze: one or many images in, rows out."""
 
 import asyncio
-import base64
 import time
 from collections.abc import Awaitable
 from concurrent.futures import Future
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from mien.analyzer import Analyzer
-from mien.errors import MienError
+from mien.errors import InputError, MienError
 from mien.faces import FaceFilter, Faces
 from mien.output.draw.faces import draw_faces
 from mien.output.encode import data_url
@@ -27,6 +26,7 @@ from mien.server.web.problems import Problem, busy, problem_of
 from mien.server.web.schemas import Analysis, AnalyzeBody, EncodedImage, FaceChoice
 from mien.server.web.security import client_of
 from mien.server.work.engine import Engine
+from mien.sources.given import DATA_URL, from_base64, from_data_url
 from mien.sources.images import Item, SourceSettings, expand, load
 
 T = TypeVar("T")
@@ -209,19 +209,11 @@ def _encoded_item(number: int, image: EncodedImage | str) -> Item:
     if isinstance(image, str):
         raise Problem(422, f"image {number} is an empty text; send it in base64")
     name = safe_name(image.name) if image.name else f"image {number}"
-    data = image.data.partition(",")[2] if image.data.startswith("data:") else image.data
+    data = image.data
     try:
-        return Item(name, _decoded(data))
-    except ValueError as error:  # binascii.Error is one
-        raise Problem(422, f"image {number} is not base64; encode its bytes: base64 -w0 photo.jpg") from error
-
-
-def _decoded(data: str) -> bytes:
-    """Return the bytes of base64 text; one without line breaks, as programs send it, is read once only."""
-    try:
-        return base64.b64decode(data, validate=True)
-    except ValueError:
-        return base64.b64decode("".join(data.split()), validate=True)
+        return Item(name, from_data_url(data) if DATA_URL.match(data) else from_base64(data))
+    except InputError as error:
+        raise Problem(422, f"image {number} {error}") from error
 
 
 def _url_items(urls: list[str], settings: ServerSettings) -> list[Item]:
