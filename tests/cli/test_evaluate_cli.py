@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -54,6 +55,31 @@ def test_report_folder(mien, fer2013, tmp_path):
     page = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
     assert "mien-b" in page
     assert "http" not in page.replace("http://www.w3.org", "")
+
+
+def test_figures_come_first_and_a_missing_extra_costs_the_page_alone(mien, fer2013, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    code, out, err = mien("evaluate", "mien-b", fer2013, "-o", tmp_path / "report")
+    assert code == 0
+    assert sorted(p.name for p in (tmp_path / "report").iterdir()) == ["report.json", "report.md"]
+    assert "expected calibration error" in out
+    assert "only report.json and report.md" in err and "pip install 'mien[plots]'" in err
+    assert err.index("pip install") < err.index("wrote")
+
+
+def test_a_class_without_images_has_no_recall(mien, tmp_path):
+    rng = np.random.default_rng(0)
+    crops = rng.integers(0, 256, (8, 48, 48), dtype=np.uint8)
+    data = CropDataset(crops, np.full(8, FER7.index("happy"), np.int8), np.array(["Training"] * 2 + ["PublicTest"] * 6))
+    (path,) = write_dataset(data, tmp_path / "x.csv")
+    code, out, _ = mien("evaluate", "mien-b", path)
+    assert code == 0
+    (disgust,) = [line for line in out.splitlines() if "disgust" in line]
+    assert "–" in disgust and disgust.count("0.000") < 3
+    assert "without copies" not in out  # none of them is a copy
+    _, out, _ = mien("evaluate", "mien-b", path, "--json")
+    recalls = {c["name"]: c["recall"] for c in json.loads(out)["classes"]}
+    assert recalls["disgust"] is None and recalls["happy"] is not None
 
 
 def test_slices_give_a_figure_per_group(mien, fer2013, tmp_path):

@@ -128,6 +128,19 @@ def test_export_fits_what_is_in_the_card(faces, checkpoint, tmp_path, monkeypatc
     assert f"standard deviation to the power {fitted.exponent:.3f}" in card_markdown(card)
 
 
+def test_five_images_fit_no_temperature(faces, checkpoint, tmp_path):
+    few = faces[1].where(np.arange(90) < 5)
+    card = calibrate_and_export([checkpoint], tmp_path / "x.onnx", validation=few, training=faces[0])
+    assert set(card.temperatures.values()) == {1.0}
+    assert "confidence of fer2013 not fitted on 5 images (fewer than 50), temperature 1" in card.trained
+    state = torch.load(checkpoint, weights_only=True)
+    state["confidence"] = {"fer2013": [1.7, 0.2]}  # as a run has it that started from a model with this confidence
+    torch.save(state, tmp_path / "tuned.ckpt")
+    card = calibrate_and_export([tmp_path / "tuned.ckpt"], tmp_path / "y.onnx", validation=few, training=faces[0])
+    assert (card.temperatures["fer2013"], card.exponents["fer2013"], card.temperatures["ferplus"]) == (1.7, 0.2, 1.0)
+    assert "not fitted on 5 images (fewer than 50), that of the model it started from" in card.trained
+
+
 def test_the_card_says_what_was_measured_on_the_file(exported, faces):
     path, card = exported
     model = ExpressionModel(path)

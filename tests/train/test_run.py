@@ -21,7 +21,7 @@ from mien.errors import InputError, OutputError
 from mien.labels import FER7, FERPLUS8, FIVE, LabelSet
 from mien.train import run as run_module
 from mien.train.augment import NO_AUGMENTATION, AugmentSettings, central_views
-from mien.train.callbacks import AtomicCheckpoints
+from mien.train.callbacks import AtomicCheckpoints, BestAndLast
 from mien.train.checkpoints import load_net, load_settings
 from mien.train.hardware import Hardware
 from mien.train.losses import soft_cross_entropy
@@ -125,11 +125,61 @@ def test_two_heads_learn_the_drawn_faces(run, faces):
 def test_best_checkpoint_is_the_best_epoch(run, faces):
     out, best, _ = run
     rows = rows_of(out)
-    top = max(rows, key=lambda row: row["val_score"])
+    top = min(rows, key=lambda row: row["val_loss"])  # 90 crops are few
     net = load_net(best)
     assert accuracy(net, faces[1].crops, faces[1].label, 0) == pytest.approx(top["val_acc_fer2013"], abs=0.012)
     assert weights_of(out, "best.ckpt")["epoch"] == top["epoch"]
     assert weights_of(out)["epoch"] == TINY.epochs - 1
+
+
+class TestLittleData:
+    """Sixty images: the best epoch is found though accuracy ties, and the tuned network is another and better one."""
+
+    @pytest.fixture(scope="class")
+    def tuned(self, run, tmp_path_factory):
+        """The network of `run`, tuned on 54 faces in negative and validated on 6; its folder, and 90 faces to test."""
+        out = tmp_path_factory.mktemp("little") / "run"
+        faces, few, test = (
+            replace(made, crops=255 - made.crops)
+            for made in (drawn_faces(54, seed=5), drawn_faces(6, seed=6, usage="Validation"), drawn_faces(90, seed=7))
+        )
+        quick((faces, few), out, replace(TINY, lr=0.05, epochs=6, batch_size=9), init=run[1])
+        return out, test
+
+    def test_the_best_epoch_is_that_of_the_lowest_loss(self, tuned):
+        rows = rows_of(tuned[0])
+        best = weights_of(tuned[0], "best.ckpt")["epoch"]
+        assert best == min(rows, key=lambda row: row["val_loss"])["epoch"]
+        assert best > 0
+
+    def test_the_tuned_network_is_another_and_better(self, run, tuned):
+        out, test = tuned
+        before, after = load_net(run[1]), load_net(out / "best.ckpt")
+        key = "classifiers.0.weight"
+        assert not torch.equal(before.state_dict()[key], after.state_dict()[key])
+        was, now = (accuracy(net, test.crops, test.label, 0) for net in (before, after))
+        assert now >= was + 0.2
+
+
+@pytest.mark.parametrize(
+    ("crops", "epochs", "best"),
+    [
+        (6, [(0.5, 1.05), (0.5, 0.7), (0.5, 0.49), (0.5, 0.6)], 2),  # accuracy ties, loss falls
+        (6, [(0.5, 1.05), (0.75, 1.2), (0.5, 0.9)], 2),  # one image of four is chance
+        (1000, [(0.7, 0.9), (0.71, 1.0), (0.71, 0.95), (0.7, 0.5)], 2),  # accuracy, then loss
+        (1000, [(0.7, float("nan")), (0.7, 0.9), (0.6, 0.1)], 1),
+    ],
+)
+def test_what_makes_an_epoch_the_best(crops, epochs, best, tmp_path):
+    keeper = BestAndLast(tmp_path, lambda *_: None, validation_crops=crops)
+    ranks = [keeper.rank(*epoch) for epoch in epochs]
+    assert max(range(len(ranks)), key=ranks.__getitem__) == best
+
+
+def test_the_best_of_an_older_checkpoint_is_taken_up(tmp_path):
+    keeper = BestAndLast(tmp_path, lambda *_: None, validation_crops=1000)
+    keeper.load_state_dict({"best": 0.7})
+    assert keeper.best is not None and keeper.rank(0.69, 0.1) < keeper.best < keeper.rank(0.7, 0.9)
 
 
 def test_run_folder_holds_what_reproduces_it(run, faces):

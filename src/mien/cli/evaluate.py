@@ -4,6 +4,7 @@ import csv
 import datetime
 import hashlib
 import itertools
+import math
 import platform
 import shlex
 import sys
@@ -29,7 +30,7 @@ from mien.datasets.people import has_people, read_people
 from mien.datasets.photos import LargestFace
 from mien.datasets.read import read_dataset
 from mien.detect.registry import create_detector
-from mien.errors import InputError
+from mien.errors import InputError, MissingExtraError, require_extra
 from mien.evaluate.compare_page import comparison_to_html
 from mien.evaluate.comparison import compare as compare_predictions
 from mien.evaluate.document import ReportDocument, comparison_to_json, to_json
@@ -141,6 +142,7 @@ def _evaluate_one(
     predictions: Path | None,
     seed: int,
 ) -> None:
+    can_draw = output is None or _can_draw(output)
     everything = _read(data, votes, candidate)
     target = label_set(labels) if labels else candidate.labels
     if (everything.label < 0).all():
@@ -164,12 +166,23 @@ def _evaluate_one(
     document = _document(candidate, data, images, report, spoilt, split)
     if predictions:
         _write_predictions(candidate, images, predictions)
-    for path in write_report(document, output) if output else ():
-        say_written(path)
     if as_json:
         typer.echo(to_json(document))
     else:
         _print_report(document, uncertain_below)
+    if output:
+        for path in write_report(document, output, page=can_draw):
+            say_written(path)
+
+
+def _can_draw(folder: Path) -> bool:
+    """Return whether the page of a report can be made; if not, say so before the work begins."""
+    try:
+        require_extra("plots", "matplotlib")
+    except MissingExtraError as error:
+        say(f"no {folder / 'report.html'}, only report.json and report.md: {error}", mark="[yellow]note:[/] ")
+        return False
+    return True
 
 
 def _evaluate_sets(
@@ -201,15 +214,15 @@ def _evaluate_sets(
         **_circumstances(", ".join(f"{one.name} (N {one.report.overall.n:,})" for one in report.sets), report),
     }
     document = SetsDocument(f"{candidate.name} on {len(report.sets)} sets, {n:,} images", report, facts)
-    for path in write_sets_report(document, output) if output else ():
-        say_written(path)
     if as_json:
         typer.echo(sets_to_json(document))
-        return
-    table = Table(*SET_COLUMNS, title=document.title)
-    for row in sets_rows(report):
-        table.add_row(*row)
-    out.print(table)
+    else:
+        table = Table(*SET_COLUMNS, title=document.title)
+        for row in sets_rows(report):
+            table.add_row(*row)
+        out.print(table)
+    for path in write_sets_report(document, output) if output else ():
+        say_written(path)
 
 
 def _open_sets(path: Path, votes: Path | None, candidate: _Candidate, split: str | None) -> tuple[EvaluationSet, ...]:
@@ -253,6 +266,8 @@ def compare(
         raise InputError(f"{twice[0]} is named twice; compare needs different models, then the data set")
     if output and output.suffix.lower() not in COMPARISON_SUFFIXES:
         raise InputError(f"a comparison is written as {', '.join(COMPARISON_SUFFIXES)}, got {output}; end it in one")
+    if output and output.suffix.lower() == ".html":
+        require_extra("plots", "matplotlib")  # before the work, not after it
     candidates = {name: _candidate(name, labels, None) for name in names}
     everything = _read(Path(data), votes, candidates[names[0]])
     images, trained_on = everything.split(split), _training_crops(everything, split)
@@ -392,14 +407,15 @@ def _print_report(document: ReportDocument, uncertain_below: float | None) -> No
     report = document.report
     table = Table("", "N", "accuracy", "macro-F1", "top-2", "log loss", title=document.title)
     table.add_row(f"all images ({report.labels.key})", *_cells(report.overall))
-    if report.unseen:
+    if report.unseen and report.n_duplicates:
         table.add_row("without copies of Training images", *_cells(report.unseen))
     out.print(table)
     classes = Table("expression", "N", "precision", "recall", "F1")
     for c in report.classes:
         classes.add_row(
-            expression_text(c.name), f"{c.support:,}", f"{c.precision:.3f}", f"{c.recall:.3f}", f"{c.f1:.3f}"
-        )
+            expression_text(c.name), f"{c.support:,}",
+            *(_or_dash(value) for value in (c.precision, c.recall, c.f1)),
+        )  # fmt: skip
     out.print(classes)
     out.print(f"expected calibration error {report.calibration.ece:.2%}")
     if report.labels == FERPLUS8 and report.votes:
@@ -418,6 +434,10 @@ def _print_report(document: ReportDocument, uncertain_below: float | None) -> No
         out.print(
             f"batch {timing.batch_size}: {timing.median_ms:.2f} ms, {timing.faces_per_s:,.0f} faces a second",
         )
+
+
+def _or_dash(value: float) -> str:
+    return f"{value:.3f}" if math.isfinite(value) else "–"
 
 
 def _cells(figures: Figures) -> tuple[str, ...]:

@@ -47,7 +47,7 @@ def import_keras(
     theano: Annotated[
         bool | None, typer.Option("--theano/--no-theano", help="Theano wrote the kernels (it flips them).")
     ] = None,
-    name: CardName = "custom",
+    name: CardName = None,
     version: CardVersion = "1",
     data: Annotated[str, typer.Option(help="Data set in the model's card.")] = "not stated",
     licence: CardLicence = "not stated",
@@ -59,7 +59,8 @@ def import_keras(
     target = output or _beside(model)
     settings = keras_import.KerasImportSettings(
         labels=None if labels is None else parse_labels(labels), scaling=_scaling(scaling, scale, offset),
-        size_px=_size(size), output=activation, theano=theano, name=name, version=version, data=data, licence=licence,
+        size_px=_size(size), output=activation, theano=theano, name=name or target.stem, version=version,
+        data=data, licence=licence,
     )  # fmt: skip
     card = keras_import.import_keras(model, weights, target, settings=settings)
     head, names = next(iter(card.heads.items()))

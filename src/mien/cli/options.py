@@ -39,7 +39,9 @@ LabelSetOption = Annotated[
 ]
 DetectorOption = Annotated[str, typer.Option(help="Face detector; see `mien detectors`.")]
 ModelOption = Annotated[str, typer.Option(help="Expression model; see `mien models list`.")]
-CardName = Annotated[str, typer.Option(help="Name in the model's card.")]
+CardName = Annotated[
+    str | None, typer.Option(help="Name in the model's card; the name of the file written if not given.")
+]
 CardVersion = Annotated[str, typer.Option(help="Version of the weights in the model's card.")]
 CardLicence = Annotated[str, typer.Option(help="Licence of the weights in the model's card.")]
 

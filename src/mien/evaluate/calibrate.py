@@ -13,6 +13,7 @@ from mien.faces import Floats
 TEMPERATURES = (0.05, 20.0)
 EXPONENTS = (-0.9, 2.0)  # at -1 every image would get the same confidence
 LEAST_SPREAD = 1e-6
+LEAST_IMAGES = 50  # with fewer a temperature fits their chance; where all are right it falls to the lowest there is
 FEW_IMAGES = 500  # with fewer an exponent fits their chance
 
 

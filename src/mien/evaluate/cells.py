@@ -1,5 +1,6 @@
 """What the tables of reports and comparisons say, for Markdown and HTML alike."""
 
+import math
 from collections.abc import Iterable
 
 from mien.evaluate.evaluation import FERPLUS_MAJORITY
@@ -23,9 +24,9 @@ def figure_cells(figures: Figures) -> list[str]:
 
 
 def set_rows(report: Report) -> list[list[str]]:
-    """Return the figures of all images, and of those that are not in the training data, where that is known."""
+    """Return the figures of all images, and of those that are not in the training data, where some are."""
     rows = [["All images", *figure_cells(report.overall)]]
-    if report.unseen is not None:
+    if report.unseen is not None and report.n_duplicates:
         name = f"Without the {report.n_duplicates:,} also in the training data"
         rows.append([name, *figure_cells(report.unseen)])
     return rows
@@ -34,10 +35,14 @@ def set_rows(report: Report) -> list[list[str]]:
 def class_rows(report: Report) -> list[list[str]]:
     """Return the figures of each expression as `CLASS_COLUMNS` wants them."""
     return [
-        [expression(c.name), f"{c.precision:.1%}", f"{c.recall:.1%}", f"{c.f1:.1%}",
-         f"{c.support:,}"]
+        [expression(c.name), *map(percent_or_dash, (c.precision, c.recall, c.f1)), f"{c.support:,}"]
         for c in report.classes
-    ]  # fmt: skip
+    ]
+
+
+def percent_or_dash(value: float) -> str:
+    """Return a share in percent, or a dash where it is NaN."""
+    return f"{value:.1%}" if math.isfinite(value) else "–"
 
 
 def group_cells(group: GroupFigures) -> list[str]:
@@ -67,8 +72,11 @@ def comparison_cells(a: str, b: str, found: Comparison) -> list[str]:
 
 def footnote(report: Report) -> str:
     """Say where the truth and the intervals came from."""
+    fresh = " None of the images is also in the training data." * (
+        report.unseen is not None and not report.n_duplicates
+    )
     intervals = f"In brackets: 95% intervals from {report.resamples:,} bootstrap resamples, seed {report.seed}."
-    return f"{scoring_rule(report)} {intervals}"
+    return f"{scoring_rule(report)}{fresh} {intervals}"
 
 
 def scoring_rule(report: Report) -> str:

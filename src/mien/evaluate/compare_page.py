@@ -141,7 +141,7 @@ def _pairs(comparisons: Mapping[tuple[str, str], Comparison]) -> str:
 
 def _expressions(reports: Mapping[str, Report]) -> str:
     (first, reference), *others = reports.items()
-    scores = np.array([[c.f1 for c in report.classes] for report in reports.values()]).T
+    scores = np.nan_to_num(np.array([[c.f1 for c in report.classes] for report in reports.values()]).T)
     differences = scores[:, :1] - scores[:, 1:]
     reach = float(np.abs(differences).max(initial=0)) or SCALE_STEP
     rows = [
@@ -226,7 +226,7 @@ def _by_label(names: tuple[str, str], reports: Sequence[Report]) -> str:
     rows = [
         [
             expression(of_a.name), f"{of_a.support:,}", *(f"{n:,}" for n in outcome),
-            _split_bar(outcome[1], outcome[2]), f"{100 * (of_a.f1 - of_b.f1):+.1f}",
+            _split_bar(outcome[1], outcome[2]), f"{100 * (np.nan_to_num(of_a.f1) - np.nan_to_num(of_b.f1)):+.1f}",
         ]
         for of_a, of_b, *outcome in zip(reports[0].classes, reports[1].classes, *counts, strict=True)
     ]  # fmt: skip

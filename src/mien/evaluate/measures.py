@@ -128,10 +128,15 @@ def class_figures(confusion: NDArray[np.int64], labels: LabelSet) -> tuple[Class
         labels: Their label set.
     """
     hits, support, answers = np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
-    precision, recall = hits / np.maximum(answers, 1), hits / np.maximum(support, 1)
-    f1 = 2 * hits / np.maximum(support + answers, 1)
+    precision, recall = _share(hits, answers), _share(hits, support)
+    f1 = _share(2 * hits, support + answers)
     rows = zip(labels.names, precision, recall, f1, support, strict=True)
     return tuple(ClassFigures(name, float(p), float(r), float(f), int(s)) for name, p, r, f, s in rows)
+
+
+def _share(part: NDArray[np.int64], whole: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return part / whole, NaN where the whole is nothing."""
+    return np.where(whole > 0, part / np.maximum(whole, 1), np.nan)
 
 
 def top_accuracy(predictions: Predictions, k: int) -> float:

@@ -18,6 +18,7 @@ from mien.evaluate.cells import (
     figure_cells,
     footnote,
     latency_rows,
+    percent_or_dash,
     scoring_rule,
     set_rows,
 )
@@ -88,7 +89,7 @@ def _range(estimate: Estimate) -> str:
 def _sets(document: ReportDocument) -> str:
     report = document.report
     note = scoring_rule(report)
-    if report.unseen is not None:
+    if report.unseen is not None and report.n_duplicates:
         note += (
             " Some images of the data set occur pixel for pixel among those the model has learnt from; the second line "
             "does without them."
@@ -143,7 +144,7 @@ def _calibration(document: ReportDocument) -> str:
         [b.confidence for b in found.bins], [b.accuracy for b in found.bins], ece=found.ece,
     )  # fmt: skip
     rows = [
-        (f"{b.low:.0%}–{b.high:.0%}", f"{b.count:,}", _percent_or_dash(b.confidence), _percent_or_dash(b.accuracy))
+        (f"{b.low:.0%}–{b.high:.0%}", f"{b.count:,}", percent_or_dash(b.confidence), percent_or_dash(b.accuracy))
         for b in found.bins
     ]
     table = html_table(("confidence", "images", "mean confidence", "accuracy"), rows)
@@ -155,14 +156,10 @@ def _calibration(document: ReportDocument) -> str:
     return section("Calibration", side_by_side(_image(image, "Reliability diagram"), table), note=note)
 
 
-def _percent_or_dash(value: float) -> str:
-    return f"{value:.1%}" if math.isfinite(value) else "–"
-
-
 def _selective(document: ReportDocument) -> str:
     found = document.report.selective
     image = plots.risk_coverage_curves({"": (found.coverage, found.risk)})
-    rows = [(f"{p.threshold:.0%}", f"{p.coverage:.1%}", _percent_or_dash(p.accuracy)) for p in found.points]
+    rows = [(f"{p.threshold:.0%}", f"{p.coverage:.1%}", percent_or_dash(p.accuracy)) for p in found.points]
     table = html_table(("answer from confidence", "images answered", "accuracy"), rows)
     note = (
         "Below a confidence of your choice the answer can be «uncertain». The fewer images are answered, the fewer of "

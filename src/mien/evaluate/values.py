@@ -56,7 +56,7 @@ class Figures:
 
 @dataclass(frozen=True)
 class ClassFigures:
-    """The figures of one expression; 0 where there is nothing to divide by.
+    """The figures of one expression; NaN where there is nothing to divide by, as for the recall of one without images.
 
     Attributes:
         name: The expression.

@@ -209,7 +209,7 @@ def class_scores(
 
     Args:
         names: (C,) expressions.
-        f1: (C,) in 0-1, like precision and recall.
+        f1: (C,) in 0-1, like precision and recall; NaN where there is nothing to divide by, which leaves a mark out.
         precision: (C,).
         recall: (C,).
         support: (C,) images of each expression.
@@ -221,8 +221,9 @@ def class_scores(
     for values, marker, colour, label in ((precision, "D", INK, "precision"), (recall, "o", WARM, "recall")):
         axes.plot(values, row, marker, markersize=7, color=colour, markeredgecolor="white", label=label, clip_on=False)
     for y, (*marks, value) in enumerate(zip(precision, recall, f1, strict=True)):
-        right = max(*marks, value)
-        axes.annotate(f"{value:.2f}", (right, y), (9, 0), textcoords="offset points", va="center", fontsize=9)
+        right = np.nanmax([*marks, value, 0.0])
+        text = f"{value:.2f}" if np.isfinite(value) else "–"
+        axes.annotate(text, (right, y), (9, 0), textcoords="offset points", va="center", fontsize=9)
     axes.set_yticks(row, [f"{name}  ({n:,})" for name, n in zip(names, support, strict=True)])
     axes.set(xlim=(0, 1.06), ylim=(len(names) - 0.4, -0.6), title=title)
     axes.set_xticks(np.linspace(0, 1, 6))

@@ -3,12 +3,13 @@
 import csv
 import io
 import logging
+import math
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -19,6 +20,7 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint, WeightAveraging
 from torch import Tensor
 
+from mien.datasets.policy import FEW_VALIDATION_CROPS
 from mien.errors import MissingExtraError
 from mien.files import write_whole
 from mien.train.targets import EpochBatches, process_place
@@ -44,7 +46,9 @@ class EpochMetrics:
         train_accuracy: By head, on the same; where targets are soft or mixed, their largest class counts as right.
         val_loss: Mean loss on the validation split, heads weighted as in training.
         val_accuracy: By head.
-        score: Mean of the heads' validation accuracies; it chooses the checkpoint.
+        score: Mean of the heads' validation accuracies.
+        is_best: Whether this is the best epoch so far: by score, and of equal scores by validation loss; by validation
+            loss alone where fewer than `FEW_VALIDATION_CROPS` validate.
     """
 
     epoch: int
@@ -55,6 +59,7 @@ class EpochMetrics:
     val_loss: float
     val_accuracy: dict[str, float]
     score: float
+    is_best: bool = False
 
 
 class WarmedAverage(WeightAveraging):
@@ -125,10 +130,10 @@ class EpochLog(L.Callback):
         if trainer.is_global_zero:
             self._write()
 
-    def announce(self, trainer: L.Trainer) -> None:
-        """Report the epoch just finished."""
+    def announce(self, trainer: L.Trainer, is_best: bool) -> None:
+        """Report the epoch just finished, and whether it is the best so far."""
         if trainer.is_global_zero:
-            self.report(_metrics_of(self.rows[-1], trainer.max_epochs or 0))
+            self.report(replace(_metrics_of(self.rows[-1], trainer.max_epochs or 0), is_best=is_best))
 
     def _write(self) -> None:
         text = io.StringIO()
@@ -165,33 +170,54 @@ class BestAndLast(Checkpoint):
     Lightning's own class forgets the best score when the run's folder was moved in between.
     """
 
-    def __init__(self, out: Path, saved: Callable[[L.Trainer], None]) -> None:
+    def __init__(self, out: Path, saved: Callable[[L.Trainer, bool], None], *, validation_crops: int) -> None:
         """Start without a best one.
 
         Args:
             out: Folder of the run.
-            saved: Called when an epoch is safe.
+            saved: Called when an epoch is safe, with whether it is the best so far.
+            validation_crops: How many crops validate; `rank` says what follows from few of them.
         """
         self.out = out
         self.saved = saved
-        self.best = -1.0
+        self.by_loss = validation_crops < FEW_VALIDATION_CROPS
+        self.best: tuple[float, float] | None = None
+
+    def rank(self, score: float, loss: float) -> tuple[float, float]:
+        """Return what orders epochs, the larger the better: accuracy, and of equal ones the loss.
+
+        Where few crops validate many epochs have one accuracy, the first of them often that of the weights the run
+        started from; there the loss decides alone.
+
+        Args:
+            score: Mean validation accuracy of the heads.
+            loss: Validation loss; one that is no number is worse than any.
+        """
+        gain = -loss if math.isfinite(loss) else -math.inf
+        return (gain, score) if self.by_loss else (score, gain)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the best score so far."""
+        """Return the rank of the best epoch so far."""
         return {"best": self.best}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up the best score so far."""
-        self.best = state_dict["best"]
+        """Take up the rank of the best epoch so far; checkpoints of older versions know its score alone."""
+        best = state_dict["best"]
+        if isinstance(best, float):
+            self.best = None if self.by_loss or best < 0 else (best, -math.inf)
+        else:
+            self.best = None if best is None else (best[0], best[1])
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Save; the best first, so that a kill in between repeats the epoch and saves it again."""
-        score = float(trainer.callback_metrics["val_score"])
-        if score > self.best:
-            self.best = score
+        figures = trainer.callback_metrics
+        rank = self.rank(float(figures["val_score"]), float(figures["val_loss"]))
+        is_best = self.best is None or rank > self.best
+        if is_best:
+            self.best = rank
             trainer.save_checkpoint(self.out / BEST)
         trainer.save_checkpoint(self.out / LAST)
-        self.saved(trainer)
+        self.saved(trainer, is_best)
 
 
 class OrderlyStop(L.Callback):

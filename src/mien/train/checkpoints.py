@@ -91,7 +91,9 @@ def _heads_of(state: dict[str, Any]) -> tuple[LabelSet, ...]:
     return TWO_HEADS if heads is None else tuple(LabelSet(key, tuple(names)) for key, names in heads.items())
 
 
-def start_from(net: ExpressionNet, source: str | Path, *, name: str, crops: NDArray[np.uint8]) -> None:
+def start_from(
+    net: ExpressionNet, source: str | Path, *, name: str, crops: NDArray[np.uint8]
+) -> dict[str, tuple[float, float]]:
     """Give a network the weights of a trained one of the same kind; heads are carried over class by class.
 
     A class or a layer that the trained network does not know keeps its fresh weights.
@@ -102,17 +104,37 @@ def start_from(net: ExpressionNet, source: str | Path, *, name: str, crops: NDAr
         name: The network's name in `NETS`.
         crops: (N, 48, 48) uint8 training crops; the statistics that an ONNX file has lost are measured on them.
 
+    Returns:
+        Temperature and exponent of each head that has the same classes in both, where they were fitted before.
+
     Raises:
         InputError: The file is neither, or holds another network.
     """
     if str(source) in CATALOGUE or Path(source).suffix == ".onnx":
         trained = net_from_onnx(model_path(source), name=name, crops=crops)
+        card = ExpressionModel(model_path(source)).card
+        fitted = {key: (card.temperatures[key], card.exponents.get(key, 0.0)) for key in card.temperatures}
     else:
         trained = load_net(Path(source))
+        fitted = load_confidence(Path(source))
     try:
         _carry_over(trained, net)
     except (KeyError, RuntimeError) as error:
         raise InputError(f"{source} holds another network than {name!r}; choose the same with --net") from error
+    return {labels.key: fitted[labels.key] for labels in net.heads if labels in trained.heads and labels.key in fitted}
+
+
+def load_confidence(checkpoint: Path) -> dict[str, tuple[float, float]]:
+    """Return temperature and exponent of the heads of what a run started from; empty where it started from nothing.
+
+    Args:
+        checkpoint: A file written by `fit`.
+
+    Raises:
+        InputError: The file is missing or not a checkpoint of `fit`.
+    """
+    with _readable(checkpoint):
+        return {key: (value[0], value[1]) for key, value in _read(checkpoint).get("confidence", {}).items()}
 
 
 def head_names(net: nn.Module) -> set[str]:

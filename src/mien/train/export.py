@@ -5,7 +5,7 @@ import json
 import logging
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -24,14 +24,14 @@ from mien.datasets.duplicates import seen_in
 from mien.datasets.fer2013 import is_fer2013_training
 from mien.detect.align import TEMPLATE_PX
 from mien.errors import InputError, check_known
-from mien.evaluate.calibrate import LEAST_SPREAD, ConfidenceScaling, fit_confidence
+from mien.evaluate.calibrate import LEAST_IMAGES, LEAST_SPREAD, ConfidenceScaling, fit_confidence
 from mien.faces import CROP_PX, Floats
 from mien.files import write_whole
 from mien.models.card import METADATA_KEY, Measured, ModelCard
 from mien.models.expression import INPUT_NAME, ExpressionModel
 from mien.train._quiet import quiet
 from mien.train.augment import central_views
-from mien.train.checkpoints import load_nets, load_settings
+from mien.train.checkpoints import load_confidence, load_nets, load_settings
 from mien.train.folding import folded
 from mien.train.nets.blocks import ExpressionNet
 from mien.train.settings import TrainSettings
@@ -241,6 +241,9 @@ def calibrate_and_export(
 ) -> ModelCard:
     """Fit the confidence of each head on the validation split, measure the exported network, and write its ONNX file.
 
+    With fewer than `LEAST_IMAGES` labelled images a head keeps the confidence of the model its run started from, or the
+    logits as they are; the card says so.
+
     Args:
         checkpoints: A checkpoint of `fit`, or several of networks with the same classes: they answer together, by the
             mean of their probabilities.
@@ -264,7 +267,9 @@ def calibrate_and_export(
     net, runs = load_nets(checkpoints), [load_settings(checkpoint) for checkpoint in checkpoints]
     targets = _targets_of(net, validation, runs[0])
     logits = torch_logits(net, validation.crops, precision=precision)
-    scalings = [fit_confidence(z, head.truth) for z, head in zip(logits, targets, strict=True)]
+    before = load_confidence(checkpoints[0]) if len(checkpoints) == 1 else {}
+    scalings = [_confidence(z, head, before) for z, head in zip(logits, targets, strict=True)]
+    kept = _kept_confidence(targets, before)
     card = ModelCard(
         name=name,
         version=version,
@@ -274,7 +279,7 @@ def calibrate_and_export(
         licence=licence,
         temperatures={k.key: round(s.temperature, 4) for k, s in zip(net.heads, scalings, strict=True)},
         exponents={k.key: round(s.exponent, 4) for k, s in zip(net.heads, scalings, strict=True)},
-        trained=f"mien {__version__}: {_told(runs)}, {precision}",
+        trained="; ".join([f"mien {__version__}: {_told(runs)}, {precision}", *kept]),
     )
     model = _build(net, scalings, precision, training.crops if precision == "int8" else None)
     with tempfile.TemporaryDirectory() as folder:
@@ -284,6 +289,23 @@ def calibrate_and_export(
     _write(model, path, card)
     write_whole(path.with_suffix(".md"), card_markdown(card))
     return card
+
+
+def _confidence(
+    logits: NDArray[np.floating], head: HeadTargets, before: Mapping[str, tuple[float, float]]
+) -> ConfidenceScaling:
+    if (head.truth >= 0).sum() >= LEAST_IMAGES:
+        return fit_confidence(logits, head.truth)
+    return ConfidenceScaling(*before.get(head.labels.key, ()))
+
+
+def _kept_confidence(targets: Sequence[HeadTargets], before: Mapping[str, tuple[float, float]]) -> Iterator[str]:
+    """Say of which heads the confidence was not fitted, and what they have instead."""
+    for head in targets:
+        count = int((head.truth >= 0).sum())
+        if count < LEAST_IMAGES:
+            instead = "that of the model it started from" if head.labels.key in before else "temperature 1"
+            yield f"confidence of {head.labels.key} not fitted on {count} images (fewer than {LEAST_IMAGES}), {instead}"
 
 
 def _told(runs: Sequence[TrainSettings]) -> str:

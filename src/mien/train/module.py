@@ -86,6 +86,7 @@ class ExpressionModule(L.LightningModule):
         self._plateau: torch.optim.lr_scheduler.ReduceLROnPlateau | None = None
         self._plateau_state: dict[str, Any] | None = None
         self._frozen: list[nn.Module] = []
+        self.confidence: dict[str, tuple[float, float]] = {}  # of the weights it starts from, see `start_from`
         if settings.freeze_trunk:
             self._freeze_trunk()
         if settings.freeze_layers:
@@ -230,6 +231,7 @@ class ExpressionModule(L.LightningModule):
         """Put the settings, the heads and what the running epoch has gathered into the checkpoint."""
         checkpoint["mien"] = asdict(self.settings)
         checkpoint["heads"] = {labels.key: list(labels.names) for labels in self.heads}
+        checkpoint["confidence"] = {key: list(value) for key, value in self.confidence.items()}
         checkpoint["train_sums"] = dict(self._train_means.sums)
         if self._plateau is not None:
             checkpoint["plateau"] = self._plateau.state_dict()
@@ -237,4 +239,5 @@ class ExpressionModule(L.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take up what the running epoch had gathered, and the plateau's count."""
         self._train_means.sums = {k: v.to(self.device) for k, v in checkpoint.get("train_sums", {}).items()}
+        self.confidence = {key: (value[0], value[1]) for key, value in checkpoint.get("confidence", {}).items()}
         self._plateau_state = checkpoint.get("plateau")

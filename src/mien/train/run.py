@@ -15,6 +15,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader
 
 from mien.datasets.dataset import CropDataset
+from mien.datasets.policy import FEW_VALIDATION_CROPS
 from mien.errors import InputError
 from mien.labels import LabelSet
 from mien.train._quiet import quiet
@@ -98,6 +99,9 @@ def fit(
 ) -> Path:
     """Train a network and keep the checkpoint that is best on the validation split.
 
+    Best is the most accurate epoch, and of equally accurate ones that of the lowest loss; with fewer than 100 crops to
+    validate on, that of the lowest loss.
+
     The folder gets `best.ckpt`, `last.ckpt`, `metrics.csv`, `curves.png`, `settings.json` and `run.json` (data hashes,
     package versions, hardware), each written whole or not at all, and TensorBoard events. Ctrl-C (or SIGTERM) ends the
     run after the step in progress, and `RunSettings(resume=True)` goes on from that step; after a crash it goes on from
@@ -138,11 +142,12 @@ def fit(
         torch.set_num_threads(hardware.threads)
     module = _module(data, settings, teachers, start.prepare)
     if start.init is not None and last is None:
-        start_from(module.net, start.init, name=settings.net, crops=training.crops)
+        module.confidence = start_from(module.net, start.init, name=settings.net, crops=training.crops)
     stop, log = OrderlyStop(out, data.dealer), EpochLog(out, report, curves=run.curves)
     counter = [StepCounter(progress)] if progress else []
     around = [
-        *_averaging(settings), stop, log, *counter, *callbacks, *_early_stop(settings), BestAndLast(out, log.announce),
+        *_averaging(settings), stop, log, *counter, *callbacks, *_early_stop(settings, data),
+        BestAndLast(out, log.announce, validation_crops=len(data.validation)),
     ]  # fmt: skip
     trainer = _trainer(out, settings, hardware, tensorboard=run.tensorboard, callbacks=around)
     with _quiet(), stop.listening():
@@ -230,8 +235,12 @@ def _averaging(settings: TrainSettings) -> list[L.Callback]:
     return [WarmedAverage(settings.ema_decay)] if settings.ema_decay else []
 
 
-def _early_stop(settings: TrainSettings) -> list[L.Callback]:
-    return [EarlyStopping("val_score", mode="max", patience=settings.patience)] if settings.patience else []
+def _early_stop(settings: TrainSettings, data: _Batches) -> list[L.Callback]:
+    if not settings.patience:
+        return []
+    by_loss = len(data.validation) < FEW_VALIDATION_CROPS
+    watched, mode = ("val_loss", "min") if by_loss else ("val_score", "max")
+    return [EarlyStopping(watched, mode=mode, patience=settings.patience)]
 
 
 def _trainer(

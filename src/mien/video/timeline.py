@@ -180,7 +180,7 @@ class Timeline(SummaryBuilder):
         return (0.0, 1.0) if math.isinf(self._start_s) else (self._start_s, max(self._end_s, self._start_s + 1e-3))
 
     def figure(self, *, title: str = "", most: int = MOST_ROWS) -> "Figure":
-        """Draw one row of stacked probabilities per person over time, the expression shown and the truth beneath.
+        """Draw one row of stacked probabilities per person over time, the model's answer and the truth beneath.
 
         Args:
             title: Heading; none for a figure that gets a caption.
@@ -296,7 +296,7 @@ def _draw_row(axes: "Axes", row: TimelineRow, timeline: Timeline, known: bool) -
         low = upper[:, number - 1] if number else np.zeros(len(x))
         axes.fill_between(x, low, upper[:, number], where=np.isfinite(low), color=_hex(name), linewidth=0)
     _draw_steady(axes, row, timeline)
-    ticks = {0: "0", 0.5: "0.5", 1: "1", sum(STEADY_ROW) / 2: "shown"}
+    ticks = {0: "0", 0.5: "0.5", 1: "1", sum(STEADY_ROW) / 2: "answer"}
     if known:
         ticks[sum(TRUTH_ROW) / 2] = "truth"
         _draw_truth(axes, row.truth, timeline.span())

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from mien.train.settings import TrainSettings
     from mien.train.tuning import TrialRow, TuneResult
 
+SILENCE_S = 30.0  # between two lines where there is no terminal for a bar
 ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with what is in the folder.", rich_help_panel=RUN)]
 
 
@@ -152,7 +153,7 @@ class _Watch:
         self.task = bars.add_task("starting", total=None)
         self.started = time.monotonic()
         self.first: int | None = None
-        self.best = 0.0
+        self.spoken = self.started
         self.epochs = settings.epochs
 
     def step(self, done: int, total: int) -> None:
@@ -162,10 +163,21 @@ class _Watch:
             self.bars.reset(self.task, completed=done - 1, total=total)
         epoch = (done - 1) * self.epochs // max(1, total) + 1
         self.bars.update(self.task, completed=done, description=f"epoch {epoch}/{self.epochs}")
+        if self.bars.disable and time.monotonic() - self.spoken >= SILENCE_S:
+            self._speak(f"epoch {epoch}/{self.epochs}: step {done:,} of {total:,}, ", done, total)
+
+    def _speak(self, what: str, done: int, total: int) -> None:
+        """Print a line where nobody sees a bar."""
+        self.spoken = time.monotonic()
+        first = self.first or 0
+        spent = self.spoken - self.started
+        left = spent / max(1, done - first) * (total - done)
+        out.print(f"{what}{_duration(spent)}, {_duration(left)} left", soft_wrap=True)
 
     def epoch(self, m: "EpochMetrics") -> None:
         """Print a line; a star marks the best epoch so far."""
-        star, self.best = ("*" if m.score > self.best else " "), max(m.score, self.best)
+        self.spoken = time.monotonic()
+        star = "*" if m.is_best else " "
         accuracies = "  ".join(f"{head} {value:.2%}" for head, value in m.val_accuracy.items())
         out.print(
             f"epoch {m.epoch:3d}/{m.epochs} {star} loss {m.train_loss:.3f}, on validation {m.val_loss:.3f}  "
@@ -222,7 +234,8 @@ def _write_reports(model: Path, training: CropDataset, held_out: CropDataset) ->
         split = held_out.splits()[0]
         facts = {
             "model": str(model), "SHA-256": opened.sha256, "data": f"{split}, N {report.overall.n:,}",
-            "note": "this split chose the checkpoint and fitted the temperature", "command": shlex.join(sys.argv),
+            "note": "this split chose the best epoch and, where large enough, fitted the confidence",
+            "command": shlex.join(sys.argv),
         }  # fmt: skip
         title = f"{opened.card.name} on {split}, {head}"
         folder = model.with_name("report" if len(opened.card.heads) == 1 else f"report-{head}")
@@ -236,6 +249,8 @@ def _write_reports(model: Path, training: CropDataset, held_out: CropDataset) ->
 def _print_card(card: "ModelCard", path: Path) -> None:
     for m in card.measured:
         say(f"{m.head}: {m.accuracy:.2%} on {m.split}, N {m.n:,}", to=out)
+    for note in card.trained.split("; ")[1:]:
+        say(note)
     say_written(path, f" ({megabytes(path.stat().st_size)}) and its card")
 
 
@@ -323,7 +338,7 @@ def export(
     precision: Annotated[
         str, typer.Option(help="fp16 (half the size), fp32, or int8 (calibrated on training crops).")
     ] = "fp16",
-    name: CardName = "custom",
+    name: CardName = None,
     version: CardVersion = "1",
     licence: CardLicence = "not stated",
     data_name: Annotated[str | None, typer.Option(help="What it was trained on, for the model's card.")] = None,
@@ -352,8 +367,8 @@ def export(
 
     training, held_out = chosen.read(data, seed)
     card = calibrate_and_export(
-        models, output, validation=held_out, training=training, name=name, version=version, licence=licence,
-        data_name=data_name, precision=precision,
+        models, output, validation=held_out, training=training, name=name or output.stem,
+        version=version, licence=licence, data_name=data_name, precision=precision,
     )  # fmt: skip
     _print_card(card, output)
 

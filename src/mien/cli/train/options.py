@@ -9,7 +9,7 @@ import typer
 
 from mien.cli.console import say
 from mien.datasets.dataset import CropDataset
-from mien.datasets.policy import HELD_OUT_SHARE, splits_for_training
+from mien.datasets.policy import FEW_VALIDATION_CROPS, HELD_OUT_SHARE, splits_for_training
 from mien.datasets.read import read_dataset
 from mien.datasets.splits import with_split
 from mien.errors import InputError
@@ -64,6 +64,11 @@ class DataOptions:
         counts = f"{len(chosen.training):,} crops to train on, {len(chosen.validation):,} to validate on"
         for note in (*notes, f"{counts} ({chosen.how})"):
             say_once(note)
+        if len(chosen.validation) < FEW_VALIDATION_CROPS:
+            say_once(
+                f"only {len(chosen.validation)} crops validate: the best epoch is the one of the lowest loss, and "
+                "accuracy on so few says little; hold out more with --val-share 0.3"
+            )
         return chosen.training, chosen.validation
 
 
