@@ -3,7 +3,8 @@
 import { look, stacked } from "./expressions.js";
 
 const DARK = "#181a1e";
-const FONT = '600 {px}px -apple-system, "Segoe UI", Roboto, Inter, "Liberation Sans", sans-serif, "Noto Color Emoji"';
+const FONT = '600 {px}px -apple-system, "Segoe UI", Roboto, Inter, "Liberation Sans", "DejaVu Sans", sans-serif';
+const EMOJI_FONT = '600 {px}px "Apple Color Emoji", "Segoe UI Emoji", "Noto Color Emoji", sans-serif'; // never for digits: its are wide
 const LEAST_BARS_PX = 90;
 const LEAST_WIDTH_PX = 420;
 
@@ -87,9 +88,10 @@ function drawTag(context, face, box, place, style, number) {
   const size = Math.max(12, Math.min(17, (box.w / unit) * 0.16)) * unit;
   const id = face.track_id !== null && face.track_id !== undefined ? `#${face.track_id} ` : style.numbers ? `${number + 1}. ` : "";
   const p = shownProbs(face)[name] ?? face.confidence ?? 0;
-  const words = `${look(name).emoji} ${id}${name} ${Math.round(100 * p)}%`;
+  const words = `${id}${name} ${Math.round(100 * p)}%`;
+  const before = look(name).emoji ? size * 1.6 : 0;
   context.font = FONT.replace("{px}", size);
-  const width = context.measureText(words).width + size * 1.1;
+  const width = before + context.measureText(words).width + size * 1.1;
   const height = size * 1.75;
   const x = Math.max(2, Math.min(box.x, place.width - width - 2));
   const above = box.y - height - 5 * unit;
@@ -101,7 +103,10 @@ function drawTag(context, face, box, place, style, number) {
   context.fill();
   context.fillStyle = inkOn(colour);
   context.textBaseline = "middle";
-  context.fillText(words, x + size * 0.55, y + height / 2 + size * 0.05);
+  context.fillText(words, x + size * 0.55 + before, y + height / 2 + size * 0.05);
+  if (!before) return;
+  context.font = EMOJI_FONT.replace("{px}", size);
+  context.fillText(look(name).emoji, x + size * 0.55, y + height / 2 + size * 0.05);
 }
 
 function drawBars(context, face, box, place, unit) {
@@ -117,12 +122,12 @@ function drawBars(context, face, box, place, unit) {
   context.beginPath();
   context.roundRect(x, y, width, height, 10 * unit);
   context.fill();
-  context.font = FONT.replace("{px}", size);
   context.textBaseline = "middle";
   names.forEach((name, i) => {
     const middle = y + 6 * unit + line * (i + 0.5);
     const most = width - 46 * unit;
     context.fillStyle = "#ffffff";
+    context.font = (look(name).emoji ? EMOJI_FONT : FONT).replace("{px}", size);
     context.fillText(look(name).emoji || name.slice(0, 2), x + 9 * unit, middle);
     context.fillStyle = "rgb(255 255 255 / 16%)";
     context.beginPath();
