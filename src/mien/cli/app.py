@@ -83,7 +83,8 @@ def _common(
 def main() -> None:
     """Run the command line.
 
-    Exit codes: 0 done; 1 something in the input failed, the rest is done and written; 2 wrong use.
+    Exit codes: 0 done; 1 something in the input failed, the rest is done and written; 2 wrong use;
+    130 stopped with Ctrl-C.
     """
     for stream in (sys.stdout, sys.stderr):
         write_anything(stream)

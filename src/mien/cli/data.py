@@ -160,7 +160,7 @@ def convert(
     labels: LabelsOption = None,
     split: Annotated[Path | None, typer.Option("--split", help="Use the split of this file (mien data split).")] = None,
     fold: Annotated[int | None, typer.Option(min=1, help="The fold of that file that validates.")] = None,
-    only: Annotated[str | None, typer.Option("--only", help="Convert this split alone.")] = None,
+    only: Annotated[str | None, typer.Option("--only", help="Convert this split only.")] = None,
     faces: Annotated[
         bool,
         typer.Option("--faces", help="The images are photos: cut the largest face out of each, framed as mien does."),
@@ -174,7 +174,8 @@ def convert(
 ) -> None:
     """Write a data set in another format; images of other sizes become 48x48 gray.
 
-    With --faces their faces do, cut out as `mien analyze` does; photos that show none, or are broken, are left out.
+    With --faces, the largest face of each photo is cut out as `mien analyze` does it; photos without
+    a face, and broken ones, are left out.
     """
     if faces and votes:
         raise InputError("FER+ votes belong to FER2013's crops, which are no photos; leave out --votes or --faces")
@@ -223,7 +224,7 @@ def split(
     test: Annotated[float, typer.Option(min=0.0, max=1.0, help="Share of Test (stratified); 0 makes none.")] = 0.1,
     folds: Annotated[int, typer.Option(min=2, help="Number of folds (kfold).")] = 5,
     together: Annotated[
-        bool, typer.Option("--together/--apart", help="Deal copies of one image as one (stratified, kfold).")
+        bool, typer.Option("--together/--apart", help="Keep copies of one image in one split (stratified, kfold).")
     ] = True,
     drop: Annotated[
         bool, typer.Option("--drop-leaks", help="Leave out crops of Training that have a copy in another split.")
@@ -234,9 +235,10 @@ def split(
     skip_bad: SkipOption = False,
     cache: CacheOption = True,
 ) -> None:
-    """Split a data set, refuse a split with copies across it, and write it down.
+    """Split a data set and write the split to a file; copies of one image in two splits are refused.
 
-    Training reads the file with `--split`. Copies are looked for by pixels and by looks (`--no-near`: pixels only).
+    Training reads the file with `--split`. Copies are found by equal pixels and by similar images (`--no-near`: pixels
+    only).
     """
     result = read_dataset(data, labels=labels, skip_bad=skip_bad, cache=cache)
     _remark(result)
@@ -282,7 +284,7 @@ def augment(
     data: DataArgument,
     target: Annotated[Path, typer.Option("--out", "-o", help="The PNG.")] = Path("augment.png"),
     rows: Annotated[int, typer.Option(min=1, max=50, help="Sample crops, one per row.")] = 6,
-    tries: Annotated[int, typer.Option(min=1, max=12, help="Columns of everything together.")] = 4,
+    tries: Annotated[int, typer.Option(min=1, max=12, help="Columns with all augmentations together.")] = 4,
     seed: Annotated[int, typer.Option(help="Seed of the samples and of the augmentation.")] = 0,
     labels: LabelsOption = None,
     skip_bad: SkipOption = False,

@@ -24,7 +24,7 @@ from mien._version import __version__
 from mien.analyzer import DEFAULT_DETECTOR
 from mien.cli.console import errors, expression_text, out, say, say_written
 from mien.cli.import_keras import is_adapter, open_adapter
-from mien.cli.options import VotesOption
+from mien.cli.options import VotesOption, with_groups
 from mien.datasets.dataset import PUBLIC_TEST, TRAINING, CropDataset
 from mien.datasets.people import has_people, read_people
 from mien.datasets.photos import LargestFace
@@ -83,9 +83,29 @@ class _Candidate:
     predict_proba: PredictProba
 
 
+@dataclass(frozen=True)
+class MoreOptions:
+    """What is measured beside accuracy and calibration."""
+
+    tta: Annotated[str | None, typer.Option(help=f"Test-time augmentation: {', '.join(TEST_TIME_VIEWS)}.")] = None
+    with_robustness: Annotated[
+        bool, typer.Option("--robustness", help="Measure on corrupted images, too: blur, noise, low resolution, …")
+    ] = False
+    sample: Annotated[int | None, typer.Option(min=1, help="Images for the robustness curves; all by default.")] = None
+    slices: Annotated[
+        Path | None,
+        typer.Option(help="CSV with a row per image of the split, in order: age, say; measured for each value."),
+    ] = None
+    uncertain_below: Annotated[
+        float | None, typer.Option(min=0.0, max=1.0, help="Confidence below which an answer counts as uncertain.")
+    ] = None
+
+
+@with_groups
 def evaluate(
     model: ModelArgument,
     data: SetsArgument,
+    more: MoreOptions,
     votes: VotesOption = None,
     labels: LabelsOption = None,
     head: HeadOption = None,
@@ -97,15 +117,8 @@ def evaluate(
         Path | None, typer.Option("--output", "-o", help="Folder for report.html, report.json and report.md.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print every figure as JSON.")] = False,
-    tta: Annotated[str | None, typer.Option(help=f"Test-time augmentation: {', '.join(TEST_TIME_VIEWS)}.")] = None,
-    with_robustness: Annotated[bool, typer.Option("--robustness", help="Measure on spoilt images as well.")] = False,
-    sample: Annotated[int | None, typer.Option(min=1, help="Images for the robustness curves.")] = None,
-    slices: Annotated[Path | None, typer.Option(help="CSV with one row per image of the split: attributes.")] = None,
-    uncertain_below: Annotated[
-        float | None, typer.Option(min=0.0, max=1.0, help="Confidence below which an answer counts as «uncertain».")
-    ] = None,
     predictions: Annotated[
-        Path | None, typer.Option(help="CSV for the answers, a submission file where the images are unlabelled.")
+        Path | None, typer.Option(help="CSV for the answers; a submission file where the images have no labels.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of intervals and corruptions.")] = 0,
 ) -> None:
@@ -113,15 +126,14 @@ def evaluate(
 
     Several sets give one report, headed by the means over sets.
     """
-    candidate = _candidate(model, head or labels, tta)
+    candidate = _candidate(model, head or labels, more.tta)
     if len(data) > 1 or has_people(data[0]):
-        if with_robustness or predictions:
+        if more.with_robustness or predictions:
             raise InputError("--robustness and --predictions go with one set of crops; leave them out")
-        _evaluate_sets(candidate, data, votes, labels, split, output, slices, seed=seed, as_json=as_json)
+        _evaluate_sets(candidate, data, votes, labels, split, output, more.slices, seed=seed, as_json=as_json)
         return
     _evaluate_one(
-        candidate, data[0], votes, labels, split or PUBLIC_TEST, output, as_json=as_json,
-        with_robustness=with_robustness, sample=sample, slices=slices, uncertain_below=uncertain_below,
+        candidate, data[0], votes, labels, split or PUBLIC_TEST, output, as_json=as_json, more=more,
         predictions=predictions, seed=seed,
     )  # fmt: skip
 
@@ -135,10 +147,7 @@ def _evaluate_one(
     output: Path | None,
     *,
     as_json: bool,
-    with_robustness: bool,
-    sample: int | None,
-    slices: Path | None,
-    uncertain_below: float | None,
+    more: MoreOptions,
     predictions: Path | None,
     seed: int,
 ) -> None:
@@ -150,17 +159,17 @@ def _evaluate_one(
         return
     images = everything.split(split)
     with Progress(console=errors, transient=True, disable=not errors.is_terminal) as bars:
-        answering, spoiling = bars.add_task("measuring"), bars.add_task("spoiling", visible=with_robustness)
+        answering, spoiling = bars.add_task("measuring"), bars.add_task("spoiling", visible=more.with_robustness)
         report = evaluate_model(
             candidate.predict_proba, images, candidate.labels, target=target,
             trained_on=_training_crops(everything, split),
-            groups=_read_slices(slices, len(images)) if slices else None, seed=seed,
+            groups=_read_slices(more.slices, len(images)) if more.slices else None, seed=seed,
             progress=lambda done, total: bars.update(answering, completed=done, total=total),
         )  # fmt: skip
         spoilt = None
-        if with_robustness:
+        if more.with_robustness:
             spoilt = measure_robustness(
-                candidate.predict_proba, images, candidate.labels, target=target, sample=sample, seed=seed,
+                candidate.predict_proba, images, candidate.labels, target=target, sample=more.sample, seed=seed,
                 progress=lambda done, total: bars.update(spoiling, completed=done, total=total),
             )  # fmt: skip
     document = _document(candidate, data, images, report, spoilt, split)
@@ -169,7 +178,7 @@ def _evaluate_one(
     if as_json:
         typer.echo(to_json(document))
     else:
-        _print_report(document, uncertain_below)
+        _print_report(document, more.uncertain_below)
     if output:
         for path in write_report(document, output, page=can_draw):
             say_written(path)
@@ -426,7 +435,7 @@ def _print_report(document: ReportDocument, uncertain_below: float | None) -> No
             f"answers at {uncertain_below:.0%} or more: {point.coverage:.1%}, of which right: {point.accuracy:.1%}"
         )
     if document.robustness:
-        curves = Table("spoilt by", "mean accuracy", "at the worst")
+        curves = Table("corrupted by", "mean accuracy", "at the worst")
         for curve in document.robustness.curves:
             curves.add_row(curve.title, f"{curve.mean_accuracy:.1%}", f"{curve.accuracy[-1]:.1%}")
         out.print(curves)

@@ -129,7 +129,7 @@ def baseline(
     ] = None,
     neighbours: Annotated[int, typer.Option(min=1, help="Votes of knn.")] = 3,
     epochs: Annotated[int, typer.Option(min=1, help="Most passes of mlp.")] = 30,
-    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
     out_dir: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the models, as .npz files.")] = None,
     as_json: JsonOption = False,
 ) -> None:

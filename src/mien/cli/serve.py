@@ -29,7 +29,7 @@ def serve(
     ] = 1,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
 ) -> None:
-    """Serve the web page, the API and the jobs for videos; Ctrl-C stops it politely.
+    """Serve the web page, the API and the jobs for videos; Ctrl-C lets running requests finish.
 
     The page is at /, the description of the API at /docs, and what a person should know at docs/server.md. Without
     further options only this machine reaches the server. Every option has an environment variable of the same name.

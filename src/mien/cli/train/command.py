@@ -54,7 +54,7 @@ def train(
     warmup_epochs: Annotated[float | None, typer.Option("--warmup", min=0.0, rich_help_panel=RECIPE)] = None,
     patience: Annotated[
         int | None,
-        typer.Option(min=0, help="Stop after this many epochs without a better one.", rich_help_panel=RECIPE),
+        typer.Option(min=0, help="Stop after so many epochs without an improvement.", rich_help_panel=RECIPE),
     ] = None,
     class_weights: Annotated[str | None, typer.Option(help="none, balanced or sqrt.", rich_help_panel=RECIPE)] = None,
     focal_gamma: Annotated[
@@ -264,10 +264,12 @@ def tune(
     search: Annotated[
         str | None, typer.Option(help="Settings to search: lr,augment.erase; all if not given.", rich_help_panel=RUN)
     ] = None,
-    trials: Annotated[int, typer.Option(min=1, help="Trials in the end.", rich_help_panel=RUN)] = 40,
+    trials: Annotated[int, typer.Option(min=1, help="Trials in all.", rich_help_panel=RUN)] = 40,
     workers: Annotated[int, typer.Option(min=1, help="Processes that run trials.", rich_help_panel=RUN)] = 1,
     resume: ResumeOption = False,
-    show_space: Annotated[bool, typer.Option("--space", help="Print the space and stop.", rich_help_panel=RUN)] = False,
+    show_space: Annotated[
+        bool, typer.Option("--space", help="Print the settings that are searched, and stop.", rich_help_panel=RUN)
+    ] = False,
 ) -> None:
     """Search for better settings with Optuna; a study lives in SQLite, is pruned, and can be resumed and shared.
 
