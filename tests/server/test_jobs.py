@@ -7,7 +7,9 @@ import os
 import socket
 import threading
 import time
+from fractions import Fraction
 
+import cv2
 import pytest
 
 import databases
@@ -22,8 +24,9 @@ from helpers import wait_for
 from mien.errors import InputError, OutputError
 from mien.server.work.jobs import ORPHAN_S, JobFiles
 from mien.server.work.store import CANCELLED, DONE, FAILED, QUEUED, RUNNING, JobStore
+from mien.sources.videos import Video
 from served import check_problem, served
-from videos import make_video
+from videos import make_video, portraits, write_audio, write_two_streams, write_video
 
 ENDED = ("done", "failed", "cancelled")
 
@@ -159,6 +162,43 @@ def test_what_is_no_video_or_too_large_is_refused_and_leaves_no_file(server, dat
     problem = check_problem(submit(server, data), status, word)
     assert str(server.data_dir) not in problem
     assert sorted((server.data_dir / "jobs").glob("*")) == before
+
+
+def still(suffix):
+    pillow = pytest.importorskip("PIL.Image")
+    file = io.BytesIO()
+    pillow.fromarray(next(portraits(1))).save(file, suffix)
+    return file.getvalue()
+
+
+def test_stills_and_songs_are_refused_with_what_they_are(server, tmp_path):
+    song = write_audio(tmp_path / "song.m4a").read_bytes()
+    check_problem(submit(server, song, "song.m4a"), 422, "holds sound but no video")
+    check_problem(submit(server, still("AVIF"), "photo.mp4"), 422, "is an image, not a video")
+
+
+def test_what_is_asked_of_a_video_that_lacks_it_is_refused(server, video, tmp_path):
+    check_problem(submit(server, video, start_s=30), 422, r"1.20 s long; start_s must be less, got 30")
+    check_problem(submit(server, video, stream=1), 422, "there is no stream 1")
+    two = write_two_streams(tmp_path / "two.mkv").read_bytes()
+    assert finished(server, submit(server, two, "two.mkv", stream=1))["state"] == "done"
+
+
+@pytest.mark.parametrize("shape", [{"aspect": Fraction(2)}, {"matrix": (-1, 0, 0, 1)}, {"matrix": (0, 1, 1, 0)}])
+def test_a_job_sees_videos_as_players_show_them(server, tmp_path, shape):
+    upright = list(portraits(10, scale=0.45))
+    images = {
+        "aspect": [cv2.resize(image, (160, 240), interpolation=cv2.INTER_AREA) for image in upright],
+        (-1, 0, 0, 1): [image[:, ::-1] for image in upright],
+        (0, 1, 1, 0): [image.transpose(1, 0, 2) for image in upright],
+    }["aspect" if "aspect" in shape else shape["matrix"]]
+    job = finished(server, submit(server, write_video(tmp_path / "clip.mp4", images, **shape).read_bytes()))
+    rows = [json.loads(line) for line in server.http.get(job["results"]["jsonl"]).text.splitlines()]
+    assert len(rows) == 10
+    assert {row["steady_expression"] for row in rows} == {"happy"}
+    (tmp_path / "result.mp4").write_bytes(server.http.get(job["results"]["mp4"]).content)
+    with Video(tmp_path / "result.mp4") as drawn:
+        assert (drawn.info.width, drawn.info.height) == (320, 240)
 
 
 def test_forms_without_a_video_or_with_wrong_options_are_refused(server, video):

@@ -10,6 +10,7 @@ import pytest
 from mien.errors import InputError, SourceError
 from mien.output.video_writer import VideoWriter
 from mien.sources._upright import of_matrix, square_size
+from mien.sources.images import read_image
 from mien.sources.live import LiveSettings, LiveSource
 from mien.sources.videos import Video, VideoSettings, is_video
 from videos import numbered, portraits, read_number, write_audio, write_two_streams, write_video
@@ -208,10 +209,15 @@ def test_subtitles_are_no_video(tmp_path):
     with pytest.raises(SourceError, match="holds subtitles but no video"):
         Video(path)
     assert not is_video(path)
+    with pytest.raises(SourceError, match="is subtitles, not an image"):
+        read_image(path)
 
 
-def test_a_song_is_no_video(tmp_path):
-    assert not is_video(write_audio(tmp_path / "song.m4a"))
+def test_a_song_is_no_video_and_no_image(tmp_path):
+    song = write_audio(tmp_path / "song.m4a")
+    assert not is_video(song)
+    with pytest.raises(SourceError, match="is sound without images, not an image"):
+        read_image(song)
 
 
 # Written again --------------------------------------------------------------------------------------------------------

@@ -16,7 +16,8 @@ from mien.errors import SourceError
 HEAD_BYTES = 64  # enough to tell the format
 
 EXIF_ORIENTATION = 0x0112
-_VIDEO = "a video"
+_VIDEO, _SOUND = "a video", "sound without images"
+_SUBTITLES = re.compile(rb"(\xef\xbb\xbf)?\s*(\d+\s+\d\d:\d\d:\d\d,\d{3} -->|WEBVTT|\[Script Info\])")
 
 
 class DamageError(Exception):
@@ -101,8 +102,10 @@ def format_of(head: bytes, name: str) -> Format:
     known = ", ".join(kind.name for kind in _FORMATS)
     foreign = _foreign_kind(head)
     if foreign:
-        fix = "export frames of it" if foreign == _VIDEO else "save it"
-        raise SourceError(f"{name} is {foreign}, not an image mien can read ({known}); {fix} as JPEG or PNG")
+        fix = {_VIDEO: "export frames of it as JPEG or PNG", _SOUND: "name an image or a video"}
+        fix["subtitles"] = fix[_SOUND]
+        advice = fix.get(foreign, "save it as JPEG or PNG")
+        raise SourceError(f"{name} is {foreign}, not an image mien can read ({known}); {advice}")
     start = head[:16]
     shown = f"the text {start.decode()!r}" if start.isascii() and not min(start) < 9 else f"the bytes {start!r}"
     raise SourceError(f"{name} is not an image mien can read ({known}); it starts with {shown}")
@@ -114,7 +117,13 @@ def _foreign_kind(head: bytes) -> str | None:
         brand = head[8:12]
         if brand in (b"heic", b"heix", b"hevc", b"mif1", b"msf1"):
             return "a HEIC image"
+        if brand in (b"M4A ", b"M4B ", b"M4P "):
+            return _SOUND
         return "an AVIF image" if brand in (b"avif", b"avis") else _VIDEO
+    if head.startswith((b"ID3", b"\xff\xfb", b"fLaC")) or (head[:4] == b"RIFF" and head[8:12] == b"WAVE"):
+        return _SOUND
+    if _SUBTITLES.match(head):
+        return "subtitles"
     if head.startswith((b"\x1aE\xdf\xa3", b"FLV\x01")) or (head[:4] == b"RIFF" and head[8:12] == b"AVI "):
         return _VIDEO
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()

@@ -70,7 +70,7 @@ async def create(request: Request) -> JSONResponse:
         with jobs.incoming():
             part, options = await _receive(request, jobs, folder)
         suffix = _suffix_of(part)
-        await run_in_threadpool(_check_video, folder / UPLOAD, jobs)
+        await run_in_threadpool(_check_video, folder / UPLOAD, jobs, options)
         row = await run_in_threadpool(_add, jobs, part, suffix, options, name)
     except BaseException:
         await run_in_threadpool(shutil.rmtree, folder, ignore_errors=True)
@@ -238,20 +238,25 @@ def container_of(path: Path) -> str:
         raise Problem(422, "the file is not a video that FFmpeg can read, or is cut off; check it") from error
 
 
-def _check_video(path: Path, jobs: Jobs) -> None:
-    """Refuse at once what is no video, or too long a one."""
-    from mien.sources.videos import Video
+def _check_video(path: Path, jobs: Jobs, options: JobOptions) -> None:
+    """Refuse at once what is no video, too long a one, or one that lacks what is asked of it."""
+    from mien.sources.videos import Video, VideoSettings
 
     settings = jobs.settings
     kind = container_of(path)
     if kind not in CONTAINERS:
         raise Problem(422, f"videos come as {', '.join(sorted(CONTAINERS))}; this is {kind}; convert it to MP4")
     try:
-        with Video(path) as video:
+        with Video(path, VideoSettings(stream=options.stream)) as video:
             info = video.info
     except MienError as error:
         said = str(error).replace(str(path), "the video")
         raise Problem(422, said) from error
+    if info.duration_s is not None and options.start_s >= info.duration_s + 1:  # what it says may be a little wrong
+        raise Problem(
+            422,
+            f"the video is {info.duration_s:.2f} s long; start_s must be less, got {options.start_s:g}",
+        )
     if info.width * info.height > settings.max_pixels:
         raise Problem(
             413, f"a video must have at most {settings.max_pixels:,} pixels, this one has {info.width}x{info.height}"
