@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -70,6 +71,35 @@ class TestAnalyze:
             drawn = cv2.imread(str(image))
             assert drawn.shape == (512, 512, 3)
             assert np.abs(drawn.astype(int) - cv2.imread(str(ASTRONAUT))).max() > 60
+
+    def test_a_folder_of_results_has_tables_and_keeps_the_tree(self, mien, tmp_path):
+        for folder, source in (("a", ASTRONAUT), ("b", HOPPER), ("b/c", ASTRONAUT)):
+            (tmp_path / "in" / folder).mkdir(parents=True)
+            shutil.copy(source, tmp_path / "in" / folder / "x.jpg")
+        code, out, err = mien("analyze", tmp_path / "in", "-o", f"{tmp_path}/out/")
+        assert (code, out, err) == (0, "", f"wrote {tmp_path}/out\n")
+        found = sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*.*"))
+        assert found == ["a/x.jpg", "b/c/x.jpg", "b/x.jpg", "rows.csv", "summary.csv"]
+        shown = ["happy", "happy", "neutral"]
+        assert sorted(row["expression"] for row in table(tmp_path / "out" / "rows.csv")) == shown
+        sums = table(tmp_path / "out" / "summary.csv")
+        assert sorted(row["expression"] for row in sums) == shown
+        assert all(row["faces"] == row["frames"] == "1" and row["track_id"] == row["error"] == "" for row in sums)
+
+    def test_which_faces_are_kept(self, mien, tmp_path, astronaut):
+        both = np.concatenate([cv2.resize(astronaut, (1024, 1024)), np.zeros((1024, 512, 3), np.uint8)], axis=1)
+        both[:512, 1024:] = astronaut
+        cv2.imwrite(str(tmp_path / "two.png"), both[..., ::-1])
+        sides = {}
+        for option in ((), ("--largest-only",), ("--min-face", 150), ("--min-confidence", 1)):
+            _, out, _ = mien("analyze", tmp_path / "two.png", *option)
+            sides[option[:1]] = [round(row["x2"] - row["x1"]) for row in rows(out) if row["face"] is not None]
+        large, small = sorted(sides[()], reverse=True)
+        assert large > 150 > small
+        assert sides[("--largest-only",)] == [large] and len(sides[("--min-face",)]) == 1
+        assert sides[("--min-confidence",)] == []
+        code, _, err = mien("analyze", tmp_path / "two.png", "--min-confidence", 2)
+        assert code == 2 and "--min-confidence must be 0 to 1" in err.replace("\n", " ")
 
     def test_an_image_without_a_face_is_a_result(self, mien, tmp_path):
         cv2.imwrite(str(tmp_path / "gray.png"), np.full((90, 90, 3), 99, np.uint8))

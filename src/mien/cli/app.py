@@ -99,3 +99,6 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()  # the reader went away: `mien … | head`
         sys.exit(DONE)
+    except OSError as error:
+        say_error(f"{error.filename or 'the system'}: {error.strerror or error}; check the name and its permissions")
+        sys.exit(WRONG_USE)

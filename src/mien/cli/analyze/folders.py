@@ -32,9 +32,9 @@ def root_of(sources: Sequence[str]) -> Path | None:
 
 def _folder_of(source: str) -> Path:
     path = Path(source).expanduser()
-    if path.is_dir():
+    if os.path.isdir(path):
         return path
-    if glob.has_magic(source) and not path.exists():
+    if glob.has_magic(source) and not os.path.exists(path):
         return Path(*takewhile(lambda part: not glob.has_magic(part), path.parts))
     return path.parent
 
