@@ -86,6 +86,16 @@ class TestAnalyze:
         assert sorted(row["expression"] for row in sums) == shown
         assert all(row["faces"] == row["frames"] == "1" and row["track_id"] == row["error"] == "" for row in sums)
 
+    def test_results_among_the_sources_are_not_analyzed_again(self, mien, tmp_path):
+        shutil.copy(ASTRONAUT, tmp_path)
+        for _ in range(2):
+            assert mien("analyze", tmp_path, "-o", f"{tmp_path}/out/")[0] == 0
+            assert [row["source"] for row in table(tmp_path / "out" / "rows.csv")] == [str(tmp_path / ASTRONAUT.name)]
+        assert mien("analyze", tmp_path / "out", "-o", f"{tmp_path}/out/")[0] == 0  # where it is asked for
+        assert [row["source"] for row in table(tmp_path / "out" / "rows.csv")] == [
+            str(tmp_path / "out" / ASTRONAUT.name)
+        ]
+
     def test_which_faces_are_kept(self, mien, tmp_path, astronaut):
         both = np.concatenate([cv2.resize(astronaut, (1024, 1024)), np.zeros((1024, 512, 3), np.uint8)], axis=1)
         both[:512, 1024:] = astronaut

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from mien.analyzer import DEFAULT_DETECTOR, AnalyzerSettings
-from mien.cli.analyze.folders import root_of
+from mien.cli.analyze.folders import root_of, without_results
 from mien.cli.analyze.images import analyze_images
 from mien.cli.analyze.request import Request
 from mien.cli.console import FAILED, errors, out
@@ -140,7 +140,7 @@ def analyze(
     finder, kept = replace(detecting, threads=runtime.threads), with_smallest(keep, detecting)
     settings = AnalyzerSettings(detector, model, labels, finder, runtime, kept)
     analyzer = settings.open()
-    items = expand(sources, kind=IMAGES_AND_VIDEOS)
+    items = without_results(expand(sources, kind=IMAGES_AND_VIDEOS), sources, request.outputs)
     videos = _videos_among(items)
     limits = SourceSettings(allow_private=allow_private)
     images = partial(analyzer.map_items, settings=limits, workers=workers or None)

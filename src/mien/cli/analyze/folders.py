@@ -9,7 +9,7 @@ from pathlib import Path
 from mien.cli.console import say_written
 from mien.output.kinds import FOLDER, kind_of
 from mien.sources.addresses import URL
-from mien.sources.images import STDIN
+from mien.sources.images import STDIN, Item
 
 ROWS, INTERVALS, SUMMARY = "rows.csv", "intervals.csv", "summary.csv"
 
@@ -42,6 +42,25 @@ def _folder_of(source: str) -> Path:
 def folders_among(outputs: Sequence[str]) -> list[Path]:
     """Return the outputs that are folders."""
     return [Path(output) for output in outputs if kind_of(output) is FOLDER]
+
+
+def without_results(items: Sequence[Item], sources: Sequence[str], outputs: Sequence[str]) -> list[Item]:
+    """Leave out what an earlier run put into a folder of results that lies in a folder of sources.
+
+    Args:
+        items: All that the sources hold.
+        sources: As given on the command line.
+        outputs: As given with `-o`.
+    """
+    given = [Path(os.path.abspath(_folder_of(source))) for source in sources]
+    places = [Path(os.path.abspath(folder)) for folder in folders_among(outputs)]
+    inner = [place for place in places if not any(one.is_relative_to(place) for one in given)]
+    return [item for item in items if not (isinstance(item.origin, Path) and _is_below(item.origin, inner))]
+
+
+def _is_below(path: Path, folders: Sequence[Path]) -> bool:
+    whole = Path(os.path.abspath(path))
+    return any(whole.is_relative_to(folder) for folder in folders)
 
 
 def say_all_written(written: Sequence[Path], folders: Sequence[Path]) -> None:
