@@ -28,7 +28,7 @@ from mien.faces import COLUMNS, columns_of
 from mien.labels import FER7
 from mien.output.rows import INTERRUPTED_ROW
 from mien.sources.videos import Video
-from videos import portraits, write_video
+from videos import portraits, write_two_streams, write_video
 
 ASTRONAUT = EXAMPLES / "astronaut.jpg"
 FRAMES, LONG = 30, 700
@@ -41,6 +41,23 @@ def clip(tmp_path_factory):
 
 
 class TestOneVideo:
+    def test_a_start_beyond_the_end_says_how_long_the_video_is(self, mien, clip, tmp_path):
+        code, out, err = mien("analyze", clip, "--start", "30", "-o", tmp_path / "rows.csv")
+        assert (code, out) == (2, "")
+        assert "is 1.20 s long, and start_s = 30 leaves none of its frames; start earlier" in err
+        assert names_in(tmp_path) == []
+        code, _, err = mien("analyze", clip, "--start", "3", "--end", "2")
+        assert code == 2 and "--end must be after --start = 3.0, got 2.0" in err
+
+    def test_of_two_streams_one_is_named_and_can_be_chosen(self, mien, tmp_path):
+        two = write_two_streams(tmp_path / "two.mkv")
+        code, _, err = mien("analyze", two, "-o", tmp_path / "rows.csv")
+        assert code == 0 and "holds 2 video streams (0: 96x64, 1: 192x128)" in err
+        code, _, err = mien("analyze", two, "--video-stream", "1", "-o", tmp_path / "a.mp4")
+        assert code == 0 and "video streams" not in err
+        with Video(tmp_path / "a.mp4") as video:
+            assert (video.info.width, video.info.height) == (192, 128)
+
     def test_piped_output_is_a_row_per_face_and_frame(self, mien, clip):
         code, out, err = mien("analyze", clip)
         assert (code, err) == (0, "")
