@@ -270,6 +270,20 @@ def test_export_says_what_it_needs(mien, tmp_path):
     mien("export", tmp_path / "x.onnx", "--data", tmp_path, "-o", tmp_path / "y.onnx", fails="is exported already")
 
 
+def test_without_a_terminal_a_line_now_and_then(monkeypatch, capsys):
+    monkeypatch.setattr(commands, "SILENCE_S", 0.0)
+    with commands._watching(TrainSettings(epochs=10)) as watch:
+        watch.step(5, 100)
+        watch.step(15, 100)
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith("epoch 1/10: step 5 of 100, 0:00:0")
+    assert second.startswith("epoch 2/10: step 15 of 100, 0:00:0")
+    monkeypatch.setattr(commands, "SILENCE_S", 30.0)
+    with commands._watching(TrainSettings(epochs=10)) as watch:
+        watch.step(5, 100)
+    assert not capsys.readouterr().err
+
+
 def test_groups_of_options_become_options_of_their_own():
     @dataclass(frozen=True)
     class Group:

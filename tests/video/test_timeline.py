@@ -145,7 +145,7 @@ def test_the_figure_shows_people_expressions_and_truth():
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == [*FER7.names, "truth"]
     assert [text.get_text() for text in figure.axes[0].texts] == ["neutral", "happy", "sad"]
-    assert {"shown", "truth"} <= {label.get_text() for label in figure.axes[0].get_yticklabels()}
+    assert {"answer", "truth"} <= {label.get_text() for label in figure.axes[0].get_yticklabels()}
     assert figure.get_suptitle() == "a.mp4"
 
 

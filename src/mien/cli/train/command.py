@@ -172,7 +172,7 @@ class _Watch:
         first = self.first or 0
         spent = self.spoken - self.started
         left = spent / max(1, done - first) * (total - done)
-        out.print(f"{what}{_duration(spent)}, {_duration(left)} left", soft_wrap=True)
+        say(f"{what}{_duration(spent)}, {_duration(left)} left")
 
     def epoch(self, m: "EpochMetrics") -> None:
         """Print a line; a star marks the best epoch so far."""
