@@ -132,19 +132,20 @@ def test_best_checkpoint_is_the_best_epoch(run, faces):
     assert weights_of(out)["epoch"] == TINY.epochs - 1
 
 
+@pytest.fixture(scope="module")
+def tuned(run, tmp_path_factory):
+    """The network of `run`, tuned on 54 faces in negative and validated on 6; its folder, and 90 faces to test."""
+    out = tmp_path_factory.mktemp("little") / "run"
+    faces, few, test = (
+        replace(made, crops=255 - made.crops)
+        for made in (drawn_faces(54, seed=5), drawn_faces(6, seed=6, usage="Validation"), drawn_faces(90, seed=7))
+    )
+    quick((faces, few), out, replace(TINY, lr=0.05, epochs=6, batch_size=9), init=run[1])
+    return out, test
+
+
 class TestLittleData:
     """Sixty images: the best epoch is found though accuracy ties, and the tuned network is another and better one."""
-
-    @pytest.fixture(scope="class")
-    def tuned(self, run, tmp_path_factory):
-        """The network of `run`, tuned on 54 faces in negative and validated on 6; its folder, and 90 faces to test."""
-        out = tmp_path_factory.mktemp("little") / "run"
-        faces, few, test = (
-            replace(made, crops=255 - made.crops)
-            for made in (drawn_faces(54, seed=5), drawn_faces(6, seed=6, usage="Validation"), drawn_faces(90, seed=7))
-        )
-        quick((faces, few), out, replace(TINY, lr=0.05, epochs=6, batch_size=9), init=run[1])
-        return out, test
 
     def test_the_best_epoch_is_that_of_the_lowest_loss(self, tuned):
         rows = rows_of(tuned[0])
