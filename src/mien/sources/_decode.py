@@ -1,6 +1,7 @@
 """Bytes of an image file to (H, W, 3) uint8 RGB: header first, then integrity, then OpenCV, then alpha and rotation."""
 
 import logging
+import re
 import struct
 import threading
 from collections.abc import Iterator
@@ -11,8 +12,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.errors import SourceError
-from mien.sources._headers import HEAD_BYTES, DamageError, Encoded, Format, format_of
+from mien.errors import MissingExtraError, SourceError
+from mien.sources import _others
+from mien.sources._formats import HEAD_BYTES, format_of
+from mien.sources._headers import DamageError, Encoded, Format
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +32,7 @@ def decode_image(data: bytes, *, name: str, max_pixels: int = MAX_PIXELS) -> NDA
     of JPEG, PNG, WebP and TIFF is applied. The alpha of gray TIFFs is left out, and no colour profile is applied.
 
     Args:
-        data: A JPEG, PNG, WebP, BMP, TIFF or GIF file.
+        data: A JPEG, PNG, WebP, BMP, TIFF, GIF, AVIF, HEIC, JPEG 2000, PPM, PGM, ICO or TGA file.
         name: What messages call it.
         max_pixels: Largest width x height; checked against the header, before decoding.
 
@@ -38,14 +41,23 @@ def decode_image(data: bytes, *, name: str, max_pixels: int = MAX_PIXELS) -> NDA
 
     Raises:
         SourceError: It is no such image, too large, truncated or damaged; the message starts with `name`.
+        MissingExtraError: It is HEIC, and pillow-heif is not installed.
     """
     data = bytes(data)
     kind = format_of(data[:HEAD_BYTES], name)
     try:
+        if kind.pillow:
+            image = _others.opened(kind.pillow, data)
+            width, height = image.size
+            _check_size(width, height, max_pixels)
+            samples, orientation = _others.decoded(image)
+            return as_rgb(samples, orientation, name=name)
         encoded = _inspect(kind, data, max_pixels)
-        return _upright(_to_rgb(_decode(encoded.data), encoded, name), encoded.orientation)
+        return _upright(_to_rgb(_decode(kind, encoded.data), encoded, name), encoded.orientation)
     except DamageError as error:
         raise SourceError(f"{name} {error}") from error
+    except MissingExtraError as error:
+        raise MissingExtraError(f"{name} is a {kind.name} image; {error}") from error
     except MemoryError as error:
         raise SourceError(f"{name} does not fit in memory; make it smaller") from error
 
@@ -85,7 +97,41 @@ def _check_size(width: int, height: int, max_pixels: int) -> None:
 # Decoding, and from what OpenCV returns to RGB.
 
 
-def _decode(data: bytes) -> NDArray[Any]:
+def _decode(kind: Format, data: bytes) -> NDArray[Any]:
+    if kind.name == "JPEG":
+        _check_jpeg(data)
+    if kind.name == "TIFF":
+        _check_tiff(data)
+    return _decode_with_opencv(data)
+
+
+# What libjpeg warns of and photos of cameras have: a few bytes too many at the end, and Samsung's start of scan.
+_HARMLESS = re.compile(r"Corrupt JPEG data: \d{1,2} extraneous bytes before marker|Invalid SOS parameters")
+
+
+def _check_jpeg(data: bytes) -> None:
+    """Refuse a JPEG damaged in its middle. OpenCV decodes it to garbage, and leaves libjpeg's warnings unread."""
+    import simplejpeg
+
+    try:
+        simplejpeg.decode_jpeg(data, colorspace="GRAY", strict=True)
+    except ValueError as error:
+        said = str(error)
+        if said.startswith(("Corrupt JPEG data", "Premature end")) and not _HARMLESS.match(said):
+            raise DamageError(f"is damaged: {said}; fetch or copy it again") from error
+
+
+def _check_tiff(data: bytes) -> None:
+    """Refuse a TIFF whose compressed data are damaged: OpenCV fills what is missing with black."""
+    try:
+        image = _others.opened("TIFF", data)
+    except DamageError:  # Pillow knows fewer kinds
+        return
+    if image.info.get("compression", "raw") in ("tiff_lzw", "packbits"):
+        _others.decoded(image)
+
+
+def _decode_with_opencv(data: bytes) -> NDArray[Any]:
     """Decode with all channels, at the samples' own depth and without rotation.
 
     Returns:

@@ -4,7 +4,7 @@ import http.client
 from dataclasses import dataclass
 
 from mien.errors import SourceError
-from mien.sources._headers import HEAD_BYTES, is_image
+from mien.sources._formats import HEAD_BYTES, is_image
 from mien.sources._http import HEADERS, asked, reason_of, status_error
 from mien.sources.addresses import AddressRule, Deadline, RefusedError
 

@@ -11,13 +11,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from mien.errors import SourceError
-
-HEAD_BYTES = 64  # enough to tell the format
-
 EXIF_ORIENTATION = 0x0112
-_VIDEO, _SOUND = "a video", "sound without images"
-_SUBTITLES = re.compile(rb"(\xef\xbb\xbf)?\s*(\d+\s+\d\d:\d\d:\d\d,\d{3} -->|WEBVTT|\[Script Info\])")
 
 
 class DamageError(Exception):
@@ -54,84 +48,14 @@ class Format:
         matches: Whether the first bytes of a file are of this format.
         size: Gives width and height, pixels.
         inspect: Checks the file, and says what the decoder gets.
+        pillow: Pillow's name of a format that OpenCV does not read as we want it, else empty.
     """
 
     name: str
     matches: Callable[[bytes], bool]
-    size: Callable[[bytes], tuple[int, int]]
-    inspect: Callable[[bytes], Encoded]
-
-
-def is_image(head: bytes) -> bool:
-    """Return whether a file starts like an image that `decode_image` knows.
-
-    Args:
-        head: Its first `HEAD_BYTES` bytes.
-    """
-    return any(kind.matches(head) for kind in _FORMATS)
-
-
-def check_head(head: bytes, *, name: str) -> None:
-    """Refuse what is no image by its first bytes.
-
-    Args:
-        head: The first `HEAD_BYTES` bytes of the file.
-        name: What messages call it.
-
-    Raises:
-        SourceError: It is empty, or starts like something else; the message says what and lists the known formats.
-    """
-    format_of(head, name)
-
-
-def format_of(head: bytes, name: str) -> Format:
-    """Return the format of a file by its first bytes.
-
-    Args:
-        head: The first `HEAD_BYTES` bytes of the file.
-        name: What messages call it.
-
-    Raises:
-        SourceError: It is empty, or starts like something else.
-    """
-    if not head:
-        raise SourceError(f"{name} is empty (0 bytes); fetch or copy it again")
-    for kind in _FORMATS:
-        if kind.matches(head):
-            return kind
-    known = ", ".join(kind.name for kind in _FORMATS)
-    foreign = _foreign_kind(head)
-    if foreign:
-        fix = {_VIDEO: "export frames of it as JPEG or PNG", _SOUND: "name an image or a video"}
-        fix["subtitles"] = fix[_SOUND]
-        advice = fix.get(foreign, "save it as JPEG or PNG")
-        raise SourceError(f"{name} is {foreign}, not an image mien can read ({known}); {advice}")
-    start = head[:16]
-    shown = f"the text {start.decode()!r}" if start.isascii() and not min(start) < 9 else f"the bytes {start!r}"
-    raise SourceError(f"{name} is not an image mien can read ({known}); it starts with {shown}")
-
-
-def _foreign_kind(head: bytes) -> str | None:
-    """Name the formats people most often take for one of ours."""
-    if head[4:8] == b"ftyp":
-        brand = head[8:12]
-        if brand in (b"heic", b"heix", b"hevc", b"mif1", b"msf1"):
-            return "a HEIC image"
-        if brand in (b"M4A ", b"M4B ", b"M4P "):
-            return _SOUND
-        return "an AVIF image" if brand in (b"avif", b"avis") else _VIDEO
-    if head.startswith((b"ID3", b"\xff\xfb", b"fLaC")) or (head[:4] == b"RIFF" and head[8:12] == b"WAVE"):
-        return _SOUND
-    if _SUBTITLES.match(head):
-        return "subtitles"
-    if head.startswith((b"\x1aE\xdf\xa3", b"FLV\x01")) or (head[:4] == b"RIFF" and head[8:12] == b"AVI "):
-        return _VIDEO
-    text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    if text.startswith((b"<!doctype html", b"<html")):
-        return "a web page"
-    if text.startswith(b"%pdf"):
-        return "a PDF"
-    return "an SVG drawing" if text.startswith(b"<svg") else None
+    size: Callable[[bytes], tuple[int, int]] = lambda data: (1, 1)
+    inspect: Callable[[bytes], Encoded] = Encoded
+    pillow: str = ""
 
 
 # TIFF directories, which EXIF uses too.
@@ -186,7 +110,8 @@ def _exif_orientation(exif: bytes) -> int:
     return orientation if 1 <= orientation <= 8 else 1
 
 
-def _tiff_size(data: bytes) -> tuple[int, int]:
+def tiff_size(data: bytes) -> tuple[int, int]:
+    """Return width and height."""
     tags = _tiff_tags(data, (_WIDTH, _HEIGHT, _TILE_WIDTH, _TILE_HEIGHT))
     image = tags.get(_WIDTH, (0,))[0], tags.get(_HEIGHT, (0,))[0]
     tile = tags.get(_TILE_WIDTH, (0,))[0], tags.get(_TILE_HEIGHT, (0,))[0]
@@ -194,7 +119,7 @@ def _tiff_size(data: bytes) -> tuple[int, int]:
     return max(image, tile, key=lambda size: size[0] * size[1]) if all(image) else image
 
 
-def _inspect_tiff(data: bytes) -> Encoded:
+def inspect_tiff(data: bytes) -> Encoded:
     """Check depth and extent. OpenCV applies the orientation of TIFF files itself."""
     tags = _tiff_tags(data, _INSPECTED)
     _check_samples(tags)
@@ -202,6 +127,8 @@ def _inspect_tiff(data: bytes) -> Encoded:
         ends = [sum(span) for span in zip(tags.get(offsets, ()), tags.get(lengths, ()), strict=False)]
         if max(ends, default=0) > len(data):
             raise _truncated(max(ends), len(data))
+        if tags.get(_COMPRESSION, (1,))[0] in (8, 32946):
+            _check_deflated(data, tags.get(offsets, ()), tags.get(lengths, ()))
     # libtiff multiplies unassociated alpha into 8-bit colours, and only there; a missing tag means plain alpha.
     alpha = tags.get(_EXTRA_SAMPLES, (0,))[0]
     return Encoded(
@@ -209,6 +136,15 @@ def _inspect_tiff(data: bytes) -> Encoded:
         premultiplied=alpha == _ASSOCIATED or (alpha == _UNASSOCIATED and max(tags.get(_BITS, (1,))) == 8),
         white_is_zero=tags.get(_PHOTOMETRIC, (1,))[0] == 0,
     )
+
+
+def _check_deflated(data: bytes, offsets: tuple[int, ...], lengths: tuple[int, ...]) -> None:
+    """Compare the checksums, which libtiff does not."""
+    for start, length in zip(offsets, lengths, strict=False):
+        try:
+            zlib.decompress(data[start : start + length])
+        except zlib.error as error:
+            raise DamageError(f"is damaged: {error}; fetch or copy it again") from error
 
 
 def _check_samples(tags: dict[int, tuple[int, ...]]) -> None:
@@ -230,6 +166,7 @@ def _truncated(wanted: int, got: int) -> DamageError:
 _START_OF_SCAN, _END_OF_IMAGE, _APP1 = 0xDA, 0xD9, 0xE1
 _START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 # The next marker as decoders look for it: junk, fill bytes and markers without content are passed over.
+ZEROS = bytes(64)
 _MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")
 
 
@@ -255,7 +192,8 @@ def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
         at += length
 
 
-def _jpeg_size(data: bytes) -> tuple[int, int]:
+def jpeg_size(data: bytes) -> tuple[int, int]:
+    """Return width and height."""
     for marker, start, _ in _jpeg_segments(data):
         if marker in _START_OF_FRAME:
             height, width = struct.unpack_from(">HH", data, start + 1)
@@ -263,24 +201,30 @@ def _jpeg_size(data: bytes) -> tuple[int, int]:
     raise DamageError("is damaged: a JPEG that does not state its size; fetch or copy it again")
 
 
-def _inspect_jpeg(data: bytes) -> Encoded:
+def inspect_jpeg(data: bytes) -> Encoded:
+    """Check that it is whole."""
     orientation, scan = 1, len(data)
     for marker, start, end in _jpeg_segments(data):
         if marker == _APP1 and data.startswith(b"Exif\0\0", start):
             orientation = _exif_orientation(data[start:end])
         scan = end
-    if data.find(bytes((0xFF, _END_OF_IMAGE)), scan) < 0:
+    end = data.find(bytes((0xFF, _END_OF_IMAGE)), scan)
+    if end < 0:
         raise DamageError("is truncated: the JPEG's end marker is missing; fetch or copy it again")
+    width, height = jpeg_size(data)
+    if 16 * (end - scan) > width * height and data.find(ZEROS, scan, end) >= 0:  # flat areas are small in the file
+        raise DamageError("is damaged: a part of its data is all zero; fetch or copy it again")
     return Encoded(data, orientation)
 
 
 # PNG (ISO/IEC 15948).
 
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_NEEDED = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 
 
-def _png_size(data: bytes) -> tuple[int, int]:
+def png_size(data: bytes) -> tuple[int, int]:
+    """Return width and height."""
     if data[12:16] != b"IHDR" and len(data) >= 16:
         raise DamageError("is damaged: the PNG header is missing; fetch or copy it again")
     width, height = struct.unpack_from(">II", data, 16)
@@ -289,7 +233,7 @@ def _png_size(data: bytes) -> tuple[int, int]:
 
 def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
     """Yield kind, first byte and end of each chunk's content, up to the end chunk."""
-    at, kind = len(_PNG_SIGNATURE), b""
+    at, kind = len(PNG_SIGNATURE), b""
     while kind != b"IEND":
         if at + 12 > len(data):
             raise DamageError("is truncated: the PNG's end chunk is missing; fetch or copy it again")
@@ -301,12 +245,12 @@ def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
         at += 12 + length
 
 
-def _inspect_png(data: bytes) -> Encoded:
+def inspect_png(data: bytes) -> Encoded:
     """Check the chunks, and hand on only those that make the pixels.
 
     The others (profiles, comments, animation) would make libpng print warnings about sound files.
     """
-    view, kept = memoryview(data), [memoryview(_PNG_SIGNATURE)]
+    view, kept = memoryview(data), [memoryview(PNG_SIGNATURE)]
     orientation, gray_key = 1, None
     for kind, start, end in _png_chunks(data):
         if kind == b"eXIf":
@@ -341,7 +285,8 @@ def _webp_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
         at += 8 + length + length % 2
 
 
-def _webp_size(data: bytes) -> tuple[int, int]:
+def webp_size(data: bytes) -> tuple[int, int]:
+    """Return width and height."""
     kind, start, _ = next(_webp_chunks(data), (b"", 0, 0))
     if kind == b"VP8X":
         low, middle, width, height = struct.unpack_from("<xxxxHBHB", data, start)
@@ -355,12 +300,18 @@ def _webp_size(data: bytes) -> tuple[int, int]:
     raise DamageError("is damaged: a WebP file without an image in it; fetch or copy it again")
 
 
-def _inspect_webp(data: bytes) -> Encoded:
+def inspect_webp(data: bytes) -> Encoded:
+    """Check that it is whole."""
     end = struct.unpack_from("<I", data, 4)[0] + 8
     if end > len(data):
         raise _truncated(end, len(data))
-    orientation = 1
+    width, height = webp_size(data)
+    orientation, pixels = 1, width * height
     for kind, start, stop in _webp_chunks(data):
+        # What compression writes of a photo looks like noise, only that of a flat area may be zero; the format has
+        # no checksum, and the decoder notices nothing.
+        if kind in (b"VP8 ", b"VP8L") and 16 * (stop - start) > pixels and data.find(ZEROS, start, stop) >= 0:
+            raise DamageError("is damaged: a part of its data is all zero; fetch or copy it again")
         if kind == b"EXIF":
             orientation = _exif_orientation(data[start:stop])
     return Encoded(data, orientation)
@@ -368,19 +319,21 @@ def _inspect_webp(data: bytes) -> Encoded:
 
 # BMP.
 
-_BMP_HEADERS = tuple(struct.pack("<I", size) for size in (12, 40, 52, 56, 64, 108, 124))
+BMP_HEADERS = tuple(struct.pack("<I", size) for size in (12, 40, 52, 56, 64, 108, 124))
 _BMP_UNCOMPRESSED = (0, 3, 6)  # BI_RGB and the two bit-field kinds
 
 
-def _bmp_size(data: bytes) -> tuple[int, int]:
+def bmp_size(data: bytes) -> tuple[int, int]:
+    """Return width and height."""
     (header,) = struct.unpack_from("<I", data, 14)
     width, height = struct.unpack_from("<HH" if header == 12 else "<ii", data, 18)
     return width, abs(height)  # negative: rows run from the top
 
 
-def _inspect_bmp(data: bytes) -> Encoded:
+def inspect_bmp(data: bytes) -> Encoded:
+    """Check that it is whole."""
     offset, header = struct.unpack_from("<II", data, 10)
-    width, height = _bmp_size(data)
+    width, height = bmp_size(data)
     (bits,) = struct.unpack_from("<H", data, 24 if header == 12 else 28)
     compression = 0 if header == 12 else struct.unpack_from("<I", data, 30)[0]
     end = offset + (width * bits + 31) // 32 * 4 * height
@@ -394,7 +347,8 @@ def _inspect_bmp(data: bytes) -> Encoded:
 _EXTENSION, _IMAGE, _TRAILER = 0x21, 0x2C, 0x3B
 
 
-def _gif_size(data: bytes) -> tuple[int, int]:
+def gif_size(data: bytes) -> tuple[int, int]:
+    """Return width and height."""
     width, height = struct.unpack_from("<HH", data, 6)
     return width, height
 
@@ -409,7 +363,7 @@ def _skip_blocks(data: bytes, at: int) -> int:
     return at + 1
 
 
-def _inspect_gif(data: bytes) -> Encoded:
+def inspect_gif(data: bytes) -> Encoded:
     """Keep the first image only, so that a long animation costs no memory."""
     at = 13 + _gif_table_bytes(data[10])
     while data[at] == _EXTENSION:
@@ -418,13 +372,3 @@ def _inspect_gif(data: bytes) -> Encoded:
         raise DamageError("is damaged: a GIF without an image in it; fetch or copy it again")
     at = _skip_blocks(data, at + 11 + _gif_table_bytes(data[at + 9]))
     return Encoded(data[:at] + bytes((_TRAILER,)))
-
-
-_FORMATS = (
-    Format("JPEG", lambda head: head.startswith(b"\xff\xd8\xff"), _jpeg_size, _inspect_jpeg),
-    Format("PNG", lambda head: head.startswith(_PNG_SIGNATURE), _png_size, _inspect_png),
-    Format("WebP", lambda head: head[:4] == b"RIFF" and head[8:12] == b"WEBP", _webp_size, _inspect_webp),
-    Format("BMP", lambda head: head[:2] == b"BM" and head[14:18] in _BMP_HEADERS, _bmp_size, _inspect_bmp),
-    Format("TIFF", lambda head: head.startswith((b"II*\0", b"MM\0*")), _tiff_size, _inspect_tiff),
-    Format("GIF", lambda head: head.startswith((b"GIF87a", b"GIF89a")), _gif_size, _inspect_gif),
-)

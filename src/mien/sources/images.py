@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from mien.errors import InputError, MienError, SourceError, check_known, shortened
 from mien.faces import Frame, check_image
 from mien.sources._decode import MAX_PIXELS, as_rgb, decode_image
-from mien.sources._headers import HEAD_BYTES, check_head
+from mien.sources._formats import HEAD_BYTES, check_head
 from mien.sources.addresses import URL, AddressRule, is_http, without_login
 from mien.sources.given import (
     DATA_URL,
@@ -58,6 +58,7 @@ ImageSource = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryFi
 
 IMAGE_SUFFIXES = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".gif",
+    ".heic", ".heif", ".hif", ".avif", ".jp2", ".j2k", ".jpx", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".ico",
 )  # fmt: skip
 
 

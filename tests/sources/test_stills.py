@@ -1,0 +1,143 @@
+"""Photos of phones and cameras, rarer formats, and damage in the middle of a file."""
+
+import io
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from mien.errors import MissingExtraError, SourceError
+from mien.sources.images import decode_image, expand, read_image
+from mien.sources.videos import VIDEO_SUFFIXES, is_video
+
+PHOTO = Path(__file__).parents[2] / "examples" / "astronaut.jpg"
+
+
+def photo() -> NDArray[np.uint8]:
+    return np.asarray(Image.open(PHOTO).convert("RGB").resize((256, 192)))
+
+
+def saved(kind: str, **options: object) -> bytes:
+    file = io.BytesIO()
+    if kind == "HEIF":
+        pytest.importorskip("pillow_heif").from_pillow(Image.fromarray(photo())).save(file, **options)
+    else:
+        Image.fromarray(photo()).save(file, kind, **options)
+    return file.getvalue()
+
+
+KINDS = {
+    ".heic": ("HEIF", 6), ".avif": ("AVIF", 6), ".jp2": ("JPEG2000", 0), ".ppm": ("PPM", 0), ".tga": ("TGA", 0),
+    ".ico": ("ICO", 0),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("suffix", KINDS)
+def test_rarer_formats_are_read_as_images(suffix: str, tmp_path: Path) -> None:
+    kind, tolerance = KINDS[suffix]
+    options = {"sizes": [(256, 192)]} if kind == "ICO" else {}
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(saved(kind, **options))
+    assert [item.origin for item in expand(tmp_path)] == [path]
+    assert not is_video(path)
+    found = read_image(path).image
+    assert found.shape == (192, 256, 3)
+    assert np.abs(found.astype(int) - photo()).mean() <= tolerance
+    assert read_image(path.read_bytes()).image.shape == (192, 256, 3)
+
+
+def test_tga_with_runs_and_gray_files() -> None:
+    np.testing.assert_array_equal(decode_image(saved("TGA", compression="tga_rle"), name="x"), photo())
+    gray = Image.fromarray(photo()).convert("L")
+    for kind in ("PPM", "TGA", "JPEG2000"):
+        file = io.BytesIO()
+        gray.save(file, kind)
+        np.testing.assert_array_equal(decode_image(file.getvalue(), name="x")[..., 1], np.asarray(gray))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_avif_and_heic_stand_upright(orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    tall = orientation >= 5
+    jpeg = decode_image(saved("JPEG", exif=exif, quality=95), name="x").astype(int)
+    avif = decode_image(saved("AVIF", exif=exif, quality=95), name="x")
+    assert avif.shape == jpeg.shape == ((256, 192, 3) if tall else (192, 256, 3))
+    assert np.abs(avif - jpeg).mean() < 5
+    heic = decode_image(saved("HEIF", exif=exif.tobytes(), quality=95), name="x")
+    assert heic.shape in ((192, 256, 3), (256, 192, 3))
+
+
+def test_heic_without_its_extra_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = saved("HEIF")
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    with pytest.raises(MissingExtraError, match=r"IMG_1.HEIC is a HEIC image; .*mien\[heif\]"):
+        decode_image(data, name="IMG_1.HEIC")
+
+
+def test_limits_and_cuts_hold_for_them() -> None:
+    for kind in ("HEIF", "AVIF", "JPEG2000", "PPM", "TGA"):
+        data = saved(kind)
+        with pytest.raises(SourceError, match=r"x is 256 x 192 pixels, more than the limit"):
+            decode_image(data, name="x", max_pixels=1000)
+        with pytest.raises(SourceError, match=r"x is (a damaged|damaged|truncated)"):
+            decode_image(data[: len(data) // 3], name="x")
+
+
+def test_a_sound_file_is_no_video() -> None:
+    assert ".m4a" not in VIDEO_SUFFIXES
+    with pytest.raises(SourceError, match="is sound without images"):
+        decode_image(b"\0\0\0\x20ftypM4A \0\0\0\0" + bytes(40), name="x")
+
+
+# Damage in the middle.
+
+
+def hurt(data: bytes, share: float, how: str) -> bytes:
+    at, hurt = int(len(data) * share), bytearray(data)
+    if how == "zeros":
+        hurt[at : at + 400] = bytes(400)
+    if how == "cut":
+        del hurt[at : at + 400]
+    return bytes(hurt)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.7])
+@pytest.mark.parametrize(
+    ("kind", "how", "options"),
+    [
+        ("JPEG", "zeros", {"quality": 90}), ("JPEG", "cut", {"quality": 90}),
+        ("JPEG", "zeros", {"quality": 90, "progressive": True}), 
+        ("JPEG", "zeros", {"quality": 90, "optimize": True}), ("WEBP", "zeros", {"quality": 90}),
+        ("WEBP", "cut", {"quality": 90}), ("WEBP", "zeros", {"lossless": True}),
+        ("TIFF", "zeros", {"compression": "tiff_lzw"}), ("TIFF", "zeros", {"compression": "tiff_adobe_deflate"}),
+        ("PNG", "zeros", {}),
+    ],
+)  # fmt: skip
+def test_an_image_damaged_in_its_middle_is_an_error(
+    kind: str, how: str, options: dict, share: float, capfd: pytest.CaptureFixture[str]
+) -> None:
+    data = saved(kind, **options)
+    decode_image(data, name="whole")
+    with pytest.raises(SourceError, match=r"^hurt\.x is (damaged|truncated)"):
+        decode_image(hurt(data, share, how), name="hurt.x")
+    if kind != "TIFF":  # libtiff in Pillow prints a line
+        assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "WEBP", "TIFF"])
+def test_flat_images_are_not_taken_for_damaged(kind: str) -> None:
+    flat = np.full((2000, 3000, 3), 255, np.uint8)
+    flat[900:1092, 1200:1456] = photo()
+    for options in ({}, {"optimize": True}, {"compression": "tiff_lzw"}):
+        file = io.BytesIO()
+        Image.fromarray(flat).save(file, kind, **options)
+        assert decode_image(file.getvalue(), name="x").shape == flat.shape
+
+
+def test_a_few_bytes_too_many_before_the_end_marker_do_no_harm() -> None:
+    data = saved("JPEG")
+    assert decode_image(data[:-2] + bytes(5) + data[-2:], name="x").shape == (192, 256, 3)
