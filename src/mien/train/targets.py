@@ -132,7 +132,7 @@ def _from_labels(data: CropDataset, settings: TrainSettings) -> HeadTargets:
 
 def _from_votes(data: CropDataset, settings: TrainSettings) -> HeadTargets:
     if data.votes is None:
-        raise InputError("the data have no FER+ votes; pass votes_path to read_dataset()")
+        raise InputError("the data have no FER+ votes; give their file (--votes fer2013new.csv; in Python votes_path)")
     labels, numbers = pick_classes(FERPLUS8, settings)
     truth = _renumbered(ferplus_majority(data.votes), numbers)
     if not settings.soft_votes:
