@@ -73,7 +73,7 @@ class Analyzer:
         Args:
             detector: A name of `mien.detect.DETECTORS`, or a detector of your own: see `mien.detect.Detector`.
             model: A name from the catalogue, the path of an ONNX file, or an open model.
-            labels: `"fer2013"` (7 classes) or `"ferplus"` (8 classes); None takes the model's first.
+            labels: `"fer2013"` (7 classes), `"ferplus"` or `"combined"` (8); None takes the model's first.
             detector_settings: For a detector given by name.
             runtime: Device, threads and memory for a model given by name.
             keep: Which of the faces found are kept.
@@ -291,7 +291,7 @@ def shared_analyzer(
     Args:
         detector: A name of `mien.detect.DETECTORS`.
         model: A name from the catalogue, or the path of an ONNX file.
-        labels: `"fer2013"` (7 classes) or `"ferplus"` (8 classes); None takes the model's first.
+        labels: `"fer2013"` (7 classes), `"ferplus"` or `"combined"` (8); None takes the model's first.
         min_face: Smallest face, pixels of the image; None takes the detector's own (32 for `mtcnn`).
         min_confidence: Faces whose most probable expression is less probable are dropped, 0-1.
         largest_only: Only the largest face of an image is kept.

@@ -132,7 +132,7 @@ def test_a_journal_of_an_older_version_goes_on(analyzer, walk, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"model": "mien-s 2"}, r"model was mien-s 2 and is mien-b 2 \(sha256"),
+        ({"model": "mien-s 2"}, r"model was mien-s 2 and is mien-b 2\.1 \(sha256"),
         ({"detector": "WholeImage"}, r"detector was WholeImage and is mtcnn\(min_face_px=32"),
     ],
 )

@@ -35,7 +35,8 @@ VotesOption = Annotated[
 SkipOption = Annotated[bool, typer.Option("--skip-bad", help="Skip broken rows and images, and say how many.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 LabelSetOption = Annotated[
-    str | None, typer.Option(help="Label set: fer2013 (7 classes), ferplus (8), …; the model's first by default.")
+    str | None,
+    typer.Option(help="Label set: fer2013 (7), ferplus (8), combined (8) …; the model's first by default."),
 ]
 DetectorOption = Annotated[str, typer.Option(help="Face detector; see `mien detectors`.")]
 ModelOption = Annotated[str, typer.Option(help="Expression model; see `mien models list`.")]

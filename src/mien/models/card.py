@@ -48,6 +48,7 @@ class ModelCard:
         exponents: The temperature is multiplied by this power of the standard deviation of an image's logits, in the
             graph as well; a head that is not named has 0.
         trained: How: net, epochs, seed and the version of mien.
+        rules: How an output that no training made comes from the others, by output name.
     """
 
     name: str
@@ -60,6 +61,7 @@ class ModelCard:
     temperatures: Mapping[str, float] = field(default_factory=dict)
     exponents: Mapping[str, float] = field(default_factory=dict)
     trained: str = ""
+    rules: Mapping[str, str] = field(default_factory=dict)
 
     def label_set(self, head: str | None = None) -> LabelSet:
         """Return the label set of a head.
@@ -76,7 +78,9 @@ class ModelCard:
         return LabelSet(name, tuple(self.heads[name]))
 
     def calibration_text(self, head: str) -> str:
-        """Return how the graph scales the logits of a head, for people."""
+        """Return how the graph scales the logits of a head, or computes the output, for people."""
+        if head in self.rules:
+            return self.rules[head]
         exponent = self.exponents.get(head, 0.0)
         power = f" times the logits' standard deviation to the power {exponent:.3f}" if exponent else ""
         return f"temperature {self.temperatures.get(head, 1):.3f}{power}, inside the graph"
@@ -84,6 +88,10 @@ class ModelCard:
     def to_json(self) -> dict[str, Any]:
         """Return plain values for the metadata of the file."""
         return {"card": CARD_VERSION, **asdict(self)}
+
+    def text(self) -> str:
+        """Return the card as the metadata of a file hold it."""
+        return json.dumps(self.to_json(), ensure_ascii=False)
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
@@ -113,7 +121,19 @@ def read_card(session: ort.InferenceSession, path: str | Path) -> ModelCard:
     Raises:
         ModelError: There is none, or it is malformed.
     """
-    text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+    return card_in_json(session.get_modelmeta().custom_metadata_map.get(METADATA_KEY), path)
+
+
+def card_in_json(text: str | None, path: str | Path) -> ModelCard:
+    """Return the card that a file's metadata hold.
+
+    Args:
+        text: The metadata's text; None where there is none.
+        path: Where it came from, for the message.
+
+    Raises:
+        ModelError: There is none, or it is malformed.
+    """
     if text is None:
         raise ModelError(f"{path} is an ONNX file without mien's metadata ({METADATA_KEY!r}); export it with mien")
     try:

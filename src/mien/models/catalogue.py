@@ -46,14 +46,14 @@ CATALOGUE = {
         CatalogueEntry(
             "mien-b",
             "mien-b.onnx",
-            "3ae2aeb81eaa0045a40bd8bf45fe6c9c024b06cbc420a99cb2b97e9e67d0f6e0",
+            "fff31eb8d2535a70b8047476c0b6f0952ced46af3065d2c1ff660e0cd87bfcfb",
             "the default: one to two milliseconds a face",
             net="mien-b2",
         ),
         CatalogueEntry(
             "mien-s",
             "mien-s.onnx",
-            "89f5d46b25f0bb767f2234fa1048a2c65f4141790e5219c017eb37eea2d5ffbc",
+            "af90503de4dd2be390d43fdcb34ad8a4ae1a3b769ab7d4b3bb30153e1e6729e8",
             "for videos, live video and small machines: about 0.2 ms a face, a point less accurate",
             net="mien-s2",
         ),

@@ -190,7 +190,7 @@ def net_from_onnx(path: Path, *, name: str, crops: NDArray[np.uint8]) -> Express
         InputError: It holds another network.
     """
     card = ExpressionModel(path).card
-    net = create_net(name, tuple(card.label_set(head) for head in card.heads)).eval()
+    net = create_net(name, tuple(card.label_set(head) for head in card.heads if head not in card.rules)).eval()
     wanted = _shapes(folded(net).state_dict())
     weights = next((w for w in _members(_onnx_weights(path)) if _shapes(w) == wanted), None)
     if weights is None:

@@ -1,7 +1,6 @@
 """From a trained network to the ONNX file that the runtime loads."""
 
 import io
-import json
 import logging
 import tempfile
 import warnings
@@ -32,6 +31,7 @@ from mien.models.expression import INPUT_NAME, ExpressionModel
 from mien.train._quiet import quiet
 from mien.train.augment import central_views
 from mien.train.checkpoints import load_confidence, load_nets, load_settings
+from mien.train.combined import CombinedRule, append_combined, combined_card
 from mien.train.folding import folded
 from mien.train.nets.blocks import ExpressionNet
 from mien.train.settings import TrainSettings
@@ -145,7 +145,7 @@ def _build(
 
 def _write(model: onnx.ModelProto, path: Path, card: ModelCard) -> None:
     """Write a model with its card, which replaces one that it has already."""
-    helper.set_model_props(model, {METADATA_KEY: json.dumps(card.to_json(), ensure_ascii=False)})
+    helper.set_model_props(model, {METADATA_KEY: card.text()})
     onnx.checker.check_model(model)
     write_whole(path, model.SerializeToString())
 
@@ -238,6 +238,7 @@ def calibrate_and_export(
     licence: str = "not stated",
     data_name: str | None = None,
     precision: str = "fp16",
+    combined: bool = False,
 ) -> ModelCard:
     """Fit the confidence of each head on the validation split, measure the exported network, and write its ONNX file.
 
@@ -256,6 +257,7 @@ def calibrate_and_export(
         licence: Licence of the weights for the card.
         data_name: What the weights were trained on, for the card; None describes `training`.
         precision: `"fp16"`, `"fp32"` or `"int8"`, as for `export_onnx`.
+        combined: Add the combined answer of the heads `fer2013` and `ferplus` as a third output.
 
     Returns:
         The card that is in the file, with the accuracies of the file itself.
@@ -286,6 +288,9 @@ def calibrate_and_export(
         unmeasured = Path(folder, "unmeasured.onnx")
         _write(model, unmeasured, card)
         card = replace(card, measured=_measure(ExpressionModel(unmeasured), validation, targets, training))
+    if combined:
+        append_combined(model, CombinedRule())
+        card = combined_card(card, CombinedRule())
     _write(model, path, card)
     write_whole(path.with_suffix(".md"), card_markdown(card))
     return card

@@ -344,6 +344,9 @@ def export(
     version: CardVersion = "1",
     licence: CardLicence = "not stated",
     data_name: Annotated[str | None, typer.Option(help="What it was trained on, for the model's card.")] = None,
+    combined: Annotated[
+        bool, typer.Option("--combined", help="Add the combined answer; also to an .onnx file of two heads.")
+    ] = False,
     keras_pair: Annotated[
         Path | None,
         typer.Option(help="Write a net that came from Keras back: folder for model.json and weights.h5."),
@@ -362,6 +365,13 @@ def export(
             raise InputError(f"--keras-pair writes one network back, got {len(models)} files; give one")
         _write_keras_pair(models[0], keras_pair)
         return
+    if combined and output is not None and models[0].suffix == ".onnx":
+        if data is not None or len(models) > 1:
+            raise InputError("--combined adds to one .onnx file, which is calibrated already; leave out --data")
+        from mien.train.combined import add_combined
+
+        _print_card(add_combined(models[0], output, version=version), output)
+        return
     if data is None or output is None:
         raise InputError("a checkpoint is calibrated and measured as it is exported; give --data and -o FILE.onnx")
     seed = _seed_of(models, output)
@@ -370,7 +380,7 @@ def export(
     training, held_out = chosen.read(data, seed)
     card = calibrate_and_export(
         models, output, validation=held_out, training=training, name=name or output.stem,
-        version=version, licence=licence, data_name=data_name, precision=precision,
+        version=version, licence=licence, data_name=data_name, precision=precision, combined=combined,
     )  # fmt: skip
     _print_card(card, output)
 

@@ -24,7 +24,7 @@ export function namesOf(key) {
 
 export const stacked = (names) => [...names.filter((name) => name !== "neutral"), ...names.filter((name) => name === "neutral")];
 
-const SET_NAMES = { fer2013: "FER2013 · 7 expressions", ferplus: "FER+ · 8 expressions", five: "Five expressions" };
+const SET_NAMES = { fer2013: "FER2013 · 7 expressions", ferplus: "FER+ · 8 expressions", combined: "Combined · 8 expressions", five: "Five expressions" };
 
 export function fillLabelSets(select) {
   select.replaceChildren(
