@@ -6,7 +6,7 @@ import pytest
 
 from helpers import public_test
 from mien.errors import DeviceError, InputError, ModelError
-from mien.labels import FER7, FERPLUS8
+from mien.labels import COMBINED8, FER7, FERPLUS8
 from mien.models.card import METADATA_KEY, ModelCard
 from mien.models.catalogue import CATALOGUE, DEFAULT_MODEL, load_model, model_path
 from mien.models.expression import ExpressionModel
@@ -38,7 +38,7 @@ def test_shipped_files_are_small_together():
 
 def test_the_card_of_the_default_model_says_what_it_is(model):
     card = model.card
-    assert card.heads == {"fer2013": FER7.names, "ferplus": FERPLUS8.names}
+    assert card.heads == {"fer2013": FER7.names, "ferplus": FERPLUS8.names, "combined": COMBINED8.names}
     assert card.name == DEFAULT_MODEL
     assert card.licence
     assert "FER2013" in card.data
