@@ -113,7 +113,8 @@ def put_old_journal(walk, table, analyzer, **change):
     (journal,) = table.parent.glob(".*/*.journal")
     head, *lines = OLD_JOURNAL.read_text().splitlines(keepends=True)
     film = json.loads(journal.read_text().splitlines()[0])["video"]
-    journal.write_text(json.dumps(json.loads(head) | {"film": film, "model": "mien-b 2.1"} | change) + "\n" + "".join(lines))
+    head = json.dumps(json.loads(head) | {"film": film, "model": "mien-b 2.1"} | change)
+    journal.write_text(head + "\n" + "".join(lines))
 
 
 def test_a_journal_of_an_older_version_goes_on(analyzer, walk, tmp_path):
