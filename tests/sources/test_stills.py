@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mien.errors import MissingExtraError, SourceError
-from mien.sources.images import decode_image, expand, read_image
+from mien.sources.images import decode_image, expand, passed_over, read_image
 from mien.sources.videos import VIDEO_SUFFIXES, is_video
 
 PHOTO = Path(__file__).parents[2] / "examples" / "astronaut.jpg"
@@ -141,3 +141,16 @@ def test_flat_images_are_not_taken_for_damaged(kind: str) -> None:
 def test_a_few_bytes_too_many_before_the_end_marker_do_no_harm() -> None:
     data = saved("JPEG")
     assert decode_image(data[:-2] + bytes(5) + data[-2:], name="x").shape == (192, 256, 3)
+
+
+def test_folders_say_what_they_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    for name in ("a.jpg", "b.txt", "deep/c.TXT", "d.psd", ".hidden", "e"):
+        (tmp_path / name).write_bytes(b"x")
+    (line,) = passed_over([str(tmp_path), str(tmp_path / "a.jpg")])
+    assert line.startswith(f"{tmp_path}: passed over 4 files that are not images by their extension (.txt: 2, ")
+
+
+def test_the_message_about_pixels_names_both_ways_to_raise_the_limit() -> None:
+    with pytest.raises(SourceError, match=r"raise the limit: max_pixels in Python, --max-pixels on the command line"):
+        decode_image(saved("PNG"), name="x", max_pixels=1000)

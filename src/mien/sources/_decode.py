@@ -90,7 +90,7 @@ def _check_size(width: int, height: int, max_pixels: int) -> None:
     if width * height > max_pixels:
         raise DamageError(
             f"is {width:,} x {height:,} pixels, more than the limit of {max_pixels:,} pixels; "
-            "make it smaller or raise max_pixels"
+            "make it smaller or raise the limit: max_pixels in Python, --max-pixels on the command line"
         )
 
 

@@ -10,6 +10,7 @@ import os
 import re
 import stat
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +42,7 @@ from mien.sources.given import (
 __all__ = [
     "IMAGES",
     "IMAGE_SUFFIXES",
+    "MAX_PIXELS",
     "Failed",
     "ImageSource",
     "Item",
@@ -49,6 +51,7 @@ __all__ = [
     "decode_image",
     "expand",
     "load",
+    "passed_over",
     "read_frames",
     "read_image",
     "read_items",
@@ -220,6 +223,31 @@ def expand(sources: ImageSource | Iterable[ImageSource], *, kind: Kind = IMAGES)
         One item per image, in the order of the sources.
     """
     return [item for number, source in enumerate(_each(sources)) for item in _items(source, number, kind)]
+
+
+def passed_over(sources: Iterable[str], *, kind: Kind = IMAGES) -> list[str]:
+    """Say of each folder which of its files `expand` leaves out.
+
+    Args:
+        sources: What is named; only folders count.
+        kind: What they are searched for.
+
+    Returns:
+        One sentence per folder that holds other files, hidden ones aside.
+    """
+    lines = []
+    for folder in (Path(source) for source in sources if not DATA_URL.match(source) and os.path.isdir(source)):
+        counts: Counter[str] = Counter()
+        for _, folders, files in os.walk(folder):
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            suffixes = (Path(name).suffix.lower() for name in files if not name.startswith("."))
+            counts.update(suffix for suffix in suffixes if suffix not in kind.suffixes)
+        if counts:
+            known = ", ".join(f"{suffix or 'no extension'}: {number}" for suffix, number in counts.most_common(8))
+            lines.append(
+                f"{folder}: passed over {counts.total()} files that are not {kind.many} by their extension ({known})"
+            )
+    return lines
 
 
 def load(item: Item, *, settings: SourceSettings = DEFAULTS) -> Frame:

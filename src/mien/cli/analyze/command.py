@@ -29,7 +29,7 @@ from mien.cli.options import (
 from mien.errors import MissingExtraError
 from mien.models.catalogue import DEFAULT_MODEL
 from mien.sources.addresses import is_http
-from mien.sources.images import IMAGE_SUFFIXES, Item, Kind, SourceSettings, expand
+from mien.sources.images import IMAGE_SUFFIXES, MAX_PIXELS, Item, Kind, SourceSettings, expand, passed_over
 from mien.sources.videos import VIDEO_SUFFIXES, VideoSettings, is_video
 from mien.tracking.settings import TrackSettings
 
@@ -119,6 +119,9 @@ def analyze(
     workers: Annotated[
         int, typer.Option(min=0, help="Images worked on at once; 0: one per core.", rich_help_panel=MACHINE)
     ] = 0,
+    max_pixels: Annotated[
+        int, typer.Option(min=1, help="Largest image, width x height.", rich_help_panel=MACHINE)
+    ] = MAX_PIXELS,
     allow_private: Annotated[
         bool,
         typer.Option("--allow-private", help="Fetch URLs of private addresses, too.", rich_help_panel=MACHINE),
@@ -141,8 +144,11 @@ def analyze(
     settings = AnalyzerSettings(detector, model, labels, finder, runtime, kept)
     analyzer = settings.open()
     items = without_results(expand(sources, kind=IMAGES_AND_VIDEOS), sources, request.outputs)
+    if not quiet:
+        for line in passed_over(sources, kind=IMAGES_AND_VIDEOS):
+            errors.print(line, style="yellow", markup=False, highlight=False)
     videos = _videos_among(items)
-    limits = SourceSettings(allow_private=allow_private)
+    limits = SourceSettings(max_pixels=max_pixels, allow_private=allow_private)
     images = partial(analyzer.map_items, settings=limits, workers=workers or None)
     if videos:
         from mien.cli.analyze import videos as with_videos
