@@ -122,7 +122,7 @@ def test_requests_without_an_image_or_of_another_kind_are_told_what_to_send(serv
     check_problem(server.http.post("/v1/analyze", content=b"hi", headers={"content-type": "text/plain"}), 415)
     check_problem(server.http.post("/v1/analyze"), 415)
     check_problem(server.http.post("/v1/analyze", json={"images": ["not base64!"]}), 422, "base64")
-    check_problem(server.http.post("/v1/analyze", json={"images": []}), 422, "images")
+    check_problem(server.http.post("/v1/analyze", json={"photos": []}), 422, "photos")
     check_problem(server.http.post("/v1/analyze", json=[1]), 422)
     odd = {"content-type": "application/json"}
     check_problem(server.http.post("/v1/analyze", content=b'{"images": [\xff]}', headers=odd), 422)
