@@ -350,7 +350,7 @@ def test_the_servers_camera_is_shown(open_page):
     sync_api.expect(page.locator("#camera-lanes .lane-head").first).to_contain_text("happy")
     sync_api.expect(page.locator("#camera-people .person-name").first).to_have_text("happy")
     page.click("#camera-stop")
-    sync_api.expect(page.locator("#camera-card")).to_contain_text("rests")
+    sync_api.expect(page.locator("#camera-card")).to_contain_text("The camera is off")
     sync_api.expect(page.locator("#camera-lanes")).to_contain_text("Each person gets a lane")
 
 

@@ -55,7 +55,7 @@ def test_this_machine_needs_none(host):
 
 @pytest.mark.parametrize("token", ["short", "ä" * 20, "with\nnewline-and-more"])
 def test_a_token_that_is_weak_or_fits_in_no_header_is_refused(token):
-    with pytest.raises(InputError, match="at least 16 characters"):
+    with pytest.raises(InputError, match="at least 16 printable ASCII characters"):
         ServerSettings(token=token)
 
 

@@ -61,7 +61,7 @@ def check_head(before: Mapping[str, Any], now: Head) -> None:
         InputError: They differ; the message names both.
     """
     before = {OLD_NAMES.get(name, name): value for name, value in before.items()}
-    for name, value in ({"faces kept": None} | now).items():
+    for name, value in now.items():
         if not _is_same(name, before.get(name), value):
             raise InputError(
                 f"cannot resume: {_difference(name, before.get(name), value)}; "
