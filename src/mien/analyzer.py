@@ -327,7 +327,7 @@ def analyze_image(
         channels: `"rgb"`, or `"bgr"` for an array as OpenCV reads it.
         detector: A name of `mien.detect.DETECTORS`.
         model: A name from the catalogue, or the path of an ONNX file.
-        labels: Label set, `"fer2013"` or `"ferplus"`; None takes the model's first.
+        labels: Label set, `"fer2013"`, `"ferplus"` or `"combined"`; None takes the model's first.
         min_face: Smallest face, pixels of the image; None takes the detector's own (32 for `mtcnn`).
         min_confidence: Faces whose most probable expression is less probable are dropped, 0-1.
         largest_only: Only the largest face of an image is kept.
@@ -464,7 +464,7 @@ def analyze_images(
         reading: Limits on what is read.
         detector: A name of `mien.detect.DETECTORS`.
         model: A name from the catalogue, or the path of an ONNX file.
-        labels: Label set, `"fer2013"` or `"ferplus"`; None takes the model's first.
+        labels: Label set, `"fer2013"`, `"ferplus"` or `"combined"`; None takes the model's first.
         min_face: Smallest face, pixels of the image; None takes the detector's own (32 for `mtcnn`).
         min_confidence: Faces whose most probable expression is less probable are dropped, 0-1.
         largest_only: Only the largest face of an image is kept.

@@ -1,9 +1,6 @@
 """What users of DeepFace and fer pass as an image → `Frame`."""
 
-import base64
-import binascii
 import io
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +8,8 @@ from numpy.typing import NDArray
 
 from mien.errors import InputError, SourceError
 from mien.faces import Frame, check_image
-from mien.sources.images import decode_image, read_image
+from mien.sources.given import from_data_url, from_file
+from mien.sources.images import DEFAULTS, decode_image, most_bytes, read_image
 
 DATA_URL = "data:image/"
 
@@ -29,7 +27,10 @@ def read_frame(source: object) -> Frame:
     if isinstance(source, np.ndarray):
         return Frame(rgb_of(source), source="numpy array")
     if callable(getattr(source, "read", None)):
-        return Frame(decode_image(_content(source), name="io object"), source="io object")
+        if isinstance(source, io.TextIOBase):
+            raise InputError(f"a file object must give bytes, got {type(source).__name__}; open it with mode 'rb'")
+        name = "io object"
+        return Frame(decode_image(from_file(source, name, limit=most_bytes(DEFAULTS)), name=name), source=name)
     if isinstance(source, str) and source.startswith(DATA_URL):
         name = "base64 encoded string"
         return Frame(decode_image(_decoded(source), name=name), source=name)
@@ -59,20 +60,8 @@ def rgb_of(bgr: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return check_image(bgr)
 
 
-def _content(file: object) -> bytes:
-    with suppress(AttributeError, OSError, TypeError):  # io.UnsupportedOperation is an OSError
-        file.seek(0)  # type: ignore[attr-defined]
-    data = b"" if isinstance(file, io.TextIOBase) else file.read()  # type: ignore[attr-defined]
-    if not isinstance(data, bytes | bytearray | memoryview) or isinstance(file, io.TextIOBase):
-        raise InputError(f"a file object must give bytes, got {type(file).__name__}; open the file with mode 'rb'")
-    return bytes(data)
-
-
 def _decoded(url: str) -> bytes:
-    _, comma, encoded = url.partition(",")
-    if not comma:
-        raise SourceError("format error in base64 encoded string: a data URL has a comma before its data")
     try:
-        return base64.b64decode(encoded, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise SourceError(f"format error in base64 encoded string: {error}; was a + or = lost on the way?") from error
+        return from_data_url(url)
+    except SourceError as error:
+        raise SourceError(f"format error in base64 encoded string: it {error}") from error

@@ -423,7 +423,7 @@ def _read(origin: Any, name: str, settings: SourceSettings) -> bytes:
     if isinstance(origin, Path):
         return _read_path(name, origin, settings)
     if not isinstance(origin, str):
-        return from_file(origin, name, limit=_most_bytes(settings))
+        return from_file(origin, name, limit=most_bytes(settings))
     if origin == STDIN:
         return _read_stdin(settings)
     return _from_data_url(origin, name) if DATA_URL.match(origin) else _fetch(name, origin, settings)
@@ -436,7 +436,8 @@ def _from_data_url(url: str, name: str) -> bytes:
         raise SourceError(f"{name} {error}") from error
 
 
-def _most_bytes(settings: SourceSettings) -> int:
+def most_bytes(settings: SourceSettings) -> int:
+    """Return how many bytes an image file may have under some limits."""
     return settings.max_pixels * BYTES_PER_PIXEL + OVERHEAD_BYTES
 
 
@@ -459,7 +460,7 @@ def _read_stdin(settings: SourceSettings) -> bytes:
 
 def _read_stream(stream: BinaryIO, name: str, settings: SourceSettings) -> bytes:
     """Read an image file to its end; stop at once where it is none, or larger than any image may be."""
-    limit = _most_bytes(settings)
+    limit = most_bytes(settings)
     data = bytearray(stream.read(HEAD_BYTES))
     check_head(bytes(data), name=name)
     while piece := stream.read(READ_BYTES):

@@ -55,7 +55,7 @@ def track(
         analyzer: Detector and expression model, in place of what follows.
         detector: A name of `mien.detect.DETECTORS`.
         model: A name from the catalogue, or the path of an ONNX file.
-        labels: Label set, `"fer2013"` or `"ferplus"`; None takes the model's first.
+        labels: Label set, `"fer2013"`, `"ferplus"` or `"combined"`; None takes the model's first.
         min_face: Smallest face, pixels; None takes the detector's own (32 for `mtcnn`).
         min_confidence: Faces whose most probable expression is less probable are left out, 0-1.
         largest_only: Only the largest face of a frame is given.
