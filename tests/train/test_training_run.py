@@ -660,7 +660,7 @@ SCRIPT = """
     from pathlib import Path
     sys.path[:0] = sys.argv[1].split(os.pathsep)
     from drawn_faces import plain_net, tiny_net, training_and_held_out
-    from test_run import PLAIN, RANDOM
+    from test_training_run import PLAIN, RANDOM
     from mien.train.hardware import Hardware
     from mien.train.run import RunSettings, fit
     from mien.train.nets.registry import NETS
