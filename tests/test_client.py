@@ -1,6 +1,10 @@
 """The Python client, against a real server."""
 
 import csv
+import json
+import socket
+import threading
+from contextlib import contextmanager
 
 import cv2
 import numpy as np
@@ -13,7 +17,7 @@ pytest.importorskip("av")
 from helpers import wait_for
 from mien import Analyzer
 from mien.client import Client, ServerError
-from mien.errors import InputError, SourceError
+from mien.errors import InputError, MienError, OutputError, SourceError
 from served import served
 from videos import make_video
 
@@ -141,3 +145,178 @@ def test_waiting_has_an_end_and_a_busy_server_says_when_to_come_back(tmp_path, v
         assert (busy.value.status, busy.value.retry_after_s) == (503, 60)
         client.cancel(job["id"])
         wait_for(lambda: client.job(job["id"])["state"] == "cancelled")
+
+
+# Other servers, and other sides of the wire.
+
+
+@contextmanager
+def answering(answer):
+    """A server that gives everybody one answer, byte for byte, and hangs up; yields a client of it."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def work():
+            try:
+                while True:
+                    connection, _ = listening.accept()
+                    with connection:
+                        connection.settimeout(2)
+                        connection.recv(1 << 16)
+                        connection.sendall(answer)
+            except OSError:  # the end of the test
+                pass
+
+        thread = threading.Thread(target=work, daemon=True)
+        thread.start()
+        yield Client(f"http://127.0.0.1:{listening.getsockname()[1]}", timeout_s=2)
+        listening.shutdown(socket.SHUT_RDWR)
+    thread.join(5)
+
+
+def http_answer(body=b"", status="200 OK", **headers):
+    head = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
+    return f"HTTP/1.1 {status}\r\n{head}\r\n".encode() + body
+
+
+CHUNKED = {"Transfer_Encoding": "chunked"}
+
+
+@pytest.mark.parametrize(
+    ("answer", "word"),
+    [
+        (http_answer(b"x" * 800, Content_Length=1_000_000), "cut off"),
+        (http_answer(b"a\r\n0123456789\r\nff\r\nxx", **CHUNKED), "cut off"),
+        (http_answer(b"a\r\n0123456789\r\n", **CHUNKED), "cut off"),
+        (http_answer(b"frame,face\n0,0\n"), "how long"),
+        (http_answer(status="302 Found", Location="http://127.0.0.2/x", Content_Length=0), "sends on to http"),
+        (http_answer(status="304 Not Modified"), "sends on"),
+        (b"HTTP/1.1 200 OK\r\nContent-Len", "how long"),
+        (b"", "does not answer"),
+        (b"HTTP/1.1 200 OK\r\n" + b"x: " + b"y" * 100_000, "does not answer"),
+    ],
+)
+def test_a_download_is_whole_or_not_at_all(tmp_path, answer, word):
+    old = tmp_path / "old.csv"
+    old.write_text("kept")
+    with answering(answer) as client:
+        for target in (tmp_path / "new.csv", old):
+            with pytest.raises(ServerError, match=word):
+                client.download("0" * 32, "csv", target)
+    assert [path.name for path in tmp_path.iterdir()] == ["old.csv"] and old.read_text() == "kept"
+
+
+def test_whole_downloads_arrive_in_both_ways_to_say_their_length(tmp_path):
+    for answer in (
+        http_answer(b"0123456789", Content_Length=10),
+        http_answer(b"a\r\n0123456789\r\n0\r\n\r\n", **CHUNKED),
+    ):
+        with answering(answer) as client:
+            assert client.download("x", "csv", tmp_path / "rows.csv").read_bytes() == b"0123456789"
+
+
+def test_a_download_tells_the_disks_fault_from_the_networks(tmp_path):
+    with answering(http_answer(b"0123456789", Content_Length=10)) as client:
+        with pytest.raises(OutputError, match="not a file"):
+            client.download("x", "csv", tmp_path)
+        with pytest.raises(InputError, match="path"):
+            client.download("x", "csv", 5)
+
+
+JSONS = [b"<html>", b"\xff\xfe", b"[]", b"null", b"5", b"{}", b"[" * 100_000, b'{"results": 5, "labels": []}']
+JSONS += [
+    b'{"jobs": 5}',
+    b'{"state": null, "results": [{}], "labels": ["a"]}',
+    b'{"results": [{"error": 5, "annotated": 1}]}',
+]
+JSONS += [b'{"labels": ["a"], "results": [{"source": "a", "error": null, "annotated": null, "faces": [{"a": "x"}]}]}']
+
+
+@pytest.mark.parametrize("body", JSONS)
+@pytest.mark.parametrize("status", ["200 OK", "500 Oh", "401 No", "999 What"])
+def test_whatever_answers_every_error_is_one_of_mien(tmp_path, body, status):
+    with answering(http_answer(body, status, Content_Length=len(body), Retry_After="9" * 400)) as client:
+        calls = [
+            lambda: client.analyze(b"x"),
+            client.jobs,
+            lambda: client.wait("x", timeout_s=0),
+            lambda: client.submit(EXAMPLES / "astronaut.jpg"),
+            lambda: client.stream().__enter__(),
+        ]
+        for call in calls:
+            try:
+                call()
+            except MienError as error:
+                assert len(str(error)) < 700
+            else:
+                assert status == "200 OK" and call is calls[3]  # any JSON object may be a job
+
+
+@pytest.mark.parametrize("token", ["ä", "with\nline", "\udc80", None, 5, "a b"])
+def test_a_token_that_fits_in_no_header_is_refused_at_once(token):
+    with pytest.raises(InputError, match="token"):
+        Client(token=token)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://[::1", "http://a:b", "http://a:99999", "http://a b", "http://ä", None, 5, "http://a/\n"]
+)
+def test_an_address_that_is_none_is_refused_at_once(url):
+    with pytest.raises(InputError, match="must be like"):
+        Client(url)
+
+
+@pytest.mark.parametrize("timeout_s", [0, -1, float("nan"), float("inf"), "5"])
+def test_a_time_limit_must_be_one(timeout_s):
+    with pytest.raises(InputError, match="timeout_s"):
+        Client(timeout_s=timeout_s)
+
+
+def test_a_host_that_no_name_can_be_is_an_error_of_mien():
+    for url in ("http://" + "a" * 70, "http://a..b", "http://" + "a." * 200):
+        with pytest.raises(ServerError, match="does not answer"):
+            Client(url, timeout_s=2).health()
+        with pytest.raises(ServerError), Client(url, timeout_s=2).stream():
+            pass
+
+
+@pytest.mark.parametrize("name", ["ä", "\udc80", "a b\r\nX: y", "", "../../x", "?token=1#", 5])
+def test_ids_of_jobs_may_be_anything(client, name):
+    for call in (client.job, client.summary, client.cancel):
+        with pytest.raises(ServerError) as refused:
+            call(name)
+        assert refused.value.status in (404, 405, 422)
+
+
+def test_values_that_fit_nowhere_are_refused_before_anything_is_sent(client, tmp_path):
+    for source in (None, 5, ["a"]):
+        with pytest.raises(InputError, match="path"):
+            client.analyze(source)
+    with pytest.raises(SourceError, match="cannot be opened"):
+        client.analyze("zero\0byte.jpg")
+    for value in (object(), {1, 2}, {(1, 2): 3}):
+        with pytest.raises(InputError, match="options"):
+            client.submit(EXAMPLES / "astronaut.jpg", every=value)
+    with pytest.raises(InputError, match="half_life_s"), client.stream(half_life_s=float("nan")):
+        pass
+    with client.stream() as stream, pytest.raises(InputError, match="bytes"):
+        stream.send("text")
+
+
+def test_names_of_files_that_are_no_text_are_sent_all_the_same(client, tmp_path):
+    path = tmp_path / "photo\udc80.jpg"
+    try:
+        path.write_bytes((EXAMPLES / "astronaut.jpg").read_bytes())
+    except OSError:
+        pytest.skip("this file system takes text only")
+    (result,) = client.analyze(path)
+    assert result.faces.expression == ["happy"] and result.source == "photo.jpg"
+    with pytest.raises(ServerError, match="video"):
+        client.submit(path)
+
+
+def test_a_stream_that_is_refused_in_the_handshake_says_why():
+    body = json.dumps({"detail": "all places are taken", "status": 503}).encode()
+    with answering(http_answer(body, "503 Service Unavailable", Content_Length=len(body))) as client:
+        with pytest.raises(ServerError, match="places are taken") as refused, client.stream():
+            pass
+        assert refused.value.status == 503

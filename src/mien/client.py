@@ -15,26 +15,28 @@ Faces come back as `Faces`, as if they had been found in this process.
 import base64
 import http.client
 import json
+import math
+import os
 import secrets
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.errors import InputError, MienError, SourceError, require_extra
+from mien.errors import InputError, MienError, SourceError, require_extra, shortened
 from mien.faces import KEEP_ALL, FaceFilter, Faces
 from mien.files import PartFile
 from mien.labels import LabelSet
 
 READ_BYTES = 1 << 20
 LONGEST_WAIT_S = 2.0  # between two looks at a job
+LONGEST_DETAIL = 600  # characters; as long as the server's own words may be
 ENDED = ("done", "failed", "cancelled")
 KINDS = ("csv", "jsonl", "parquet", "mp4", "summary", "video")
 
@@ -91,12 +93,22 @@ class Client:
             timeout_s: Seconds without any answer after which a request fails.
 
         Raises:
-            InputError: The address is no http(s) URL.
+            InputError: The address is no http(s) URL, the token fits in no header, or the time is not more than 0.
         """
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise InputError(f"the address must be like http://127.0.0.1:8000, got {url!r}")
+        try:
+            parts = urlsplit(url)
+            host, self._port = parts.hostname, parts.port
+        except (ValueError, AttributeError):
+            parts, host = urlsplit(""), None
+        if parts.scheme not in ("http", "https") or not host or not _is_plain(url):
+            raise InputError(f"the address must be like http://127.0.0.1:8000, got {shortened(repr(url))}")
+        if not isinstance(token, str) or not _is_plain(token):
+            raise InputError("the token must be printable ASCII characters; copy it again from where the server runs")
+        if not (isinstance(timeout_s, (int, float)) and 0 < timeout_s < math.inf):
+            raise InputError(f"timeout_s must be a number of seconds more than 0, got {timeout_s!r}")
         self._parts = parts
+        self._place = parts.netloc.rpartition("@")[2]  # without a password
+        self._host = host
         self._token = token
         self._timeout_s = timeout_s
 
@@ -125,12 +137,14 @@ class Client:
         Raises:
             ServerError: The server refused the request or did not answer.
             SourceError: A file cannot be read.
+            InputError: A source is neither a path nor bytes.
         """
         urls = [source for source in sources if isinstance(source, str) and source.startswith(("http://", "https://"))]
         files = [_image(number, source) for number, source in enumerate(sources) if source not in urls]
         query = _query(labels=labels, detector=detector, annotated="1" if annotated else None, **_choice(keep))
         answer = self._json("POST", f"/v1/analyze{query}", json.dumps({"images": files, "urls": urls}).encode())
-        return [_analyzed(result, answer["labels"], labels) for result in answer["results"]]
+        with _understood():
+            return [_analyzed(result, answer["labels"], labels) for result in answer["results"]]
 
     def models(self) -> Values:
         """Return what the server offers: models, detectors, label sets, limits."""
@@ -160,16 +174,18 @@ class Client:
         Raises:
             ServerError: The server refused the video or did not answer.
             SourceError: The file cannot be read.
+            InputError: The options do not fit in JSON.
         """
-        with _opened(Path(path)) as (file, size):
+        with _opened(_path(path)) as (file, size):
             form = _VideoForm(Path(path).name, file, size, options)
             headers = {"Content-Type": form.media_type, "Content-Length": str(form.size)}
             return self._json("POST", "/v1/jobs", form, headers=headers)
 
     def jobs(self) -> list[Values]:
         """Return all jobs, the newest first."""
-        found: list[Values] = self._json("GET", "/v1/jobs")["jobs"]
-        return found
+        answer = self._json("GET", "/v1/jobs")
+        with _understood():
+            return list(answer["jobs"])
 
     def job(self, name: str) -> Values:
         """Return a job.
@@ -177,7 +193,7 @@ class Client:
         Args:
             name: Its id.
         """
-        return self._json("GET", f"/v1/jobs/{name}")
+        return self._json("GET", f"/v1/jobs/{_named(name)}")
 
     def wait(
         self, name: str, *, timeout_s: float | None = None, progress: Callable[[Values], None] | None = None
@@ -195,12 +211,14 @@ class Client:
         start, pause_s = time.monotonic(), 0.1
         while True:
             job = self.job(name)
+            with _understood():
+                state = str(job["state"])
             if progress:
                 progress(job)
-            if job["state"] in ENDED:
+            if state in ENDED:
                 return job
             if timeout_s is not None and time.monotonic() - start > timeout_s:
-                raise ServerError(f"the job is still {job['state']} after {timeout_s:g} s; wait longer or cancel it")
+                raise ServerError(f"the job is still {state} after {timeout_s:g} s; wait longer or cancel it")
             time.sleep(pause_s)
             pause_s = min(LONGEST_WAIT_S, 1.5 * pause_s)
 
@@ -210,7 +228,7 @@ class Client:
         Args:
             name: Its id.
         """
-        with self._asked("DELETE", f"/v1/jobs/{name}"):
+        with self._asked("DELETE", f"/v1/jobs/{_named(name)}"):
             pass
 
     def summary(self, name: str) -> Values:
@@ -219,7 +237,7 @@ class Client:
         Args:
             name: The job's id.
         """
-        return self._json("GET", f"/v1/jobs/{name}/summary")
+        return self._json("GET", f"/v1/jobs/{_named(name)}/summary")
 
     def download(self, name: str, kind: str, path: str | Path) -> Path:
         """Save a result of a video; the file appears whole or not at all.
@@ -231,17 +249,24 @@ class Client:
 
         Raises:
             InputError: Unknown kind.
-            ServerError: The server has no such result.
+            ServerError: The server has no such result, or what came is not all of it.
             OutputError: The file cannot be written.
         """
         if kind not in KINDS:
             raise InputError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
         address = kind if kind in ("summary", "video") else f"result.{kind}"
-        part = PartFile(Path(path))
-        with self._asked("GET", f"/v1/jobs/{name}/{address}") as answer, part.guarded() as file:
-            shutil.copyfileobj(answer, file, READ_BYTES)
-        part.commit()
-        return Path(path)
+        target = _path(path)
+        part = PartFile(target)
+        try:
+            with self._asked("GET", f"/v1/jobs/{_named(name)}/{address}") as answer:
+                for piece in _pieces(answer):
+                    with part.guarded() as file:
+                        file.write(piece)
+            part.commit()
+        except BaseException:  # Ctrl-C, too
+            part.discard()
+            raise
+        return target
 
     # Live.
 
@@ -266,9 +291,11 @@ class Client:
             ServerError: The server refused it.
             MissingExtraError: The module websockets is not installed.
         """
+        if half_life_s is not None and not math.isfinite(half_life_s):
+            raise InputError(f"half_life_s must be a finite number, got {half_life_s}")
         client = require_extra("server", "websockets.sync.client")
         scheme = "wss" if self._parts.scheme == "https" else "ws"
-        address = f"{scheme}://{self._parts.netloc}{self._parts.path.rstrip('/')}/v1/stream"
+        address = f"{scheme}://{self._place}{self._parts.path.rstrip('/')}/v1/stream"
         wanted = {"labels": labels, "detector": detector, "half_life_s": half_life_s, "token": self._token or None}
         wanted |= _choice(keep)
         with ExitStack() as stack:
@@ -285,8 +312,8 @@ class Client:
         self, method: str, address: str, body: "bytes | _VideoForm | None" = None, *, headers: Mapping[str, str] = {}
     ) -> Values:
         with self._asked(method, address, body, headers=headers) as answer:
-            values: Values = json.loads(answer.read())
-        return values
+            said = answer.read()
+        return _values(said)
 
     @contextmanager
     def _asked(
@@ -298,18 +325,23 @@ class Client:
         headers: Mapping[str, str] = {},
     ) -> Iterator[http.client.HTTPResponse]:
         kind = http.client.HTTPSConnection if self._parts.scheme == "https" else http.client.HTTPConnection
-        connection = kind(self._parts.hostname or "", self._parts.port, timeout=self._timeout_s)
+        connection = kind(self._host, self._port, timeout=self._timeout_s)
         sent = {"Content-Type": "application/json"} if isinstance(body, bytes) else {}
         token = {"Authorization": f"Bearer {self._token}"} if self._token else {}
         try:
             answer = _answer(
                 connection, method, self._parts.path.rstrip("/") + address, body, {**sent, **token, **headers}
             )
-            if answer.status >= 400:
+            if not 200 <= answer.status < 300:
                 raise _refused(answer)
             yield answer
-        except (OSError, http.client.HTTPException) as error:
-            raise ServerError(f"{self._parts.netloc} does not answer ({error}); is the server running?") from error
+        except MienError:  # some are errors of the operating system, too
+            raise
+        except http.client.IncompleteRead as error:
+            raise ServerError(f"the answer of {self._place} was cut off; ask again") from error
+        except (OSError, http.client.HTTPException, UnicodeError) as error:  # UnicodeError: a host that no name can be
+            why = shortened(str(error) or type(error).__name__)
+            raise ServerError(f"{self._place} does not answer ({why}); is the server running?") from error
         finally:
             connection.close()
 
@@ -323,7 +355,8 @@ class Stream:
 
     def __init__(self, socket: Any, ready: Values, timeout_s: float) -> None:
         """Take over a web socket that has said it is ready."""
-        self.labels = LabelSet(ready["label_set"], tuple(label["name"] for label in ready["labels"]))
+        with _understood():
+            self.labels = LabelSet(ready["label_set"], tuple(label["name"] for label in ready["labels"]))
         self._socket = socket
         self._timeout_s = timeout_s
 
@@ -335,31 +368,78 @@ class Stream:
 
         Raises:
             ServerError: The server refused the image, or stops.
+            InputError: It is not bytes.
         """
+        if not isinstance(image, (bytes, bytearray, memoryview)):
+            raise InputError(f"the image must be an encoded one, as bytes, got {type(image).__name__}; read its file")
         with _told_plainly():
             self._socket.send(image)
             answer = self._socket.recv(self._timeout_s)
-        return _live_faces(_message(answer), self.labels)
+        message = _message(answer)
+        with _understood():
+            return _live_faces(message, self.labels)
 
 
 @contextmanager
 def _told_plainly() -> Iterator[None]:
     """Turn the errors of a web socket into a `ServerError`."""
-    closed = require_extra("server", "websockets.exceptions").WebSocketException
+    errors = require_extra("server", "websockets.exceptions")
     try:
         yield
-    except (closed, OSError) as error:
-        raise ServerError(f"the live stream ended: {error}") from error
+    except errors.InvalidStatus as error:
+        raise _denied(error.response.status_code, error.response.body or b"") from error
+    except (errors.WebSocketException, OSError, ValueError, EOFError) as error:  # ValueError: an answer that is no HTTP
+        raise ServerError(f"the live stream ended: {shortened(str(error) or type(error).__name__)}") from error
 
 
 def _message(text: str | bytes) -> Values:
-    message: Values = json.loads(text)
-    if message["type"] == "error":
-        problem = message["problem"]
-        raise ServerError(problem["detail"], status=problem["status"])
-    if message["type"] == "closing":
-        raise ServerError(f"the server ends the stream: {message['reason']}", status=503)
+    message = _values(text)
+    with _understood():
+        if message["type"] == "error":
+            problem = message["problem"]
+            raise ServerError(shortened(str(problem["detail"]), LONGEST_DETAIL), status=int(problem["status"]))
+        if message["type"] == "closing":
+            raise ServerError(f"the server ends the stream: {shortened(str(message['reason']))}", status=503)
     return message
+
+
+# What came.
+
+
+@contextmanager
+def _understood() -> Iterator[None]:
+    """Turn the errors of reading what came into a `ServerError`: what answers may be no mien server at all."""
+    try:
+        yield
+    except MienError:
+        raise
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+        raise ServerError(
+            "the answer is not one of a mien server of this version; check the address and both versions"
+        ) from error
+
+
+def _values(text: str | bytes) -> Values:
+    """Return an answer in JSON, which must be an object."""
+    with _understood():
+        values: Values = json.loads(text)
+        if not isinstance(values, dict):
+            raise TypeError("no object")
+    return values
+
+
+def _pieces(answer: http.client.HTTPResponse) -> Iterator[bytes]:
+    """Yield a file that comes; one that was cut off ends in an error.
+
+    `read` with a number says nothing of a Content-Length that was not reached; and where there is none, and no chunks
+    either, nobody can tell a whole file from a part.
+    """
+    if answer.length is None and not answer.chunked:
+        raise ServerError("the answer does not say how long it is; ask the server without the proxy between")
+    while piece := answer.read(READ_BYTES):
+        yield piece
+    if answer.length:
+        raise http.client.IncompleteRead(b"", answer.length)
 
 
 def _answer(
@@ -379,13 +459,20 @@ def _answer(
 
 
 def _refused(answer: http.client.HTTPResponse) -> ServerError:
-    text = answer.read(1 << 16)
-    try:
-        said = str(json.loads(text)["detail"])
-    except (ValueError, KeyError, TypeError):
-        said = f"the server answered {answer.status} {answer.reason}"
+    if 300 <= answer.status < 400:
+        to = shortened(answer.headers.get("Location", "nowhere"))
+        return ServerError(f"the server sends on to {to}; give that server's address", status=answer.status)
     wait = answer.headers.get("Retry-After", "")
-    return ServerError(said, status=answer.status, retry_after_s=float(wait) if wait.isdecimal() else None)
+    after_s = float(wait) if wait.isdecimal() and len(wait) < 10 else None
+    return _denied(answer.status, answer.read(1 << 16), after_s)
+
+
+def _denied(status: int, body: bytes, retry_after_s: float | None = None) -> ServerError:
+    try:
+        said = shortened(str(json.loads(body)["detail"]), LONGEST_DETAIL)
+    except (ValueError, LookupError, TypeError, RecursionError):
+        said = f"the server answered {status}; is there a mien server at this address?"
+    return ServerError(said, status=status, retry_after_s=retry_after_s)
 
 
 # Requests.
@@ -393,7 +480,23 @@ def _refused(answer: http.client.HTTPResponse) -> ServerError:
 
 def _query(**values: Any) -> str:
     given = {name: value for name, value in values.items() if value is not None}
-    return f"?{urlencode(given)}" if given else ""
+    return f"?{urlencode(given, errors='replace')}" if given else ""
+
+
+def _is_plain(text: str) -> bool:
+    """Return whether a text fits in a request's first line and headers as it is."""
+    return text.isascii() and (not text or text.isprintable()) and " " not in text
+
+
+def _named(name: str) -> str:
+    """Return a job's id for an address, whatever it is: one that cannot be is the server's to refuse."""
+    return quote(str(name), safe="", errors="replace") or "-"
+
+
+def _path(path: object) -> Path:
+    if not isinstance(path, (str, os.PathLike)):
+        raise InputError(f"a file must be named by its path, got {type(path).__name__}")
+    return Path(os.fsdecode(path))
 
 
 def _choice(keep: FaceFilter) -> dict[str, Any]:
@@ -406,18 +509,27 @@ def _choice(keep: FaceFilter) -> dict[str, Any]:
 def _image(number: int, source: str | Path | bytes) -> Values:
     if isinstance(source, bytes):
         return {"name": f"image {number}", "data": base64.b64encode(source).decode()}
-    with _opened(Path(source)) as (file, _):
-        return {"name": Path(source).name, "data": base64.b64encode(file.read()).decode()}
+    path = _path(source)
+    with _opened(path) as (file, _):
+        return {"name": _printable(path.name), "data": base64.b64encode(file.read()).decode()}
+
+
+def _printable(name: str) -> str:
+    """Return a file name that fits in UTF-8: Linux allows any bytes."""
+    return name.encode("utf-8", "replace").decode()
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[IO[bytes], int]]:
     try:
         file = path.open("rb")
-    except OSError as error:
-        raise SourceError(f"{path} cannot be opened: {error.strerror}; check the name and its permissions") from error
+        size = os.fstat(file.fileno()).st_size
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+        why = getattr(error, "strerror", None) or str(error)
+        shown = shortened(_printable(str(path)))
+        raise SourceError(f"{shown} cannot be opened: {why}; check the name and its permissions") from error
     with file:
-        yield file, path.stat().st_size
+        yield file, size
 
 
 class _VideoForm:
@@ -425,10 +537,15 @@ class _VideoForm:
 
     def __init__(self, name: str, file: IO[bytes], size: int, options: Mapping[str, Any]) -> None:
         boundary = secrets.token_hex(16)
+        try:
+            said = json.dumps(options)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise InputError(f"the options must be numbers, texts and yes or no: {shortened(str(error))}") from error
+        name = _printable(name)
         plain = "".join(c if c.isprintable() and c not in '"\\' else "_" for c in name)
         field = 'Content-Disposition: form-data; name="{}"'
         head = (
-            f"--{boundary}\r\n{field.format('options')}\r\n\r\n{json.dumps(options)}\r\n"
+            f"--{boundary}\r\n{field.format('options')}\r\n\r\n{said}\r\n"
             f'--{boundary}\r\n{field.format("file")}; filename="{plain}"\r\n'
             "Content-Type: application/octet-stream\r\n\r\n"
         )
