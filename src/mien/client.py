@@ -296,11 +296,14 @@ class Client:
         client = require_extra("server", "websockets.sync.client")
         scheme = "wss" if self._parts.scheme == "https" else "ws"
         address = f"{scheme}://{self._place}{self._parts.path.rstrip('/')}/v1/stream"
-        wanted = {"labels": labels, "detector": detector, "half_life_s": half_life_s, "token": self._token or None}
+        wanted = {"labels": labels, "detector": detector, "half_life_s": half_life_s}
+        token = {"Authorization": f"Bearer {self._token}"} if self._token else {}
         wanted |= _choice(keep)
         with ExitStack() as stack:
             with _told_plainly():
-                connection = client.connect(address, max_size=None, open_timeout=self._timeout_s, compression=None)
+                connection = client.connect(
+                    address, max_size=None, open_timeout=self._timeout_s, compression=None, additional_headers=token
+                )
                 socket = stack.enter_context(connection)
                 socket.send(json.dumps({name: value for name, value in wanted.items() if value is not None}))
                 stream = Stream(socket, _message(socket.recv(self._timeout_s)), self._timeout_s)

@@ -95,7 +95,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
     state.jobs.start()
     logger.info("ready after %.1f s", time.perf_counter() - start)
     try:
-        yield {"tell_streams": lambda: _say_goodbye(app)}
+        yield {"tell_streams": lambda: _say_goodbye(app), "patience_s": settings.body_timeout_s}
     finally:
         _say_goodbye(app)
         await state.streams.stop()

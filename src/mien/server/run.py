@@ -8,14 +8,12 @@ from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.supervisors import Multiprocess
 
 from mien.server.app import create_app
 from mien.server.settings import MEBI, ServerSettings
+from mien.server.web.connections import PatientHttp, PoliteWebSocket, Seldom
 
-HEADER_S = 10.0
 KEEP_ALIVE_S = 15
 MOST_CONNECTIONS = 4000  # sockets of one process
 STREAM_MESSAGE_BYTES = 16 * MEBI
@@ -36,7 +34,8 @@ def log_config(level: int) -> dict[str, Any]:
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {"plain": {"format": "%(asctime)s %(levelname)s %(message)s"}},
-        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "plain"}},
+        "filters": {"seldom": {"()": Seldom}},
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "plain", "filters": ["seldom"]}},
         "root": {"handlers": ["stderr"], "level": logging.WARNING},
         "loggers": {
             "mien": {"level": level},
@@ -44,53 +43,6 @@ def log_config(level: int) -> dict[str, Any]:
             "python_multipart": {"level": logging.ERROR},
         },
     }
-
-
-class PatientHttp(HttpToolsProtocol):
-    """HTTP with a time limit for a request's headers, and streams that hear of a shutdown."""
-
-    def connection_made(self, transport: Any) -> None:
-        """Start the clock."""
-        super().connection_made(transport)
-        self._clock = self.loop.call_later(HEADER_S, transport.close)
-
-    def on_message_begin(self) -> None:
-        """Start the clock again for a further request on the connection."""
-        super().on_message_begin()
-        self._clock.cancel()
-        self._clock = self.loop.call_later(HEADER_S, self.transport.close)
-
-    def on_headers_complete(self) -> None:
-        """Stop the clock."""
-        self._clock.cancel()
-        super().on_headers_complete()
-
-    def connection_lost(self, error: Exception | None) -> None:
-        """Stop the clock."""
-        self._clock.cancel()
-        super().connection_lost(error)
-
-    def shutdown(self) -> None:
-        """Let the running request finish, and tell endless answers to end."""
-        _tell_streams(self.app_state)
-        super().shutdown()
-
-
-class PoliteWebSocket(WebSocketsSansIOProtocol):
-    """A web socket whose stream is told why it ends, instead of being cut off."""
-
-    def shutdown(self) -> None:
-        """Leave the closing to the stream, which finishes its answer first."""
-        if not _tell_streams(self.app_state) or not self.handshake_complete or self.close_sent:
-            super().shutdown()
-
-
-def _tell_streams(state: dict[str, Any]) -> bool:
-    """Start telling all streams of the process that it stops; return whether there is somebody to do so."""
-    tell = state.get("tell_streams")
-    if tell is not None:
-        tell()
-    return tell is not None
 
 
 def create_process_app() -> FastAPI:

@@ -16,22 +16,26 @@ from typing import Any
 
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from pydantic import ValidationError
+from starlette.websockets import WebSocketState
 
 from mien.errors import MienError
 from mien.faces import Faces, Frame
 from mien.server.settings import ServerSettings
 from mien.server.web import records
+from mien.server.web.connections import WELCOME
 from mien.server.web.metrics import Metrics
 from mien.server.web.problems import Problem, busy, problem_of
 from mien.server.web.schemas import StreamSettings
-from mien.server.web.security import client_of, is_right, token_of
+from mien.server.web.security import SUBPROTOCOL, client_of, is_right, refuse_web_socket, token_of
 from mien.server.work.engine import Engine
 from mien.sources.images import decode_image
 from mien.tracking.tracker import Tracker
 
 HELLO_S = 10.0  # for the first message
+WAITING_PER_CLIENT = 32  # web sockets whose first message has not come
+WAITING_STRANGERS = 256  # of all clients, without the token
 LONGEST_TEXT = 4096
-SEND_S = 20.0  # a client that does not read its answers is gone
+LAST_ANSWER_S = 20.0  # for the image under way when the server stops
 NORMAL, GOING_AWAY, POLICY_VIOLATION, INTERNAL_ERROR, TRY_AGAIN = 1000, 1001, 1008, 1011, 1013
 
 logger = logging.getLogger(__name__)
@@ -49,6 +53,7 @@ class Streams:
         """
         self._settings = settings
         self._by_client: Counter[str] = Counter()
+        self._waiting: Counter[tuple[str, bool]] = Counter()
         self._open: set[LiveStream] = set()
         self._stopping = False
         self._goodbye: asyncio.Future[None] | None = None
@@ -56,6 +61,31 @@ class Streams:
     def __len__(self) -> int:
         """Return the number of streams, viewers of the server's camera included."""
         return self._by_client.total()
+
+    @contextmanager
+    def doorstep(self, client: str, *, known: bool) -> Iterator[None]:
+        """Let a web socket wait beside the places of streams until its first message has come.
+
+        Args:
+            client: Whose web socket it is.
+            known: Whether its handshake had the token. Strangers never take the room of those who are known.
+
+        Raises:
+            Problem: 503, too many strangers wait or the server stops; 429, too many of this client's.
+        """
+        if self._stopping:
+            raise busy("the server is stopping; try again in a moment", retry_after_s=5)
+        if self._waiting[client, known] >= WAITING_PER_CLIENT:
+            raise busy("too many web sockets of this client wait for their first message", status=429, retry_after_s=10)
+        strangers = sum(count for (_, is_known), count in self._waiting.items() if not is_known)
+        if not known and strangers >= WAITING_STRANGERS:
+            raise busy("too many web sockets wait for their token; send it in the handshake", retry_after_s=10)
+        self._waiting[client, known] += 1
+        try:
+            yield
+        finally:
+            self._waiting[client, known] -= 1
+            self._waiting += Counter()  # drops the zeros
 
     @contextmanager
     def place(self, client: str) -> Iterator[None]:
@@ -112,19 +142,17 @@ class Streams:
 async def stream(socket: WebSocket) -> None:
     """Analyze a live stream."""
     state = socket.app.state
-    await socket.accept()
+    client = client_of(socket.scope)
+    live = LiveStream(socket, state.engine, state.metrics)
     try:
-        with state.streams.place(client_of(socket.scope)):
-            live = LiveStream(socket, state.engine, state.metrics)
+        with state.streams.doorstep(client, known=live.is_known):
+            await socket.accept(subprotocol=SUBPROTOCOL if SUBPROTOCOL in socket.scope["subprotocols"] else None)
             state.streams.add(live)
-            try:
-                await live.run()
-            finally:
-                state.streams.remove(live)
+            wanted = await live.first_message()
+        with state.streams.place(client):
+            await live.run(wanted)
     except Problem as problem:
-        with suppress(Exception):
-            await socket.send_text(_error(problem))
-            await socket.close(TRY_AGAIN if problem.status in (429, 503) else POLICY_VIOLATION, problem.detail[:100])
+        await _refuse(socket, problem)
     except (WebSocketDisconnect, RuntimeError, ConnectionError):
         pass  # the client left; starlette says RuntimeError where it left between two messages
     except Exception as error:
@@ -132,16 +160,27 @@ async def stream(socket: WebSocket) -> None:
         with suppress(Exception):
             await socket.send_text(_error(problem_of(error)))
             await socket.close(INTERNAL_ERROR)
+    finally:
+        state.streams.remove(live)
+
+
+async def _refuse(socket: WebSocket, problem: Problem) -> None:
+    """Tell why there is no stream, or no longer: as the answer to the handshake, or as last words."""
+    with suppress(Exception):
+        if socket.application_state is WebSocketState.CONNECTING:
+            return await refuse_web_socket(problem, socket.scope, socket.receive, socket.send)
+        await socket.send_text(_error(problem))
+        await socket.close(TRY_AGAIN if problem.status in (429, 503) else POLICY_VIOLATION, problem.detail[:100])
 
 
 class LiveStream:
     """One client's stream."""
 
     def __init__(self, socket: WebSocket, engine: Engine, metrics: Metrics) -> None:
-        """Take over a web socket.
+        """Take over a web socket; nothing is sent or received yet.
 
         Args:
-            socket: It has been accepted.
+            socket: The web socket.
             engine: Does the work.
             metrics: Counts the frames.
         """
@@ -149,22 +188,46 @@ class LiveStream:
         self._engine = engine
         self._metrics = metrics
         self._settings = engine.settings
-        self._tracker = Tracker(engine.analyzer())
+        self._tracker: Tracker
         self._ready = False
         self._frames = 0
         self._start = time.monotonic()
         self._work: asyncio.Task[None] | None = None
         self._sending = asyncio.Lock()
 
-    async def run(self) -> None:
-        """Answer messages until the client leaves or a limit is reached.
+    @property
+    def is_known(self) -> bool:
+        """Whether the handshake had the token, if the server asks for one."""
+        token = self._settings.token
+        return not token or is_right(token, token_of(self._socket.scope, self._socket.headers))
+
+    async def first_message(self) -> StreamSettings:
+        """Wait for the settings and, if the server asks for one, the token; until then messages must be small.
 
         Raises:
-            Problem: What ends the stream: no token, silence, or the time limit.
+            Problem: There is no right token, or silence.
+            WebSocketDisconnect: The client left.
+        """
+        wanted = _settings_of(await self._next_message(HELLO_S))
+        if not self.is_known and not is_right(self._settings.token, wanted.token or ""):
+            raise Problem(401, "this needs the server's token; send it in the first message")
+        welcome = self._socket.scope["extensions"].get(WELCOME)
+        if welcome is not None:
+            welcome["call"]()
+        return wanted
+
+    async def run(self, wanted: StreamSettings) -> None:
+        """Answer messages until the client leaves or a limit is reached.
+
+        Args:
+            wanted: From the first message.
+
+        Raises:
+            Problem: What ends the stream: silence, or the time limit.
             WebSocketDisconnect: The client left.
         """
         try:
-            await self._greet()
+            await self._use(wanted)
             while True:
                 await self._take(await self._next_message(self._settings.stream_idle_s))
         finally:
@@ -175,24 +238,11 @@ class LiveStream:
         """Tell the client that the server ends the stream, after the answer that is under way."""
         with suppress(Exception):
             if self._work:
-                await asyncio.wait((self._work,), timeout=SEND_S)
+                await asyncio.wait((self._work,), timeout=LAST_ANSWER_S)
             await self._send({"type": "closing", "reason": reason})
             await self._socket.close(GOING_AWAY, reason)
 
     # Receiving.
-
-    async def _greet(self) -> None:
-        """Wait for the settings and, if the server asks for one, the token."""
-        message = await self._next_message(HELLO_S)
-        wanted = _settings_of(message)
-        self._check_token(wanted)
-        await self._use(wanted)
-
-    def _check_token(self, wanted: StreamSettings) -> None:
-        token = self._settings.token
-        given = token_of(self._socket.scope, self._socket.headers) or wanted.token or ""
-        if token and not is_right(token, given):
-            raise Problem(401, "this needs the server's token; send it in the first message")
 
     async def _next_message(self, idle_s: float) -> dict[str, Any]:
         left = self._start + self._settings.stream_max_s - time.monotonic()
@@ -268,7 +318,7 @@ class LiveStream:
 
     async def _send(self, message: dict[str, Any]) -> None:
         with suppress(RuntimeError, WebSocketDisconnect, ConnectionError):  # the client left
-            async with self._sending, asyncio.timeout(SEND_S):
+            async with self._sending:  # a client that reads too little is cut off by its connection
                 await self._socket.send_text(json.dumps(message, ensure_ascii=False, separators=(",", ":")))
 
 

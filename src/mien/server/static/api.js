@@ -49,6 +49,13 @@ export function streamAddress() {
   return address("v1/stream").replace(/^http/, "ws");
 }
 
+/** Return the subprotocols of the live stream: browsers send no header with a web socket, so the token is one of them. */
+export function streamProtocols() {
+  const text = String.fromCharCode(...new TextEncoder().encode(token()));
+  const coded = btoa(text).replace(/\+/g, "-").replace(/\//g, "_").replace(/=+$/, "");
+  return coded ? ["mien", `mien.token.${coded}`] : ["mien"];
+}
+
 export const isOnline = () => online === true;
 
 /** Note whether the server answered; while it does not, ask again and again. */

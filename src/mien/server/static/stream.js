@@ -1,6 +1,6 @@
 // The live stream: one image under way at a time, and a new connection whenever one is lost.
 
-import { askForToken, note, streamAddress, token } from "./api.js";
+import { askForToken, getJson, note, streamAddress, streamProtocols, token } from "./api.js";
 
 const WAITS_S = [0.5, 1, 2, 4, 8];
 const ANSWER_MS = 15_000;
@@ -58,16 +58,20 @@ export class Stream extends EventTarget {
     this.ready = false;
     this.sentAt = null;
     this.problem = null;
-    const socket = new WebSocket(streamAddress());
+    this.opened = false;
+    const socket = new WebSocket(streamAddress(), streamProtocols());
     this.socket = socket;
     socket.binaryType = "arraybuffer";
-    socket.onopen = () => this.greet();
+    socket.onopen = () => {
+      this.opened = true;
+      this.greet();
+    };
     socket.onmessage = ({ data }) => socket === this.socket && this.take(JSON.parse(data));
     socket.onclose = () => socket === this.socket && this.lose();
   }
 
   greet() {
-    this.socket.send(JSON.stringify({ ...this.settings, ...(token() && { token: token() }) }));
+    this.socket.send(JSON.stringify(this.settings));
   }
 
   take(message) {
@@ -104,6 +108,15 @@ export class Stream extends EventTarget {
       await askForToken(Boolean(token()));
       if (this.wanted) this.connect();
       return;
+    }
+    if (!this.opened && token()) {
+      const sent = token();
+      await getJson("v1/models").catch(() => {}); // a refused handshake does not say why; this asks for the token
+      if (!this.wanted) return;
+      if (token() !== sent) {
+        this.connect();
+        return;
+      }
     }
     const busy = [429, 503].includes(this.problem?.status);
     if (!this.problem) note(false);

@@ -4,6 +4,7 @@ Plain ASGI layers, so that they hold for web sockets, files and errors alike.
 """
 
 import asyncio
+import base64
 import hmac
 import ipaddress
 import time
@@ -44,6 +45,8 @@ HEADERS = {
 CLOSED = ("/v1/", "/video_feed", "/metrics")  # what needs the token; the rest is the page and says nothing of anybody
 SLOW_BYTES = 64 << 10
 MOST_CLIENTS = 10_000
+SUBPROTOCOL = "mien"  # of the live stream, for browsers: they can send no header with a web socket
+TOKEN_PROTOCOL = "mien.token."  # beside it, with the token in base64url
 
 
 class SecurityHeaders:
@@ -140,8 +143,18 @@ def token_of(scope: Scope, headers: Mapping[str, str]) -> str:
     kind, _, value = headers.get("authorization", "").partition(" ")
     if kind.lower() == "bearer":
         return value.strip()
+    for protocol in scope.get("subprotocols", ()):
+        if protocol.startswith(TOKEN_PROTOCOL):
+            return _decoded(protocol.removeprefix(TOKEN_PROTOCOL))
     values: list[str] = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("token", [""])
     return values[0]
+
+
+def _decoded(text: str) -> str:
+    try:
+        return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True).decode("latin-1")
+    except ValueError:
+        return text
 
 
 def is_right(token: str, given: str) -> bool:
