@@ -3,6 +3,7 @@
     MienError
     ├── InputError          a value, file, image or setting the caller can mend
     │   └── SourceError     a path, URL or stream that gives no image
+    │       └── FrameSizeError  a video whose frames are larger than the limit
     ├── ModelError          a model file that cannot be used
     ├── DeviceError         an execution provider that is not installed here
     ├── OutputError         a result that could not be written
@@ -26,6 +27,10 @@ class InputError(MienError, ValueError):
 
 class SourceError(InputError):
     """A path, URL or stream gives no image."""
+
+
+class FrameSizeError(SourceError):
+    """A video's frame has more pixels than the caller allows."""
 
 
 class ModelError(MienError, ValueError):

@@ -1,11 +1,17 @@
 """Attacks on the server as strangers and impatient, greedy or silent clients make them."""
 
+import asyncio
 import base64
 import json
 import socket
 import time
+import weakref
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from functools import partial
 
+import cv2
+import numpy as np
 import pytest
 from conftest import EXAMPLES
 
@@ -15,7 +21,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from helpers import wait_for
-from served import PROBLEM, served
+from served import PROBLEM, check_problem, served
 
 ASTRONAUT = (EXAMPLES / "astronaut.jpg").read_bytes()
 TOKEN = "correct-horse-battery-staple"
@@ -202,6 +208,139 @@ def test_a_client_that_pings_and_does_not_read_is_cut_off(server):
 
 
 BEARER_LINE = f"Authorization: Bearer {TOKEN}\r\n".encode()
+
+
+# Slow, silent and greedy clients with a token.
+
+
+def post(path, length, kind="image/jpeg", client="203.0.113.1"):
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n"
+    return (head + f"X-Forwarded-For: {client}\r\n\r\n").encode()
+
+
+def test_slow_bodies_hold_what_came_and_nobody_else_up(tmp_path):
+    with served(tmp_path, max_body_mb=1, bodies_mb=4, trusted_proxies="127.0.0.1") as server, ExitStack() as held:
+        for _ in range(8):  # announced: twice of what the server may hold
+            held.enter_context(connected(server, post("/v1/analyze", 1 << 20) + ASTRONAUT[:1000]))
+        wait_for(lambda: server.app.state.bodies._taken == 8000)
+        answer = server.http.post("/v1/analyze", content=ASTRONAUT, headers={"Content-Type": "image/jpeg"})
+        assert answer.status_code == 200
+        greedy = {"X-Forwarded-For": "203.0.113.2", "Content-Type": "image/jpeg"}
+        for _ in range(2):  # nine tenths of what one client may have
+            held.enter_context(connected(server, post("/v1/analyze", 1 << 20, client="203.0.113.2") + bytes(950_000)))
+        wait_for(lambda: server.app.state.bodies._taken == 8000 + 2 * 950_000)
+        check_problem(
+            server.http.post("/v1/analyze", content=bytes(1 << 20), headers=greedy), 429, "your other requests"
+        )
+        assert server.http.post(
+            "/v1/analyze", content=bytes(1 << 20), headers={"Content-Type": "image/jpeg"}
+        ).is_success
+
+
+def test_a_body_is_ended_that_falls_below_the_least_rate_whatever_came_before(tmp_path):
+    with served(tmp_path, body_timeout_s=0.5) as server:
+        with connected(server, post("/v1/analyze", 32 << 20) + bytes(8 << 20)) as slow:
+            start = time.monotonic()
+            slow.setblocking(False)
+            while time.monotonic() - start < 10:
+                try:
+                    slow.send(bytes(256))
+                except OSError:
+                    break
+                time.sleep(0.1)  # 2.5 KiB per second
+            slow.settimeout(5)
+            assert everything(slow).startswith(b"HTTP/1.1 408") and time.monotonic() - start < 4
+        assert server.app.state.bodies._taken == 0
+
+
+def test_a_pause_of_the_server_is_not_the_clients_fault(tmp_path, monkeypatch):
+    from mien.server.web.forms import FormReader
+
+    flush = FormReader._flush
+
+    async def slow_disk(reader):
+        await asyncio.sleep(0.3)
+        await flush(reader)
+
+    monkeypatch.setattr(FormReader, "_flush", slow_disk)
+    with served(tmp_path, body_timeout_s=0.2) as server:
+        answer = server.http.post("/v1/analyze", files={"file": ("a.jpg", ASTRONAUT + bytes(500_000))})
+        assert answer.json()["results"][0]["faces"]
+
+
+def test_slow_uploads_of_one_client_leave_room_for_others(tmp_path):
+    form = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.mp4"\r\n\r\nx'
+    kind = "multipart/form-data; boundary=b"
+    with served(tmp_path, trusted_proxies="127.0.0.1") as server, ExitStack() as held:
+        for _ in range(4):
+            held.enter_context(connected(server, post("/v1/jobs", 1 << 20, kind) + form))
+        wait_for(lambda: server.app.state.jobs._incoming.total() == 4)
+        with connected(server, post("/v1/jobs", 1 << 20, kind) + form) as fifth:
+            assert fifth.recv(4096).startswith(b"HTTP/1.1 429")
+        check_problem(server.http.post("/v1/jobs", files={"file": ("a.mp4", b"no video")}), 422)
+
+
+def test_an_upload_may_not_take_longer_than_a_job(tmp_path):
+    form = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.mp4"\r\n\r\nx'
+    with served(tmp_path, job_timeout_s=0.3) as server:
+        with connected(server, post("/v1/jobs", 1 << 20, "multipart/form-data; boundary=b") + form) as slow:
+            assert slow.recv(4096).startswith(b"HTTP/1.1 408")
+        assert not list((tmp_path / "jobs").glob("*"))
+
+
+def test_silent_addresses_hold_no_worker_and_nobody_else_up(tmp_path):
+    with socket.create_server(("127.0.0.1", 0), backlog=200) as silent:
+        urls = [f"http://127.0.0.1:{silent.getsockname()[1]}/{i}" for i in range(64)]
+        settings = {"url_allowed": True, "allow_private": True, "request_timeout_s": 3, "trusted_proxies": "127.0.0.1"}
+        with served(tmp_path, **settings) as server, ThreadPoolExecutor(1) as pool:
+            post_urls = partial(server.http.post, "/v1/analyze", json={"urls": urls})
+            waiting = pool.submit(post_urls, headers={"X-Forwarded-For": "203.0.113.1"})
+            wait_for(lambda: server.app.state.engine.fetchers.running == 4)
+            start = time.monotonic()
+            image = {"Content-Type": "image/jpeg", "X-Forwarded-For": "203.0.113.2"}
+            assert server.http.post("/v1/analyze", content=ASTRONAUT, headers=image).status_code == 200
+            assert time.monotonic() - start < 2 and server.app.state.engine.workers.waiting == 0
+            check_problem(waiting.result(), 503, "too long")
+            silent.close()
+
+
+def test_answers_that_nobody_reads_are_given_up(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 255, (700, 1000, 3), np.uint8)
+    image = cv2.imencode(".jpg", noise, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()
+    body = json.dumps({"images": [base64.b64encode(image).decode()] * 8}).encode()
+    with served(tmp_path, body_timeout_s=0.5, detector="none") as server:
+        bodies = server.app.state.bodies
+        with socket.socket() as deaf:
+            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            deaf.connect(("127.0.0.1", server.port))
+            deaf.sendall(post("/v1/analyze?annotated=1", len(body), "application/json") + body)
+            wait_for(lambda: bodies._taken > len(body))
+            wait_for(lambda: bodies._taken == 0, seconds=10)
+            deaf.settimeout(5)
+            assert not everything(deaf).endswith(b"0\r\n\r\n")
+        whole = server.http.post("/v1/analyze?annotated=1", content=body, headers={"Content-Type": "application/json"})
+        assert len(whole.json()["results"]) == 8 and bodies._taken == 0
+
+
+def test_the_images_of_a_request_are_drawn_one_after_another(tmp_path, monkeypatch):
+    """Not all held decoded until the last is found."""
+    from mien.server.routes import analyze
+
+    alive, most, find = set(), [0], analyze._find
+
+    def counted(engine, item, wanted):
+        found = find(engine, item, wanted)
+        key = id(found)
+        alive.add(key)
+        weakref.finalize(found, alive.discard, key)
+        most[0] = max(most[0], len(alive))
+        return found
+
+    monkeypatch.setattr(analyze, "_find", counted)
+    with served(tmp_path, detector="none") as server:
+        files = [("file", ("a.jpg", ASTRONAUT))] * 12
+        assert len(server.http.post("/v1/analyze?annotated=1", files=files).json()["results"]) == 12
+    assert most[0] <= 3
 
 
 # Noise.

@@ -10,6 +10,7 @@ import time
 from fractions import Fraction
 
 import cv2
+import numpy as np
 import pytest
 
 import databases
@@ -227,6 +228,19 @@ def test_a_video_that_lasts_too_long_or_is_too_wide_is_refused(tmp_path, video):
         check_problem(submit(server, video), 413, "at most 1 s")
     with served(tmp_path, max_pixels_mp=0.01, job_workers=0) as server:
         check_problem(submit(server, video), 413, "10,000 pixels")
+
+
+def test_a_video_whose_frames_grow_on_the_way_does_not_have_them_converted(tmp_path):
+    parts = {}
+    for size in (60, 640):
+        images = [np.full((size, size, 3), 8 * i, np.uint8) for i in range(24)]
+        parts[size] = write_video(tmp_path / "part.h264", images).read_bytes()
+    with served(tmp_path / "data", max_pixels_mp=0.1) as server:
+        job = finished(server, submit(server, parts[60] + parts[640], "grows.h264"))
+        told = json.dumps(job) + json.dumps(server.http.get(f"/v1/jobs/{job['id']}/summary").json())
+        assert job["progress"]["frames"] <= 24 and "scaled" not in told  # FFmpeg drops them, or reading ends there
+        assert job["state"] == "done" or "640 x 640 pixels" in job["error"]["detail"]
+        assert str(tmp_path) not in told
 
 
 SDP = "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 9 RTP/AVP 96\n"

@@ -211,7 +211,7 @@ def test_a_body_that_trickles_in_is_given_up(tmp_path):
 
 
 def test_headers_that_never_end_are_given_up(tmp_path):
-    with served(tmp_path) as server:
+    with served(tmp_path, body_timeout_s=0.3) as server:
         for said in (b"", b"GET / HTTP/1.1\r\nHost: loc", b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\nGET /"):
             with socket.create_connection(("127.0.0.1", server.port)) as slow:
                 slow.settimeout(10)

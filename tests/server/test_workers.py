@@ -152,11 +152,15 @@ def test_a_full_queue_is_refused_and_empties_again():
         time.sleep(0.001)
     waiting = [workers.submit("a", int) for _ in range(2)]
     with pytest.raises(Problem) as refused:
-        workers.submit("b", int)
+        workers.submit("a", int)
     assert refused.value.status == 503 and refused.value.headers["Retry-After"] == "1"
+    waiting.append(workers.submit("b", int))  # who has nothing in a full queue gets a share all the same
+    for client in ("b", "c", "a"):  # but of two places, three clients have none
+        with pytest.raises(Problem):
+            workers.submit(client, int)
     always = workers.submit("job", int, always=True)
     gate.set()
-    assert [future.result(5) for future in [running, *waiting, always]] == [True, 0, 0, 0]
+    assert [future.result(5) for future in [running, *waiting, always]] == [True, 0, 0, 0, 0]
     assert workers.submit("b", int).result(5) == 0
     workers.close()
 

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mien.errors import InputError, SourceError
+from mien.errors import FrameSizeError, InputError, SourceError
 from mien.sources.addresses import public_name
 from mien.sources.videos import Video, VideoSettings, is_video
 from videos import is_upright, numbered, portraits, read_number, write_audio, write_video, write_webp
@@ -628,3 +628,50 @@ def test_real_clips_agree_with_opencv(shared, name):
     assert video.problems == []
     assert video.info.frames == count
     assert frame.time_s == pytest.approx(video.info.duration_s, abs=0.1)
+
+
+# Frames that are larger than what the container or the first frame says.
+
+
+def joined(folder, codec, suffix, *sizes):
+    """A stream whose frames change their size on the way."""
+    data = b""
+    for height, width in sizes:
+        images = [np.full((height, width, 3), 40 * i, np.uint8) for i in range(4)]
+        data += write_video(folder / f"part{suffix}", images, codec=codec).read_bytes()
+    path = folder / f"joined{suffix}"
+    path.write_bytes(data)
+    return path
+
+
+SMALL, LARGE = (120, 160), (1200, 1600)
+
+
+@pytest.mark.parametrize("codec, suffix", [("h264", ".h264"), ("mjpeg", ".mjpeg"), ("mpeg4", ".m4v"), ("h264", ".ts")])
+@pytest.mark.parametrize("sizes", [(SMALL, LARGE), (LARGE, SMALL), (SMALL, LARGE, SMALL)])
+def test_no_frame_is_converted_that_is_larger_than_allowed(tmp_path, codec, suffix, sizes):
+    path, most = joined(tmp_path, codec, suffix, *sizes), 100_000
+    shapes, said = set(), ""
+    try:
+        with Video(path, VideoSettings(max_pixels=most)) as video:
+            shapes = {frame.image.shape for frame in video}
+            said = " ".join(video.problems)
+    except FrameSizeError as error:
+        assert "1,600 x 1,200 pixels" in str(error) and "100,000" in str(error)
+    except SourceError as error:
+        assert "no frame" in str(error) or "breaks off" in str(error)
+    assert shapes <= {(*SMALL, 3)} and "scaled" not in said
+    with Video(path, VideoSettings(max_pixels=2_000_000)) as video:
+        assert {frame.image.shape for frame in video} == {(*sizes[0], 3)}
+
+
+def test_the_limit_holds_for_images_in_a_row_and_animations_too(tmp_path):
+    for number, (height, width) in enumerate([SMALL, LARGE]):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), np.zeros((height, width, 3), np.uint8))
+    with Video(tmp_path / "%d.png", VideoSettings(max_pixels=100_000)) as video:
+        assert len(list(video)) == 1 and "1,600 x 1,200" in video.problems[0]
+    webp = write_webp(tmp_path / "moving.webp", [np.full((*LARGE, 3), shade, np.uint8) for shade in (0, 255)])
+    with pytest.raises(FrameSizeError, match="1,600 x 1,200"):
+        Video(webp, VideoSettings(max_pixels=100_000))
+    with pytest.raises(InputError, match="max_pixels"):
+        VideoSettings(max_pixels=0)

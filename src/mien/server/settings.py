@@ -71,19 +71,21 @@ class ServerSettings:
         batch_wait_ms: Longest wait of a face for others in its batch, milliseconds; 0 suits CPUs (a batch is then what
             came during the last one), 2 to 5 suit a GPU.
         max_body_mb: Largest request to /v1/analyze, MiB.
-        bodies_mb: Largest sum of all requests to /v1/analyze at once, MiB.
+        bodies_mb: Most MiB that requests to /v1/analyze and their answers have in memory at once; one client may have
+            half of them.
         max_video_mb: Largest video, MiB.
         max_video_s: Longest video, seconds; 0 for any.
         max_frames: Most frames a job analyzes.
         max_images: Most images of one request.
-        max_pixels_mp: Largest image, millions of pixels.
+        max_pixels_mp: Largest image, and frame of a video, millions of pixels.
         max_stream_pixels_mp: Largest image of a live stream, millions of pixels.
         rate: Requests per second of one client, twice as many at once; 0 for any.
         streams: Live streams at once; viewers of the server's own camera count, too.
         streams_per_client: Live streams at once of one client.
         stream_idle_s: Seconds without a message after which a stream is ended.
         stream_max_s: Seconds after which a stream is ended in any case.
-        body_timeout_s: Seconds a client may take for its request headers, and for each further 64 KiB of the body.
+        body_timeout_s: Seconds a client may take for its request headers, stall in a body (of which 16 KiB per second
+            must come), or take to read 64 KiB of an answer.
         request_timeout_s: Seconds one request may wait and run; after that it is answered with 503.
         data_dir: Folder of the videos and their results, and of the SQLite file.
         database: SQLAlchemy URL of the job list; a SQLite file in the data folder by default.

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import SourceError, require_extra
-from mien.sources._frames import Problems, RawFrame, VideoInfo, broken_off, is_an_image
+from mien.sources._frames import Problems, RawFrame, VideoInfo, broken_off, check_frame_size, is_an_image
 from mien.sources._opening import Address, OpenVideo, opened, reason
 from mien.sources._upright import orientation_of, pixel_aspect_of, square_size
 
@@ -47,6 +47,9 @@ class FFmpegReader:
     def _probe(self) -> VideoInfo:
         with opened(self._address) as video:
             frame = next(_Pass(video, Problems()).decoded(), None)
+            if frame is None:  # the decoder refuses what is too large, and says only that the data are invalid
+                context = video.stream.codec_context
+                check_frame_size(video.name, context.width, context.height, video.max_pixels)
             if frame is None and video.failure:
                 raise SourceError(f"{video.name} {video.failure}")
             if frame is None:
@@ -263,6 +266,7 @@ class _Pass:
                 self._note(packet, reason(error))
                 continue
             for frame in frames:
+                check_frame_size(self._name, frame.width, frame.height, self._video.max_pixels)
                 if frame.is_corrupt:
                     self._problems.note(f"{self._name}: the image is damaged at {self._seconds(frame.pts):.2f} s")
                 yield frame

@@ -9,7 +9,7 @@ from typing import Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.errors import SourceError
+from mien.errors import FrameSizeError, SourceError
 
 MAX_PROBLEMS = 100
 
@@ -155,3 +155,22 @@ def is_an_image(name: str) -> SourceError:
         f"{name} is an image, not a video; analyze it as one: mien.analyze() in Python, `mien analyze` on the command "
         "line, POST /v1/analyze on a server"
     )
+
+
+def check_frame_size(name: str, width: int, height: int, most: int) -> None:
+    """Refuse a frame that is too large, before it is turned into an image.
+
+    Args:
+        name: The video.
+        width: Of the frame, pixels.
+        height: Of the frame, pixels.
+        most: Largest width x height.
+
+    Raises:
+        FrameSizeError: It is larger.
+    """
+    if width * height > most:
+        raise FrameSizeError(
+            f"{name} has a frame of {width:,} x {height:,} pixels, more than the limit of {most:,} pixels; make the "
+            "video smaller or raise the limit: VideoSettings(max_pixels=…) in Python"
+        )

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from mien.errors import SourceError, require_extra
+from mien.sources._decode import MAX_PIXELS
 from mien.sources._frames import is_an_image
 from mien.sources.addresses import PUBLIC, AddressRule, is_http, pinned
 
@@ -50,6 +51,7 @@ class Address:
         low_delay: Whether each frame must come out at once, which leaves out decoding several at a time.
         rule: Which hosts a URL may lead to.
         stream: Number of the video stream to read, from 0; None takes the one that FFmpeg thinks best.
+        max_pixels: Largest frame, as stored; whatever the container says, each one is held against it.
     """
 
     url: str
@@ -61,6 +63,7 @@ class Address:
     low_delay: bool = False
     rule: AddressRule = PUBLIC
     stream: int | None = None
+    max_pixels: int = MAX_PIXELS
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,7 @@ class OpenVideo:
         streams: How many there are.
         choice: Says which was taken where there were several and nobody chose; else empty.
         remote: Where its bytes come from, if from the web.
+        max_pixels: Largest frame.
     """
 
     container: "InputContainer"
@@ -84,6 +88,7 @@ class OpenVideo:
     streams: int = 1
     choice: str = ""
     remote: "Remote | None" = None
+    max_pixels: int = MAX_PIXELS
 
     @property
     def failure(self) -> str | None:
@@ -114,9 +119,11 @@ def opened(address: Address) -> Iterator[OpenVideo]:
         with container:
             videos = _video_streams(container, address.name)
             stream, choice = _chosen(container, videos, address)
+            stream.codec_context.options = {"max_pixels": str(address.max_pixels)}  # before a frame is decoded
             stream.codec_context.thread_type = "SLICE" if address.low_delay else "AUTO"
             stream.codec_context.thread_count = address.threads or min((os.cpu_count() or 1) + 1, MAX_THREADS)
-            yield OpenVideo(container, stream, address.name, videos.index(stream), len(videos), choice, remote)
+            number, count = videos.index(stream), len(videos)
+            yield OpenVideo(container, stream, address.name, number, count, choice, remote, address.max_pixels)
 
 
 def _remote_of(address: Address) -> AbstractContextManager["Remote | None"]:

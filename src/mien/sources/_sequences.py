@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import InputError, SourceError
-from mien.sources._decode import decode_image
+from mien.sources._decode import MAX_PIXELS, decode_image
 from mien.sources._ffmpeg import over_white
-from mien.sources._frames import Problems, RawFrame, VideoInfo, broken_off, is_an_image
+from mien.sources._frames import Problems, RawFrame, VideoInfo, broken_off, check_frame_size, is_an_image
 
 UNSAID_DURATION_S = 0.1  # of a WebP frame that gives none; browsers take the same
 NUMBER = re.compile(r"%0?(\d*)d")
@@ -48,7 +48,9 @@ def numbered_files(pattern: Path) -> list[Path]:
 class ImagesReader:
     """Image files as the frames of a video with a constant rate."""
 
-    def __init__(self, files: list[Path], name: str, fps: float, problems: Problems) -> None:
+    def __init__(
+        self, files: list[Path], name: str, fps: float, problems: Problems, max_pixels: int = MAX_PIXELS
+    ) -> None:
         """Read the first image.
 
         Args:
@@ -56,22 +58,22 @@ class ImagesReader:
             name: Of the video, for people.
             fps: Frames per second.
             problems: Takes a warning for each image that cannot be read.
+            max_pixels: Largest image.
 
         Raises:
             SourceError: None of the images can be read.
         """
-        self._files, self._fps, self._problems = files, fps, problems
+        self._files, self._fps, self._problems, self._max_pixels = files, fps, problems, max_pixels
         image = next(self._readable(files), None)
         if image is None:
             raise SourceError(f"{name}: none of its {len(files)} images can be read; check the files")
         codec = files[0].suffix.lower().lstrip(".") or "images"
         self.info = VideoInfo(name, image.shape[1], image.shape[0], len(files) / fps, len(files), fps, codec)
 
-    @staticmethod
-    def _readable(files: list[Path]) -> Iterator[NDArray[np.uint8]]:
+    def _readable(self, files: list[Path]) -> Iterator[NDArray[np.uint8]]:
         for path in files:
             try:
-                yield _read_image(path)
+                yield _read_image(path, self._max_pixels)
             except InputError:
                 continue
 
@@ -84,19 +86,19 @@ class ImagesReader:
         first = max(0, int(start_s * self._fps) - 1)
         for index, path in enumerate(self._files[first:], first):
             try:
-                image = _read_image(path)
+                image = _read_image(path, self._max_pixels)
             except InputError as error:
                 self._problems.note(str(error))
                 continue
             yield RawFrame(index, index / self._fps, partial(_same, image))
 
 
-def _read_image(path: Path) -> NDArray[np.uint8]:
+def _read_image(path: Path, max_pixels: int) -> NDArray[np.uint8]:
     try:
         data = path.read_bytes()
     except OSError as error:
         raise SourceError(f"{path} cannot be read: {error.strerror}; check its permissions") from error
-    return decode_image(data, name=str(path))
+    return decode_image(data, name=str(path), max_pixels=max_pixels)
 
 
 def _same(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -123,21 +125,23 @@ class _WebPFrame:
 class WebPReader:
     """Animated WebP, which FFmpeg does not decode: each frame is unpacked into a WebP image of its own."""
 
-    def __init__(self, data: bytes, name: str, problems: Problems) -> None:
+    def __init__(self, data: bytes, name: str, problems: Problems, max_pixels: int = MAX_PIXELS) -> None:
         """Read the table of contents.
 
         Args:
             data: The file.
             name: Of the video, for people.
             problems: Takes a warning for each frame that cannot be decoded.
+            max_pixels: Largest canvas.
 
         Raises:
-            SourceError: It is damaged or a still image.
+            SourceError: It is damaged, too large or a still image.
         """
         if not is_animated_webp(data):
             raise is_an_image(name)
         self._name, self._problems = name, problems
         self._width, self._height = (int.from_bytes(data[at : at + 3], "little") + 1 for at in (24, 27))
+        check_frame_size(name, self._width, self._height, max_pixels)
         self._parts = list(_parts(data))
         self._whole = len(data) >= int.from_bytes(data[4:8], "little") + 8
         if not self._parts:

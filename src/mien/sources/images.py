@@ -275,6 +275,31 @@ def load(item: Item, *, settings: SourceSettings = DEFAULTS) -> Frame:
     return Frame(decode_image(data, name=name, max_pixels=settings.max_pixels), source=item.name)
 
 
+def is_remote(item: Item) -> bool:
+    """Whether an item must be fetched over the network before it can be loaded.
+
+    Args:
+        item: From `expand`.
+    """
+    return isinstance(item.origin, str) and item.origin != STDIN and not DATA_URL.match(item.origin)
+
+
+def fetch_item(item: Item, *, settings: SourceSettings = DEFAULTS) -> Item:
+    """Fetch an item from its address, without decoding it.
+
+    Args:
+        item: One that `is_remote`.
+        settings: Limits.
+
+    Returns:
+        The same item with its bytes.
+
+    Raises:
+        SourceError: There is no file, or a too large one.
+    """
+    return Item(item.name, _bytes_of(item.origin, shortened(item.name), settings))
+
+
 def _pillow_rgb(image: object, name: str, settings: SourceSettings) -> NDArray[np.uint8]:
     width, height = image.size  # type: ignore[attr-defined]
     if width * height > settings.max_pixels:

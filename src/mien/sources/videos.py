@@ -25,7 +25,7 @@ from mien.sources._frames import OpenedSource, Problems, RawFrame, VideoInfo, Vi
 from mien.sources._opening import Address
 from mien.sources._sequences import NUMBER, ImagesReader, WebPReader, is_animated_webp, numbered_files
 from mien.sources.addresses import URL, AddressRule, public_name, video_rule
-from mien.sources.images import IMAGE_SUFFIXES
+from mien.sources.images import IMAGE_SUFFIXES, MAX_PIXELS
 
 __all__ = [
     "VIDEO_SUFFIXES",
@@ -65,6 +65,7 @@ class VideoSettings:
         allow_private: Fetch http(s) URLs from loopback, private and other addresses that are not public as well, and
             connect to any camera. A camera that the source names by a private address (`rtsp://192.168.1.10/…`) or a
             local name needs no permission.
+        max_pixels: Largest width x height of a frame, checked for each one before it is decoded.
     """
 
     every: int = 1
@@ -77,10 +78,11 @@ class VideoSettings:
     name: str | None = None
     stream: int | None = None
     allow_private: bool = False
+    max_pixels: int = MAX_PIXELS
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        for name in ("every", "max_frames", "threads"):
+        for name in ("every", "max_frames", "threads", "max_pixels"):
             value = getattr(self, name)
             if value is not None and (not isinstance(value, int) or value < 1):
                 raise InputError(f"{name} must be a whole number of at least 1, got {value!r}")
@@ -281,11 +283,12 @@ def open_reader(
             threads=settings.threads,
             rule=rule,
             stream=settings.stream,
+            max_pixels=settings.max_pixels,
         )
         return FFmpegReader(address, problems)
     path = Path(source).expanduser()
     if _is_pattern(path):
-        return ImagesReader(numbered_files(path), str(source), settings.image_fps, problems)
+        return ImagesReader(numbered_files(path), str(source), settings.image_fps, problems, settings.max_pixels)
     return _open_file(path, settings, problems)
 
 
@@ -296,8 +299,14 @@ def _is_pattern(path: Path) -> bool:
 def _open_file(path: Path, settings: VideoSettings, problems: Problems) -> VideoReader:
     head = _head(path)
     if is_animated_webp(head):
-        return WebPReader(path.read_bytes(), str(path), problems)
-    address = Address(f"file:{path}", str(path), threads=settings.threads, stream=settings.stream)
+        return WebPReader(path.read_bytes(), str(path), problems, settings.max_pixels)
+    address = Address(
+        f"file:{path}",
+        str(path),
+        threads=settings.threads,
+        stream=settings.stream,
+        max_pixels=settings.max_pixels,
+    )
     return FFmpegReader(address, problems)
 
 

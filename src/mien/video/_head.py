@@ -18,6 +18,7 @@ FORMAT = 1
 FINGERPRINT_BYTES = 1 << 20
 HASH_DIGITS = 16
 OLD_NAMES = {"film": "video", "picture_fps": "image_fps"}  # what older journals call them
+NOT_OF_THE_RESULT = ("threads", "allow_private", "max_pixels")  # settings that change no row
 
 Head = dict[str, Any]
 
@@ -41,7 +42,7 @@ def head_of(source: str | Path, video: Video, analyzer: Analyzer, track: TrackSe
             "width": video.info.width,
             "height": video.info.height,
         },
-        **{name: value for name, value in asdict(video.settings).items() if name not in ("threads", "allow_private")},
+        **{name: value for name, value in asdict(video.settings).items() if name not in NOT_OF_THE_RESULT},
         **asdict(track),
         "labels": analyzer.labels.key,
         "model": f"{model.card.name} {model.card.version} (sha256 {model.sha256[:HASH_DIGITS]})",

@@ -1,17 +1,20 @@
 """POST /v1/analyze: one or many images in, rows out."""
 
 import asyncio
+import json
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, TypeVar
 
 import numpy as np
 from fastapi import APIRouter, Depends, Query, Request
-from fastapi.responses import JSONResponse
+from fastapi.responses import Response
 from numpy.typing import NDArray
 from pydantic import ValidationError
+from starlette.types import Message, Receive, Scope, Send
 
 from mien.analyzer import Analyzer
 from mien.errors import InputError, MienError
@@ -21,15 +24,17 @@ from mien.output.encode import data_url
 from mien.server.settings import MEBI, ServerSettings
 from mien.server.web import records
 from mien.server.web.described import ANALYZE_BODY, PROBLEMS
-from mien.server.web.forms import FormReader, body_of, media_type_of, safe_name
+from mien.server.web.forms import FormReader, Holding, body_of, media_type_of, safe_name
 from mien.server.web.problems import Problem, busy, problem_of
 from mien.server.web.schemas import Analysis, AnalyzeBody, EncodedImage, FaceChoice
 from mien.server.web.security import client_of
 from mien.server.work.engine import Engine
 from mien.sources.given import DATA_URL, from_base64, from_data_url
-from mien.sources.images import Item, SourceSettings, expand, load
+from mien.sources.images import Item, SourceSettings, expand, fetch_item, is_remote, load
 
 T = TypeVar("T")
+
+PIECE_BYTES = 64 << 10  # of an answer, which waits until its client has read so far
 
 router = APIRouter()
 
@@ -69,7 +74,7 @@ async def analyze(
     labels: Annotated[str | None, Query(description="Label set: fer2013, ferplus or combined.", max_length=40)] = None,
     detector: Annotated[str | None, Query(description="Face detector; see /v1/models.", max_length=40)] = None,
     annotated: Annotated[bool, Query(description="Also return each image with its faces drawn.")] = False,
-) -> JSONResponse:
+) -> Response:
     """Analyze one or many images, sent as a form (`curl -F file=@photo.jpg`), as JSON with base64, or as they are.
 
     An image that cannot be read gets an `error` in its place and costs the others nothing.
@@ -78,15 +83,62 @@ async def analyze(
     engine: Engine = request.app.state.engine
     analyzer = engine.analyzer(detector=detector, labels=labels, keep=keep)
     wanted = Wanted(analyzer, _source_settings(engine.settings), annotated)
-    with request.app.state.bodies.hold(request, most=engine.settings.max_body_mb * MEBI):
-        items = await _items_of(request, engine.settings)
-        results = await _unless_gone(request, _all(engine, client_of(request.scope), items, wanted))
+    held = request.app.state.bodies.hold(client_of(request.scope))
+    try:
+        items = await _items_of(request, engine.settings, held)
+        results = await _unless_gone(request, _all(engine, client_of(request.scope), items, wanted, held))
+    except BaseException:
+        held.give(held.size)
+        raise
     ms = round((time.perf_counter() - start) * 1000, 1)
-    return JSONResponse({"results": results, "labels": list(analyzer.labels.names), "ms": ms})
+    return ResultsResponse(results, {"labels": list(analyzer.labels.names), "ms": ms}, held)
 
 
-async def _all(engine: Engine, client: str, items: list[Item], wanted: Wanted) -> list[dict[str, Any]]:
-    calls = [_one(engine, client, item, wanted) for item in items]
+class ResultsResponse(Response):
+    """The results one after another, so that what is read is no longer held, and no more is packed than is read."""
+
+    def __init__(self, results: list[dict[str, Any]], rest: dict[str, Any], held: Holding) -> None:
+        """Prepare the answer.
+
+        Args:
+            results: In order.
+            rest: Further members.
+            held: What they hold of the server's memory; given back at the end.
+        """
+        super().__init__(media_type="application/json")
+        del self.headers["content-length"]
+        self._results, self._rest, self._held = results, rest, held
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        with self._held:
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            for piece in self._pieces():
+                for start in range(0, len(piece), PIECE_BYTES):
+                    await send(_body(piece[start : start + PIECE_BYTES]))
+            await send(_body(b"", more=False))
+
+    def _pieces(self) -> Iterator[bytes]:
+        between = b'{"results":['
+        self._results.reverse()
+        while self._results:
+            yield between + _packed(self._results.pop())
+            between = b","
+        yield b"]," + _packed(self._rest)[1:]
+
+
+def _packed(value: dict[str, Any]) -> bytes:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+
+
+def _body(data: bytes, *, more: bool = True) -> Message:
+    return {"type": "http.response.body", "body": data, "more_body": more}
+
+
+async def _all(engine: Engine, client: str, items: list[Item], wanted: Wanted, held: Holding) -> list[dict[str, Any]]:
+    received = held.size
+    calls = [_one(engine, client, item, wanted, held) for item in items]
+    items.clear()
     try:
         async with asyncio.timeout(engine.settings.request_timeout_s), asyncio.TaskGroup() as group:
             tasks = [group.create_task(call) for call in calls]
@@ -94,22 +146,25 @@ async def _all(engine: Engine, client: str, items: list[Item], wanted: Wanted) -
         raise busy("the images took too long; send fewer or smaller ones", retry_after_s=5) from error
     except BaseExceptionGroup as errors:
         raise errors.exceptions[0] from None
+    held.give(received)
     return [task.result() for task in tasks]
 
 
-async def _one(engine: Engine, client: str, item: Item, wanted: Wanted) -> dict[str, Any]:
+async def _one(engine: Engine, client: str, item: Item, wanted: Wanted, held: Holding) -> dict[str, Any]:
     """Return the result of one image; a worker that has found its faces goes on while the network looks at them."""
     try:
+        if is_remote(item):
+            item = await engine.fetchers.run(client, partial(fetch_item, item, settings=wanted.sources))
+            held.take(len(item.origin) if isinstance(item.origin, bytes) else 0)
+        if wanted.annotated:
+            result = await engine.workers.run(client, lambda: _draw(engine, item, wanted))
+            held.take(len(result["annotated"]))
+            return result
         found = await engine.workers.run(client, lambda: _find(engine, item, wanted))
-        (named,) = wanted.analyzer.with_expressions([found.faces], await asyncio.wrap_future(found.probs))
-        faces = wanted.analyzer.keep.named(named, found.width, found.height)
-        annotated = None
-        if (image := found.image) is not None:
-            drawing = engine.workers.submit(client, lambda: _annotate(image, faces), always=True)
-            annotated = await asyncio.wrap_future(drawing)
+        faces = _finish(found, wanted, await asyncio.wrap_future(found.probs))
     except MienError as error:
         return _result(item.name, error=problem_of(error).to_dict())
-    return _result(item.name, width=found.width, height=found.height, faces=records.rows(faces), annotated=annotated)
+    return _result(item.name, width=found.width, height=found.height, faces=records.rows(faces))
 
 
 @dataclass(frozen=True)
@@ -131,8 +186,18 @@ def _find(engine: Engine, item: Item, wanted: Wanted) -> _Found:
     return _Found(faces, probs, width, height, frame.image if wanted.annotated else None)
 
 
-def _annotate(image: NDArray[np.uint8], faces: Faces) -> str:
-    return data_url(records.to_jpeg(draw_faces(image, faces)), ".jpg")
+def _finish(found: _Found, wanted: Wanted, probs: NDArray[np.float32]) -> Faces:
+    (named,) = wanted.analyzer.with_expressions([found.faces], probs)
+    return wanted.analyzer.keep.named(named, found.width, found.height)
+
+
+def _draw(engine: Engine, item: Item, wanted: Wanted) -> dict[str, Any]:
+    """Do all at one go: an image that waited to be drawn would wait decoded, and a request's images all at once."""
+    found = _find(engine, item, wanted)
+    faces = _finish(found, wanted, found.probs.result())
+    assert found.image is not None
+    drawn = data_url(records.to_jpeg(draw_faces(found.image, faces)), ".jpg")
+    return _result(item.name, width=found.width, height=found.height, faces=records.rows(faces), annotated=drawn)
 
 
 def _result(source: str, **known: Any) -> dict[str, Any]:
@@ -170,15 +235,15 @@ def _source_settings(settings: ServerSettings) -> SourceSettings:
 # The three ways to send images.
 
 
-async def _items_of(request: Request, settings: ServerSettings) -> list[Item]:
+async def _items_of(request: Request, settings: ServerSettings, held: Holding) -> list[Item]:
     kind = media_type_of(request)
     limit = settings.max_body_mb * MEBI
     if kind == "multipart/form-data":
-        items = await _form_items(request, settings, limit)
+        items = await _form_items(request, settings, limit, held)
     elif kind == "application/json":
-        items = _json_items(await body_of(request, limit=limit), settings)
+        items = _json_items(await body_of(request, limit=limit, held=held), settings)
     elif kind.startswith("image/") or kind == "application/octet-stream":
-        items = [Item("image", await body_of(request, limit=limit))]
+        items = [Item("image", await body_of(request, limit=limit, held=held))]
     else:
         raise Problem(415, "send multipart/form-data, application/json, or an image as image/jpeg, image/png…")
     if not items:
@@ -188,8 +253,8 @@ async def _items_of(request: Request, settings: ServerSettings) -> list[Item]:
     return items
 
 
-async def _form_items(request: Request, settings: ServerSettings, limit: int) -> list[Item]:
-    parts = await FormReader(request, limit=limit, max_files=settings.max_images).read()
+async def _form_items(request: Request, settings: ServerSettings, limit: int, held: Holding) -> list[Item]:
+    parts = await FormReader(request, limit=limit, max_files=settings.max_images, held=held).read()
     items = [Item(part.file_name, bytes(part.content)) for part in parts if part.file_name is not None]
     return items + _url_items([part.text for part in parts if part.name == "url"], settings)
 

@@ -1,9 +1,11 @@
 """The addresses of jobs: /v1/jobs and below."""
 
+import asyncio
 import json
 import shutil
+from collections.abc import Awaitable
 from pathlib import Path
-from typing import IO, Annotated, Literal
+from typing import IO, Annotated, Literal, TypeVar
 
 from fastapi import APIRouter, Request
 from fastapi import Path as InPath
@@ -11,12 +13,13 @@ from fastapi.responses import FileResponse, JSONResponse, Response
 from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 
-from mien.errors import MienError, require_extra
+from mien.errors import FrameSizeError, MienError, require_extra
 from mien.server.settings import MEBI
 from mien.server.web.described import FEW_PROBLEMS, JOB_BODY, PROBLEMS, problems
 from mien.server.web.forms import FormReader, Part, media_type_of
 from mien.server.web.problems import Problem, busy
 from mien.server.web.schemas import Job, JobList, JobOptions
+from mien.server.web.security import client_of
 from mien.server.work.jobs import FILES, UPLOAD, Jobs, is_ended
 from mien.server.work.store import DONE, QUEUED, JobRow, new_id
 
@@ -40,6 +43,8 @@ VIDEO_TYPES = {
 }  # fmt: skip
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _GONE = problems(409, 416)
+
+T = TypeVar("T")
 
 router = APIRouter(tags=["videos"])
 
@@ -67,8 +72,8 @@ async def create(request: Request) -> JSONResponse:
     name = new_id()
     folder = jobs.files.of(name)
     try:
-        with jobs.incoming():
-            part, options = await _receive(request, jobs, folder)
+        with jobs.incoming(client_of(request.scope)):
+            part, options = await _in_time(_receive(request, jobs, folder), jobs.settings.job_timeout_s)
         suffix = _suffix_of(part)
         await run_in_threadpool(_check_video, folder / UPLOAD, jobs, options)
         row = await run_in_threadpool(_add, jobs, part, suffix, options, name)
@@ -184,6 +189,14 @@ def _check_room(jobs: Jobs) -> None:
         raise busy("the server keeps no more jobs; remove old ones: DELETE /v1/jobs/{id}", retry_after_s=600)
 
 
+async def _in_time(receiving: Awaitable[T], most_s: float) -> T:
+    try:
+        async with asyncio.timeout(most_s):
+            return await receiving
+    except TimeoutError as error:
+        raise Problem(408, f"the video took longer than {most_s:g} s to come; send a smaller one") from error
+
+
 async def _receive(request: Request, jobs: Jobs, folder: Path) -> tuple[Part, JobOptions]:
     opened: list[IO[bytes]] = []
 
@@ -247,8 +260,10 @@ def _check_video(path: Path, jobs: Jobs, options: JobOptions) -> None:
     if kind not in CONTAINERS:
         raise Problem(422, f"videos come as {', '.join(sorted(CONTAINERS))}; this is {kind}; convert it to MP4")
     try:
-        with Video(path, VideoSettings(stream=options.stream)) as video:
+        with Video(path, VideoSettings(stream=options.stream, max_pixels=settings.max_pixels)) as video:
             info = video.info
+    except FrameSizeError as error:
+        raise Problem(413, f"the frames of a video must have at most {settings.max_pixels:,} pixels") from error
     except MienError as error:
         said = str(error).replace(str(path), "the video")
         raise Problem(422, said) from error
@@ -256,10 +271,6 @@ def _check_video(path: Path, jobs: Jobs, options: JobOptions) -> None:
         raise Problem(
             422,
             f"the video is {info.duration_s:.2f} s long; start_s must be less, got {options.start_s:g}",
-        )
-    if info.width * info.height > settings.max_pixels:
-        raise Problem(
-            413, f"a video must have at most {settings.max_pixels:,} pixels, this one has {info.width}x{info.height}"
         )
     if settings.max_video_s and (info.duration_s or 0) > settings.max_video_s:
         raise Problem(

@@ -1,10 +1,10 @@
 """multipart/form-data, read piece by piece: images into memory, a video into its job's own file, nothing elsewhere."""
 
 import re
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from typing import IO
+from typing import IO, Self
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
@@ -56,75 +56,131 @@ def safe_name(name: str) -> str:
 
 
 class Budget:
-    """Bytes of all requests that are in memory at once; for the event loop's thread only."""
+    """Bytes of all requests and answers that are in memory at once; for the event loop's thread only.
+
+    They count when they are there, not when they are announced: who sends slowly holds what came, and nobody else up.
+    """
 
     def __init__(self, limit: int) -> None:
         """Start with nothing taken.
 
         Args:
-            limit: Most bytes.
+            limit: Most bytes; one client may have half of them.
         """
         self._limit = limit
         self._taken = 0
+        self._by_client: Counter[str] = Counter()
 
-    @contextmanager
-    def hold(self, request: Request, *, most: int) -> Iterator[None]:
-        """Take as many bytes as a request says it has, or may have.
+    def hold(self, client: str) -> "Holding":
+        """Return what one request holds: nothing yet.
 
         Args:
-            request: The request.
-            most: Largest number of bytes of one request; what does not say its size may have as many.
+            client: Whose request it is.
+        """
+        return Holding(self, client)
+
+    def _change(self, client: str, size: int) -> None:
+        self._taken += size
+        self._by_client[client] += size
+        if not self._by_client[client]:
+            del self._by_client[client]
+
+    def _check(self, client: str, size: int, mine: int) -> None:
+        """Refuse what is too much beside what others hold; a lone request may be as large as requests may be."""
+        others, same = self._taken - mine, self._by_client[client] - mine
+        if others and self._taken + size > self._limit:
+            raise busy("the server holds as many images as it can; try again in a moment")
+        if same and self._by_client[client] + size > self._limit // 2:
+            raise busy("your other requests hold as much as one client may; wait for their answers", status=429)
+
+
+class Holding:
+    """The bytes of one request and its answer. A context: what is left at its end is given back."""
+
+    def __init__(self, budget: Budget, client: str) -> None:
+        """Start with none."""
+        self._budget, self._client, self._size = budget, client, 0
+
+    def __enter__(self) -> Self:
+        """Return it."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Give everything back."""
+        self.give(self._size)
+
+    @property
+    def size(self) -> int:
+        """How many bytes it holds."""
+        return self._size
+
+    def expect(self, size: int) -> None:
+        """See whether so many bytes would fit now, without taking them.
 
         Raises:
-            Problem: 503, the others have taken too many.
+            Problem: 503, the others have taken too many; 429, this client has.
         """
-        announced = request.headers.get("content-length", "")
-        size = min(most, int(announced)) if announced.isdecimal() and len(announced) < 20 else most
-        if self._taken and self._taken + size > self._limit:
-            raise busy("the server holds as many images as it can; try again in a moment")
-        self._taken += size
-        try:
-            yield
-        finally:
-            self._taken -= size
+        self._budget._check(self._client, size, self._size)
+
+    def take(self, size: int) -> None:
+        """Take bytes that are there.
+
+        Raises:
+            Problem: 503, the others have taken too many; 429, this client has.
+        """
+        self.expect(size)
+        self._size += size
+        self._budget._change(self._client, size)
+
+    def give(self, size: int) -> None:
+        """Give bytes back."""
+        self._size -= size
+        self._budget._change(self._client, -size)
 
 
-async def body_of(request: Request, *, limit: int) -> bytes:
+async def body_of(request: Request, *, limit: int, held: Holding) -> bytes:
     """Return the body of a request.
 
     Args:
         request: The request.
         limit: Largest number of bytes.
+        held: Takes them.
 
     Raises:
-        Problem: 413, there are more.
+        Problem: 413, there are more; 503 or 429, too many are in memory.
     """
     body = bytearray()
-    async for chunk in pieces_of(request, limit=limit):
+    async for chunk in pieces_of(request, limit=limit, held=held):
         body += chunk
     return bytes(body)
 
 
-async def pieces_of(request: Request, *, limit: int) -> AsyncIterator[bytes]:
+async def pieces_of(request: Request, *, limit: int, held: Holding | None = None) -> AsyncIterator[bytes]:
     """Yield the body of a request.
 
     Args:
         request: The request.
         limit: Largest number of bytes.
+        held: Takes them, if they stay in memory.
 
     Raises:
-        Problem: 413, there are more, or there will be by the header; 400, the client left.
+        Problem: 413, there are more, or there will be by the header; 400, the client left; 503 or 429, too many are in
+            memory.
     """
     refused = Problem(413, f"the request must have at most {limit:,} bytes; send less at a time")
     announced = request.headers.get("content-length", "0")
     if not announced.isdecimal() or len(announced) > 20 or int(announced) > limit:
         raise refused
+    if held is not None:
+        held.expect(int(announced))
     size = 0
     try:
         async for chunk in request.stream():
             size += len(chunk)
             if size > limit:
                 raise refused
+            if held is not None:
+                held.take(len(chunk))
             yield chunk
     except ClientDisconnect as error:
         raise Problem(400, "the request ended too early") from error
@@ -139,7 +195,13 @@ class FormReader:
     """Reads one form. Parts that are files go to memory, or where `open_file` says."""
 
     def __init__(
-        self, request: Request, *, limit: int, max_files: int, open_file: Callable[[], IO[bytes]] | None = None
+        self,
+        request: Request,
+        *,
+        limit: int,
+        max_files: int,
+        open_file: Callable[[], IO[bytes]] | None = None,
+        held: Holding | None = None,
     ) -> None:
         """Look at the header.
 
@@ -148,6 +210,7 @@ class FormReader:
             limit: Largest number of bytes.
             max_files: Most parts that are files.
             open_file: Called for each file, to give it a place; None keeps files in memory.
+            held: Takes the bytes that are kept in memory.
 
         Raises:
             Problem: 400, the boundary is missing or malformed.
@@ -157,6 +220,7 @@ class FormReader:
         self._limit = limit
         self._max_files = max_files
         self._open_file = open_file
+        self._held = held
         self._file: IO[bytes] | None = None
         self._unwritten = bytearray()
         self._header = [b"", b""]
@@ -189,7 +253,7 @@ class FormReader:
             Problem: 400, the form is malformed; 413, it is too large or has too many parts.
         """
         try:
-            async for chunk in pieces_of(self._request, limit=self._limit):
+            async for chunk in pieces_of(self._request, limit=self._limit, held=self._held):
                 self._parser.write(chunk)
                 await self._flush()
             self._parser.finalize()

@@ -43,7 +43,7 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 CLOSED = ("/v1/", "/video_feed", "/metrics")  # what needs the token; the rest is the page and says nothing of anybody
-SLOW_BYTES = 64 << 10
+LEAST_BYTES_PER_S = 16 << 10  # of a body
 MOST_CLIENTS = 10_000
 SUBPROTOCOL = "mien"  # of the live stream, for browsers: they can send no header with a web socket
 TOKEN_PROTOCOL = "mien.token."  # beside it, with the token in base64url
@@ -245,14 +245,18 @@ class RateLimit:
 
 
 class SlowBodies:
-    """Answers 408 where a body trickles in: each 64 KiB must arrive in time."""
+    """Answers 408 where a body stalls or trickles in.
+
+    A client may fall behind the least rate by as many seconds as it may stall, whatever it sent before: who sends fast
+    at first saves up no time to be slow in.
+    """
 
     def __init__(self, app: ASGIApp, *, timeout_s: float) -> None:
         """Wrap an application.
 
         Args:
             app: The application.
-            timeout_s: Seconds for each 64 KiB.
+            timeout_s: Seconds a client may stall.
         """
         self._app = app
         self._timeout_s = timeout_s
@@ -264,27 +268,24 @@ class SlowBodies:
         await self._app(scope, self._patient(receive), send)
 
     def _patient(self, receive: Receive) -> Receive:
-        until = asyncio.get_running_loop().time() + self._timeout_s
-        size = 0
+        clock = asyncio.get_running_loop().time
+        left_s = self._timeout_s  # only the client's own time counts
         whole = False
 
         async def receive_in_time() -> Message:
-            nonlocal until, size, whole
+            nonlocal left_s, whole
             if whole:
                 return await receive()
+            start = clock()
             try:
-                async with asyncio.timeout_at(until):
+                async with asyncio.timeout(left_s):
                     message = await receive()
             except TimeoutError as error:
-                seconds = f"{self._timeout_s:g} s"
-                raise Problem(
-                    408, f"the body came too slowly; each {SLOW_BYTES >> 10} KiB may take {seconds}"
-                ) from error
+                least = f"{LEAST_BYTES_PER_S >> 10} KiB per second, and stalls of at most {self._timeout_s:g} s"
+                raise Problem(408, f"the body came too slowly; this server needs {least}") from error
             whole = message["type"] != "http.request" or not message.get("more_body")
-            size += len(message.get("body", b""))
-            if size >= SLOW_BYTES:
-                until = asyncio.get_running_loop().time() + self._timeout_s
-                size = 0
+            earned_s = len(message.get("body", b"")) / LEAST_BYTES_PER_S
+            left_s = min(left_s + earned_s - (clock() - start), self._timeout_s)
             return message
 
         return receive_in_time

@@ -18,6 +18,9 @@ from mien.server.work.batching import BatchedModel, Batcher
 from mien.server.work.turns import TurnTaking
 from mien.server.work.workers import FairWorkers
 
+FETCHERS = 16  # addresses that images are fetched from at once
+FETCHES_PER_CLIENT = 4
+
 
 class Engine:
     """What every request shares.
@@ -25,6 +28,7 @@ class Engine:
     Attributes:
         settings: The server's settings.
         workers: The threads for everything that takes time.
+        fetchers: The threads that wait for other hosts.
         model: The expression model; the faces of all requests meet in it.
     """
 
@@ -41,6 +45,7 @@ class Engine:
         self.settings = settings
         model = load_model(settings.model, runtime=RuntimeSettings(device=settings.device))
         self.workers = FairWorkers(settings.workers, waiting=settings.waiting)
+        self.fetchers = FairWorkers(FETCHERS, waiting=settings.waiting, each=FETCHES_PER_CLIENT, name="mien-fetch")
         self._batcher = Batcher(
             model,
             wait_s=settings.batch_wait_ms / 1000,
@@ -124,6 +129,7 @@ class Engine:
 
     def close(self) -> None:
         """End the threads, when what runs is done."""
+        self.fetchers.close()
         self.workers.close()
         self._batcher.close()
 

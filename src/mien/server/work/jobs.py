@@ -5,6 +5,7 @@ import secrets
 import shutil
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -26,7 +27,8 @@ LOOK_S = 1.0  # how often an idle worker looks for videos that another server to
 TIDY_S = 30.0
 MOST_ATTEMPTS = 3  # a video that ends the process each time must not do so for ever
 ORPHAN_S = 3600.0  # a folder without a job may be one whose video is still coming in
-MOST_INCOMING = 8  # videos at once that clients are sending
+MOST_INCOMING = 16  # videos at once that clients are sending
+INCOMING_PER_CLIENT = 4
 UPLOAD = "upload"
 FILES = {
     "csv": "result.csv",
@@ -106,7 +108,7 @@ class Jobs:
         self._stop = threading.Event()
         self._news = threading.Event()
         self._threads: list[threading.Thread] = []
-        self._incoming = 0
+        self._incoming: Counter[str] = Counter()
 
     def start(self) -> None:
         """Start the threads."""
@@ -116,19 +118,26 @@ class Jobs:
             thread.start()
 
     @contextmanager
-    def incoming(self) -> Iterator[None]:
+    def incoming(self, client: str) -> Iterator[None]:
         """Hold a place for a video that comes in; for the event loop's thread only.
 
+        Args:
+            client: Who sends it.
+
         Raises:
-            Problem: 503, too many come in at once.
+            Problem: 503, too many come in at once; 429, too many of this client's.
         """
-        if self._incoming >= MOST_INCOMING:
+        if self._incoming.total() >= MOST_INCOMING:
             raise busy(f"{MOST_INCOMING} videos come in already; try again later", retry_after_s=30)
-        self._incoming += 1
+        if self._incoming[client] >= INCOMING_PER_CLIENT:
+            most = INCOMING_PER_CLIENT
+            raise busy(f"at most {most} videos come in of one client at once; wait", status=429, retry_after_s=30)
+        self._incoming[client] += 1
         try:
             yield
         finally:
-            self._incoming -= 1
+            self._incoming[client] -= 1
+            self._incoming += Counter()  # drops the zeros
 
     def wake(self) -> None:
         """Tell the threads that there is a new job."""
@@ -166,7 +175,7 @@ class Jobs:
             InputError: The options contradict each other.
         """
         self._engine.analyzer(detector=options.detector, labels=options.labels)
-        video_settings(options, name="", max_frames=self.settings.max_frames)
+        video_settings(options, name="", max_frames=self.settings.max_frames, max_pixels=self.settings.max_pixels)
 
     def remove(self, row: JobRow) -> None:
         """Remove a job and its files."""
@@ -217,6 +226,7 @@ class Jobs:
             ),
             options=options,
             max_frames=self.settings.max_frames,
+            max_pixels=self.settings.max_pixels,
             tell=watch.tell,
             stop=watch.stop,
         )

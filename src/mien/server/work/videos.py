@@ -28,6 +28,7 @@ def analyze_upload(
     analyzer: Analyzer,
     options: JobOptions,
     max_frames: int,
+    max_pixels: int,
     tell: Told,
     stop: threading.Event,
 ) -> str | None:
@@ -41,6 +42,7 @@ def analyze_upload(
         analyzer: Finds faces and expressions.
         options: What was asked for.
         max_frames: Most frames.
+        max_pixels: Largest frame, width x height.
         tell: Told frames done, frames in all, frames per second and seconds left.
         stop: Set from outside to end the work.
 
@@ -55,7 +57,7 @@ def analyze_upload(
     job = VideoJob(
         path,
         outputs=_outputs(path.parent, options),
-        video=video_settings(options, name=name, max_frames=max_frames),
+        video=video_settings(options, name=name, max_frames=max_frames, max_pixels=max_pixels),
         track=options.track_settings(),
         style=DrawStyle(blur=options.blur, bars=options.bars),
         resume=True,
@@ -76,13 +78,14 @@ def _outputs(folder: Path, options: JobOptions) -> VideoOutputs:
     )
 
 
-def video_settings(options: JobOptions, *, name: str, max_frames: int) -> VideoSettings:
+def video_settings(options: JobOptions, *, name: str, max_frames: int, max_pixels: int) -> VideoSettings:
     """Return which frames are taken.
 
     Args:
         options: What was asked for.
         name: What results call the video.
         max_frames: Most frames.
+        max_pixels: Largest frame, width x height.
 
     Raises:
         InputError: The options contradict each other.
@@ -94,6 +97,7 @@ def video_settings(options: JobOptions, *, name: str, max_frames: int) -> VideoS
         end_s=options.end_s,
         stream=options.stream,
         max_frames=max_frames,
+        max_pixels=max_pixels,
         name=name,
     )
 

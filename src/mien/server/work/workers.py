@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -25,22 +25,27 @@ class FairWorkers:
     So a client that hands in a thousand images delays another's single one by one piece of work, not by a thousand.
     """
 
-    def __init__(self, count: int, *, waiting: int) -> None:
+    def __init__(self, count: int, *, waiting: int, each: int | None = None, name: str = "mien-work") -> None:
         """Start the threads.
 
         Args:
             count: Calls at once.
-            waiting: Calls that may wait, of all clients together.
+            waiting: Calls that may wait, of all clients together; where they do, a client may add to them until it has
+                its share.
+            each: Calls at once of one client; None for any number, which suits calls that keep a core busy.
+            name: What the threads are called.
         """
         self.count = count
         self.largest_queue = waiting
         self._queues: OrderedDict[Hashable, deque[_Work]] = OrderedDict()
         self._waiting = 0
         self._running = 0
+        self._each = each or count
+        self._at_work: Counter[Hashable] = Counter()
         self._changed = threading.Condition()
         self._closed = False
         self._threads = [
-            threading.Thread(target=self._work, name=f"mien-work-{i}", daemon=True) for i in range(max(1, count))
+            threading.Thread(target=self._work, name=f"{name}-{i}", daemon=True) for i in range(max(1, count))
         ]
         for thread in self._threads:
             thread.start()
@@ -70,12 +75,18 @@ class FairWorkers:
         with self._changed:
             if self._closed:
                 raise busy("the server is stopping; try again in a moment", retry_after_s=5)
-            if self._waiting >= self.largest_queue and not always:
+            if not always and self._is_full(client):
                 raise busy(f"{self._waiting} pieces of work wait already; try again in a moment")
             self._queues.setdefault(client, deque()).append(work)
             self._waiting += 1
             self._changed.notify()
         return work.done
+
+    def _is_full(self, client: Hashable) -> bool:
+        if self._waiting < self.largest_queue:
+            return False
+        mine = self._queues.get(client, ())
+        return len(mine) >= self.largest_queue // (len(self._queues) + (not mine))
 
     async def run(self, client: Hashable, call: Callable[[], T]) -> T:
         """Run a call in a thread and return what it returns. Cancelling takes it out of the queue.
@@ -103,28 +114,38 @@ class FairWorkers:
             thread.join()
 
     def _work(self) -> None:
-        while work := self._next():
+        while found := self._next():
+            client, work = found
             try:
                 if work.done.set_running_or_notify_cancel():
                     _complete(work)
             finally:
                 with self._changed:
                     self._running -= 1
-            del work  # what it holds must not outlive it while this thread waits
+                    self._at_work[client] -= 1
+                    if not self._at_work[client]:
+                        del self._at_work[client]
+                    self._changed.notify()  # this client's next call may be waiting for its turn
+            del found, work  # what it holds must not outlive it while this thread waits
 
-    def _next(self) -> _Work | None:
+    def _next(self) -> tuple[Hashable, _Work] | None:
         with self._changed:
-            while not self._queues and not self._closed:
+            while (client := self._first()) is None:
+                if self._closed:
+                    return None
                 self._changed.wait()
-            if not self._queues:
-                return None
-            client, queue = self._queues.popitem(last=False)
+            queue = self._queues.pop(client)
             work = queue.popleft()
             if queue:
                 self._queues[client] = queue  # at the end: the others come first
             self._waiting -= 1
             self._running += 1
-            return work
+            self._at_work[client] += 1
+            return client, work
+
+    def _first(self) -> Hashable | None:
+        """Return the client whose turn it is."""
+        return next((client for client in self._queues if self._at_work[client] < self._each), None)
 
 
 def _complete(work: _Work) -> None:
