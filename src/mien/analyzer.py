@@ -122,7 +122,7 @@ class Analyzer:
 
     def kept(self, faces: Faces, frame: Frame) -> Faces:
         """Return the faces of a frame that `keep` keeps once their expressions are known: end of `analyze_frames`."""
-        return self.keep.named(faces, frame.image.shape[1], frame.image.shape[0])
+        return self.keep.named(faces, frame.width, frame.height)
 
     def keeping(self, keep: FaceFilter) -> "Analyzer":
         """Return an analyzer with the same detector and model that keeps other faces.
@@ -143,7 +143,7 @@ class Analyzer:
         Returns:
             One `Faces` per frame, with its source, number and time; the crops (N, 48, 48) uint8 of all, in that order.
         """
-        found = [self.keep.found(self.detector.detect(frame.image)).at(frame) for frame in frames]
+        found = [self.keep.found(self.detector.detect(frame.image).found_in(frame)) for frame in frames]
         return found, self.crops(frames, found)
 
     def crops(self, frames: Sequence[Frame], found: Sequence[Faces]) -> NDArray[np.uint8]:
@@ -174,12 +174,12 @@ class Analyzer:
 
         Args:
             image: (H, W, 3) uint8 RGB.
-            faces: N faces of this image.
+            faces: N faces of this image, or of the whole of which it is a reduced one.
 
         Returns:
             (N, 48, 48) uint8.
         """
-        return crops_of(self.detector, image, faces)
+        return crops_of(self.detector, image, faces.on(image))
 
     def stream(self, frames: Iterable[Frame], *, batch_size: int = 8) -> Iterator[tuple[Frame, Faces]]:
         """Yield every frame with its faces, holding at most `batch_size` frames in memory.
@@ -308,6 +308,7 @@ def analyze_image(
     image: ImageSource,
     *,
     channels: str = "rgb",
+    reading: SourceSettings | None = None,
     detector: str = DEFAULT_DETECTOR,
     model: str = DEFAULT_MODEL,
     labels: str | None = None,
@@ -325,6 +326,7 @@ def analyze_image(
         image: A path, an http(s) URL, a `data:` address, an encoded image as bytes or an open binary file, a PIL image,
             or an array (H, W, 3) uint8.
         channels: `"rgb"`, or `"bgr"` for an array as OpenCV reads it.
+        reading: Limits on what is read: the largest image, the largest file from a URL…
         detector: A name of `mien.detect.DETECTORS`.
         model: A name from the catalogue, or the path of an ONNX file.
         labels: Label set, `"fer2013"`, `"ferplus"` or `"combined"`; None takes the model's first.
@@ -349,7 +351,7 @@ def analyze_image(
         largest_only=largest_only,
         clip_boxes=clip_boxes,
     )
-    frame = read_image(image, channels=channels)
+    frame = read_image(image, channels=channels, settings=reading or SourceSettings())
     (faces,) = analyzer.analyze_frames([frame])
     return replace(faces, image=frame.image)
 
@@ -365,7 +367,7 @@ class ImageResult:
         source: Its name: path, URL, or `array 3`.
         faces: Its faces; none is a result, too. None where there is an error.
         error: Why it gave no result, or None.
-        width: Width of the image in pixels, 0 where there is an error.
+        width: Width of the whole image in pixels, 0 where there is an error.
         height: Its height.
     """
 
@@ -501,4 +503,4 @@ def _image_result(result: Result) -> ImageResult:
     if isinstance(result, Failed):
         return ImageResult(result.source, error=result.error)
     frame, faces = result
-    return ImageResult(frame.source, faces, width=frame.image.shape[1], height=frame.image.shape[0])
+    return ImageResult(frame.source, faces, width=frame.width, height=frame.height)

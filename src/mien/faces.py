@@ -39,6 +39,25 @@ def columns_of(labels: LabelSet | None, *, tracked: bool = False) -> tuple[str, 
 
 
 @dataclass(frozen=True)
+class Reduced:
+    """How an image was read that is smaller than its file says: pixels of faces stay those of the file.
+
+    Attributes:
+        factor: How many pixels of the file, in each direction, became one: 2, 4 or 8.
+        width: Width of the whole image, upright, pixels.
+        height: Its height.
+    """
+
+    factor: int
+    width: int
+    height: int
+
+    def of(self, image: NDArray[np.uint8]) -> int:
+        """Return how many pixels of the file, in each direction, are one of `image`: 1 where it is the whole image."""
+        return 1 if image.shape[:2] == (self.height, self.width) else self.factor
+
+
+@dataclass(frozen=True)
 class Frame:
     """One image, still or from a video.
 
@@ -47,16 +66,28 @@ class Frame:
         source: Where the image came from: a path, URL or name for people to read.
         index: Number of the frame within its source, from 0.
         time_s: Time within its source from the container's timestamps, in seconds; 0 for a still.
+        reduced: What `image` was before it was read at a half, a fourth or an eighth; None where it is whole.
     """
 
     image: NDArray[np.uint8]
     source: str = ""
     index: int = 0
     time_s: float = 0.0
+    reduced: Reduced | None = None
 
     def __post_init__(self) -> None:
         """Check the image."""
         check_image(self.image)
+
+    @property
+    def width(self) -> int:
+        """Width of the whole image, whose pixels faces are given in."""
+        return self.reduced.width if self.reduced else self.image.shape[1]
+
+    @property
+    def height(self) -> int:
+        """Its height."""
+        return self.reduced.height if self.reduced else self.image.shape[0]
 
 
 def check_image(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -112,6 +143,7 @@ class Face:
         track_id: Identity across frames, or None.
         smoothed: (C,) float32 probabilities smoothed over the track, or None.
         steady: Number of the track's steady expression in `labels`, or None.
+        reduced: How the image was read where that was not whole; the pixels are those of the whole image.
     """
 
     xyxy: Floats
@@ -122,6 +154,7 @@ class Face:
     track_id: int | None = None
     smoothed: Floats | None = None
     steady: int | None = None
+    reduced: Reduced | None = None
 
     @property
     def expression(self) -> str | None:
@@ -149,7 +182,8 @@ class Face:
         """Return a copy of the part of the image that the face's box covers.
 
         Args:
-            image: (H, W, 3) uint8 RGB, the image in which the face was found.
+            image: (H, W, 3) uint8 RGB, the image in which the face was found; of one that was read reduced, that or the
+                whole.
             margin: How much more to take on each side, in widths and heights of the box; negative takes less.
 
         Returns:
@@ -159,7 +193,7 @@ class Face:
             InputError: `image` is something else, or nothing of the box lies inside it.
         """
         height, width = check_image(image).shape[:2]
-        x1, y1, x2, y2 = self.xyxy.astype(np.float64)
+        x1, y1, x2, y2 = self.xyxy.astype(np.float64) / (self.reduced.of(image) if self.reduced else 1)
         across, down = margin * (x2 - x1), margin * (y2 - y1)
         left, top = max(0, int(np.floor(x1 - across))), max(0, int(np.floor(y1 - down)))
         right, bottom = min(width, int(np.ceil(x2 + across))), min(height, int(np.ceil(y2 + down)))
@@ -250,6 +284,8 @@ class Faces:
         frame_index: Number of the frame within its source, from 0.
         time_s: Time of the frame within its source, seconds.
         source: Where the frame came from.
+        image: The image, where `mien.analyze_image` kept it.
+        reduced: How the image was read where that was not whole; all pixels are those of the whole image.
     """
 
     xyxy: Floats
@@ -264,6 +300,7 @@ class Faces:
     time_s: float = 0.0
     source: str = ""
     image: NDArray[np.uint8] | None = field(default=None, compare=False)
+    reduced: Reduced | None = None
 
     def __post_init__(self) -> None:
         """Check shapes, dtypes and values."""
@@ -313,8 +350,24 @@ class Faces:
         return none if frame is None else none.at(frame)
 
     def at(self, frame: Frame) -> Self:
-        """Return the same faces with the source, number and time of `frame`."""
-        return replace(self, source=frame.source, frame_index=frame.index, time_s=frame.time_s)
+        """Return the same faces with the source, number and time of `frame`, and how it was read."""
+        return replace(self, source=frame.source, frame_index=frame.index, time_s=frame.time_s, reduced=frame.reduced)
+
+    def found_in(self, frame: Frame) -> Self:
+        """Return faces whose pixels are those of `frame.image` as faces of the frame, in pixels of the whole image."""
+        return (self._times(frame.reduced.factor) if frame.reduced else self).at(frame)
+
+    def on(self, image: NDArray[np.uint8]) -> Self:
+        """Return the same faces in pixels of an image: that which was read, reduced or not, or the whole one.
+
+        Args:
+            image: (H, W, 3) uint8 RGB.
+        """
+        return replace(self._times(1 / self.reduced.of(image)), reduced=None) if self.reduced else self
+
+    def _times(self, factor: float) -> Self:
+        landmarks = None if self.landmarks is None else self.landmarks * np.float32(factor)
+        return replace(self, xyxy=self.xyxy * np.float32(factor), landmarks=landmarks)
 
     def with_probs(self, probs: Floats, labels: LabelSet) -> Self:
         """Return the same faces with probabilities.
@@ -343,6 +396,7 @@ class Faces:
             None if self.track_id is None else int(self.track_id[i]),
             None if self.smoothed is None else self.smoothed[i],
             None if self.steady is None else int(self.steady[i]),
+            self.reduced,
         )
 
     @overload

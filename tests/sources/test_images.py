@@ -818,7 +818,7 @@ def test_ctrl_c_passes_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(sources, "decode_image", interrupted)
+    monkeypatch.setattr(sources, "decode_frame", interrupted)
     with pytest.raises(KeyboardInterrupt):
         list(read_frames(write(tmp_path / "a.jpg")))
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from mien.errors import InputError, SourceError
 from mien.faces import Frame, check_image
 from mien.sources.given import from_data_url, from_file
-from mien.sources.images import DEFAULTS, decode_image, most_bytes, read_image
+from mien.sources.images import DEFAULTS, decode_frame, most_bytes, read_image
 
 DATA_URL = "data:image/"
 
@@ -30,10 +30,10 @@ def read_frame(source: object) -> Frame:
         if isinstance(source, io.TextIOBase):
             raise InputError(f"a file object must give bytes, got {type(source).__name__}; open it with mode 'rb'")
         name = "io object"
-        return Frame(decode_image(from_file(source, name, limit=most_bytes(DEFAULTS)), name=name), source=name)
+        return decode_frame(from_file(source, name, limit=most_bytes(DEFAULTS)), name=name)
     if isinstance(source, str) and source.startswith(DATA_URL):
         name = "base64 encoded string"
-        return Frame(decode_image(_decoded(source), name=name), source=name)
+        return decode_frame(_decoded(source), name=name)
     if isinstance(source, str | Path | bytes):
         return read_image(source)
     raise InputError(

@@ -132,7 +132,7 @@ def _analyze_frame(frame: Frame, backend: str, *, enforce: bool, align: bool, gr
         (found,), _ = analyzer.find([frame])
     crops = analyzer.crop(frame.image, found if align else replace(found, landmarks=None))
     (faces,) = analyzer.with_expressions([found], analyzer.model.predict_proba(crops, head=analyzer.labels.key))
-    return [_entry(face, frame.image, grow=0 if whole else grow, sure=not whole) for face in faces]
+    return [_entry(face, frame, grow=0 if whole else grow, sure=not whole) for face in faces]
 
 
 @lru_cache(maxsize=len(BACKENDS))
@@ -147,18 +147,18 @@ def _analyzer(backend: str) -> Analyzer:
     return shared_analyzer(detector=ours, labels=FER7.key)
 
 
-def _entry(face: Face, image: NDArray[np.uint8], *, grow: float, sure: bool) -> dict[str, Any]:
+def _entry(face: Face, frame: Frame, *, grow: float, sure: bool) -> dict[str, Any]:
     probs = np.zeros(len(FER7), np.float32) if face.probs is None else face.probs
     return {
         "emotion": {name: 100 * p for name, p in zip(FER7.names, probs.tolist(), strict=True)},
         "dominant_emotion": face.expression,
-        "region": _region(face, image, grow),
+        "region": _region(face, frame, grow),
         "face_confidence": round(face.score, 2) if sure else 0.0,
     }
 
 
-def _region(face: Face, image: NDArray[np.uint8], grow: float) -> dict[str, Any]:
-    height, width = image.shape[:2]
+def _region(face: Face, frame: Frame, grow: float) -> dict[str, Any]:
+    width, height = frame.width, frame.height
     x1, y1, x2, y2 = face.xyxy.tolist()
     right, down = (x2 - x1) * grow / 2, (y2 - y1) * grow / 2
     left, top = max(0, int(x1 - right)), max(0, int(y1 - down))

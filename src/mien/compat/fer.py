@@ -164,9 +164,8 @@ class FER:
         xywh = np.array([list(box) for box in boxes], np.float32).reshape(-1, 4)
         xyxy = np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1)
         faces = Faces(xyxy, np.ones(len(xyxy), np.float32)).at(frame)
-        if self._haar:
-            faces = self._haar.with_points(frame.image, faces)
-        crops = self.analyzer.crop(frame.image, faces)
+        seen = faces.on(frame.image)
+        crops = self.analyzer.crop(frame.image, self._haar.with_points(frame.image, seen) if self._haar else seen)
         probs = self.analyzer.model.predict_proba(crops, head=self.analyzer.labels.key)
         return self.analyzer.with_expressions([faces], probs)[0]
 

@@ -1,7 +1,6 @@
-"""Bytes of an image file to (H, W, 3) uint8 RGB: header first, then integrity, then OpenCV, then alpha and rotation."""
+"""Bytes of an image file to (H, W, 3) uint8 RGB: header first, then integrity, decoding, alpha and rotation."""
 
 import logging
-import re
 import struct
 import threading
 from collections.abc import Iterator
@@ -13,15 +12,53 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import MissingExtraError, SourceError
+from mien.faces import Frame, Reduced
 from mien.sources import _others
 from mien.sources._formats import HEAD_BYTES, format_of
 from mien.sources._headers import DamageError, Encoded, Format
+from mien.sources._jpeg import FACTORS, decode_jpeg, is_held_whole
 
 logger = logging.getLogger(__name__)
 
 LOW_BITS = (8, 10, 12)
 MAX_PIXELS = 100_000_000
+HELD_WHOLE = 2  # how many times the limit a JPEG may have whose data must be held whole, some 6 bytes a pixel
+_HOW = {
+    1: cv2.IMREAD_UNCHANGED,
+    2: cv2.IMREAD_REDUCED_COLOR_2 | cv2.IMREAD_IGNORE_ORIENTATION,
+    4: cv2.IMREAD_REDUCED_COLOR_4 | cv2.IMREAD_IGNORE_ORIENTATION,
+    8: cv2.IMREAD_REDUCED_COLOR_8 | cv2.IMREAD_IGNORE_ORIENTATION,
+}
 BAND_ROWS = 256  # wide integers exist for this many rows at a time
+
+
+def decode_frame(data: bytes, *, name: str, max_pixels: int = MAX_PIXELS) -> Frame:
+    """Decode an image file as `decode_image`, and a JPEG above the limit at a half, a fourth or an eighth of its size.
+
+    That is done while decoding, so the whole image never is in memory; the log says so, and `Frame.reduced`. A
+    progressive JPEG needs room for the data of all its blocks whatever comes of them, so it may have
+    `HELD_WHOLE` times the limit at most.
+
+    Args:
+        data: An image file.
+        name: What messages call it.
+        max_pixels: Largest width x height of what is decoded.
+
+    Returns:
+        The image with its name.
+
+    Raises:
+        SourceError: It is no such image, too large, truncated or damaged; the message starts with `name`.
+        MissingExtraError: It is HEIC, and pillow-heif is not installed.
+    """
+    image, reduced = _decoded(data, name, max_pixels, reducing=True)
+    if reduced:
+        logger.warning(
+            "%s is %s x %s pixels, more than max_pixels = %s: it is read at 1/%d of its width and height; boxes and "
+            "landmarks are in pixels of the whole",
+            name, *(f"{number:,}" for number in (reduced.width, reduced.height, max_pixels)), reduced.factor,
+        )  # fmt: skip
+    return Frame(image, source=name, reduced=reduced)
 
 
 def decode_image(data: bytes, *, name: str, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
@@ -43,6 +80,10 @@ def decode_image(data: bytes, *, name: str, max_pixels: int = MAX_PIXELS) -> NDA
         SourceError: It is no such image, too large, truncated or damaged; the message starts with `name`.
         MissingExtraError: It is HEIC, and pillow-heif is not installed.
     """
+    return _decoded(data, name, max_pixels, reducing=False)[0]
+
+
+def _decoded(data: bytes, name: str, max_pixels: int, *, reducing: bool) -> tuple[NDArray[np.uint8], Reduced | None]:
     data = bytes(data)
     kind = format_of(data[:HEAD_BYTES], name)
     try:
@@ -51,9 +92,12 @@ def decode_image(data: bytes, *, name: str, max_pixels: int = MAX_PIXELS) -> NDA
             width, height = image.size
             _check_size(width, height, max_pixels)
             samples, orientation = _others.decoded(image)
-            return as_rgb(samples, orientation, name=name)
-        encoded = _inspect(kind, data, max_pixels)
-        return _upright(_to_rgb(_decode(kind, encoded.data), encoded, name), encoded.orientation)
+            return as_rgb(samples, orientation, name=name), None
+        width, height, factor, encoded = _inspect(kind, data, max_pixels, reducing=reducing)
+        if encoded.orientation >= 5:
+            width, height = height, width
+        upright = _upright(_rgb(kind, encoded, name, factor), encoded.orientation)
+        return upright, Reduced(factor, width, height) if factor > 1 else None
     except DamageError as error:
         raise SourceError(f"{name} {error}") from error
     except MissingExtraError as error:
@@ -76,12 +120,23 @@ def as_rgb(samples: NDArray[Any], orientation: int = 1, *, name: str = "") -> ND
     return _upright(_to_rgb(np.ascontiguousarray(samples), Encoded(b""), name), orientation)
 
 
-def _inspect(kind: Format, data: bytes, max_pixels: int) -> Encoded:
+def _inspect(kind: Format, data: bytes, max_pixels: int, *, reducing: bool) -> tuple[int, int, int, Encoded]:
+    """Return width, height, how much smaller it is to be decoded, and what the decoder gets."""
     try:
-        _check_size(*kind.size(data), max_pixels)
-        return kind.inspect(data)
+        width, height = kind.size(data)
+        factor = _factor(width, height, data, max_pixels) if reducing and kind.name == "JPEG" else 1
+        if factor == 1:
+            _check_size(width, height, max_pixels)
+        return width, height, factor, kind.inspect(data)
     except (struct.error, IndexError) as error:
         raise DamageError(f"is truncated: the {kind.name} data end too early; fetch or copy it again") from error
+
+
+def _factor(width: int, height: int, data: bytes, max_pixels: int) -> int:
+    """Return how much smaller a JPEG is decoded so that it keeps the limit; 1 where that is not to be had."""
+    if width * height > HELD_WHOLE * max_pixels and is_held_whole(data):
+        return 1
+    return next((by for by in FACTORS if -(-width // by) * -(-height // by) <= max_pixels), 1)
 
 
 def _check_size(width: int, height: int, max_pixels: int) -> None:
@@ -97,28 +152,14 @@ def _check_size(width: int, height: int, max_pixels: int) -> None:
 # Decoding, and from what OpenCV returns to RGB.
 
 
-def _decode(kind: Format, data: bytes) -> NDArray[Any]:
+def _rgb(kind: Format, encoded: Encoded, name: str, factor: int) -> NDArray[np.uint8]:
     if kind.name == "JPEG":
-        _check_jpeg(data)
+        rgb = decode_jpeg(encoded.data, name=name, factor=factor)
+        if rgb is not None:
+            return rgb
     if kind.name == "TIFF":
-        _check_tiff(data)
-    return _decode_with_opencv(data)
-
-
-# What libjpeg warns of and photos of cameras have: a few bytes too many at the end, and Samsung's start of scan.
-_HARMLESS = re.compile(r"Corrupt JPEG data: \d{1,2} extraneous bytes before marker|Invalid SOS parameters")
-
-
-def _check_jpeg(data: bytes) -> None:
-    """Refuse a JPEG damaged in its middle. OpenCV decodes it to garbage, and leaves libjpeg's warnings unread."""
-    import simplejpeg
-
-    try:
-        simplejpeg.decode_jpeg(data, colorspace="GRAY", strict=True)
-    except ValueError as error:
-        said = str(error)
-        if said.startswith(("Corrupt JPEG data", "Premature end")) and not _HARMLESS.match(said):
-            raise DamageError(f"is damaged: {said}; fetch or copy it again") from error
+        _check_tiff(encoded.data)
+    return _to_rgb(_decode_with_opencv(encoded.data, _HOW[factor]), encoded, name)
 
 
 def _check_tiff(data: bytes) -> None:
@@ -131,15 +172,19 @@ def _check_tiff(data: bytes) -> None:
         _others.decoded(image)
 
 
-def _decode_with_opencv(data: bytes) -> NDArray[Any]:
-    """Decode with all channels, at the samples' own depth and without rotation.
+def _decode_with_opencv(data: bytes, how: int) -> NDArray[Any]:
+    """Decode without rotation.
+
+    Args:
+        data: The file.
+        how: `cv2.IMREAD_UNCHANGED` for all channels at the samples' own depth, or a smaller size.
 
     Returns:
         (H, W), (H, W, 3) or (H, W, 4), uint8 or uint16, in OpenCV's order blue, green, red, alpha.
     """
     try:
         with _quiet_opencv():
-            pixels: NDArray[Any] | None = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+            pixels: NDArray[Any] | None = cv2.imdecode(np.frombuffer(data, np.uint8), how)
     except cv2.error as error:
         if error.code == cv2.Error.StsNoMem:
             raise MemoryError from error
@@ -183,7 +228,7 @@ def _quiet_opencv() -> Iterator[None]:
 
 
 def _to_rgb(pixels: NDArray[Any], encoded: Encoded, name: str) -> NDArray[np.uint8]:
-    """Return (H, W, 3) uint8 RGB from what `_decode` returns."""
+    """Return (H, W, 3) uint8 RGB from what `_decode_with_opencv` returns."""
     pixels = _as_the_file_means(pixels, encoded)
     if pixels.dtype == np.uint16:
         pixels = _full_range(pixels, name)

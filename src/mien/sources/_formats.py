@@ -11,15 +11,14 @@ from mien.sources._headers import (
     gif_size,
     inspect_bmp,
     inspect_gif,
-    inspect_jpeg,
     inspect_png,
     inspect_tiff,
     inspect_webp,
-    jpeg_size,
     png_size,
     tiff_size,
     webp_size,
 )  # fmt: skip
+from mien.sources._jpeg import inspect_jpeg, jpeg_size
 from mien.sources._others import is_avif, is_heic, is_ico, is_jpeg_2000, is_pnm, is_tga
 
 HEAD_BYTES = 64  # enough to tell the format

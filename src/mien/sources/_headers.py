@@ -5,7 +5,6 @@ refused before anything is decoded. The second walks the file's structure: it fi
 with gray, the EXIF orientation, and what the decoder must be told or spared.
 """
 
-import re
 import struct
 import zlib
 from collections.abc import Callable, Iterator
@@ -98,7 +97,7 @@ def _tiff_tags(data: bytes, wanted: tuple[int, ...]) -> dict[int, tuple[int, ...
     return tags
 
 
-def _exif_orientation(exif: bytes) -> int:
+def exif_orientation(exif: bytes) -> int:
     """Return the orientation in an EXIF block, 1 where it has none or cannot be read."""
     exif = exif.removeprefix(b"Exif\0\0")
     if exif[:4] not in (b"II*\0", b"MM\0*"):
@@ -161,60 +160,7 @@ def _truncated(wanted: int, got: int) -> DamageError:
     return DamageError(f"is truncated: {wanted:,} bytes belong to it, {got:,} are there; fetch or copy it again")
 
 
-# JPEG (ITU-T T.81, annex B).
-
-_START_OF_SCAN, _END_OF_IMAGE, _APP1 = 0xDA, 0xD9, 0xE1
-_START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-# The next marker as decoders look for it: junk, fill bytes and markers without content are passed over.
 ZEROS = bytes(64)
-_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")
-
-
-def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """Yield marker, first byte and end of each segment up to the first scan.
-
-    Raises:
-        IndexError: The file ends before the scan.
-        DamageError: The file has no scan.
-    """
-    at = 2
-    while True:
-        found = _MARKER.search(data, at)
-        if found is None:
-            raise IndexError("no further marker")
-        marker, at = found[0][1], found.end()
-        if marker == _END_OF_IMAGE:
-            raise DamageError("is damaged: a JPEG without an image in it; fetch or copy it again")
-        length = data[at] << 8 | data[at + 1]
-        yield marker, at + 2, at + length
-        if marker == _START_OF_SCAN:
-            return
-        at += length
-
-
-def jpeg_size(data: bytes) -> tuple[int, int]:
-    """Return width and height."""
-    for marker, start, _ in _jpeg_segments(data):
-        if marker in _START_OF_FRAME:
-            height, width = struct.unpack_from(">HH", data, start + 1)
-            return width, height
-    raise DamageError("is damaged: a JPEG that does not state its size; fetch or copy it again")
-
-
-def inspect_jpeg(data: bytes) -> Encoded:
-    """Check that it is whole."""
-    orientation, scan = 1, len(data)
-    for marker, start, end in _jpeg_segments(data):
-        if marker == _APP1 and data.startswith(b"Exif\0\0", start):
-            orientation = _exif_orientation(data[start:end])
-        scan = end
-    end = data.find(bytes((0xFF, _END_OF_IMAGE)), scan)
-    if end < 0:
-        raise DamageError("is truncated: the JPEG's end marker is missing; fetch or copy it again")
-    width, height = jpeg_size(data)
-    if 16 * (end - scan) > width * height and data.find(ZEROS, scan, end) >= 0:  # flat areas are small in the file
-        raise DamageError("is damaged: a part of its data is all zero; fetch or copy it again")
-    return Encoded(data, orientation)
 
 
 # PNG (ISO/IEC 15948).
@@ -254,7 +200,7 @@ def inspect_png(data: bytes) -> Encoded:
     orientation, gray_key = 1, None
     for kind, start, end in _png_chunks(data):
         if kind == b"eXIf":
-            orientation = _exif_orientation(data[start:end])
+            orientation = exif_orientation(data[start:end])
         elif kind in _PNG_NEEDED:
             if zlib.crc32(view[start - 4 : end]) != struct.unpack_from(">I", data, end)[0]:
                 raise DamageError(f"is damaged: the checksum of a PNG chunk ({kind.decode()}) is wrong; copy it again")
@@ -313,7 +259,7 @@ def inspect_webp(data: bytes) -> Encoded:
         if kind in (b"VP8 ", b"VP8L") and 16 * (stop - start) > pixels and data.find(ZEROS, start, stop) >= 0:
             raise DamageError("is damaged: a part of its data is all zero; fetch or copy it again")
         if kind == b"EXIF":
-            orientation = _exif_orientation(data[start:stop])
+            orientation = exif_orientation(data[start:stop])
     return Encoded(data, orientation)
 
 

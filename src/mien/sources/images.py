@@ -12,7 +12,7 @@ import stat
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from mien.errors import InputError, MienError, SourceError, check_known, shortened
 from mien.faces import Frame, check_image
-from mien.sources._decode import MAX_PIXELS, as_rgb, decode_image
+from mien.sources._decode import MAX_PIXELS, as_rgb, decode_frame, decode_image
 from mien.sources._formats import HEAD_BYTES, check_head
 from mien.sources.addresses import URL, AddressRule, is_http, without_login
 from mien.sources.given import (
@@ -48,6 +48,7 @@ __all__ = [
     "Item",
     "Kind",
     "SourceSettings",
+    "decode_frame",
     "decode_image",
     "expand",
     "load",
@@ -96,7 +97,8 @@ class SourceSettings:
     """Limits on what is read.
 
     Attributes:
-        max_pixels: Largest width x height of an image, checked before it is decoded.
+        max_pixels: Largest width x height of an image, checked before it is decoded. A JPEG above it is read at a
+            half, a fourth or an eighth of its size, where that keeps the limit.
         url_max_bytes: Largest file fetched from a URL.
         url_timeout_s: Seconds one URL may take in all, redirects included.
         url_connect_timeout_s: Seconds a look-up or a connection may take.
@@ -272,7 +274,7 @@ def load(item: Item, *, settings: SourceSettings = DEFAULTS) -> Frame:
     if is_pillow(origin):
         return Frame(_pillow_rgb(origin, name, settings), source=item.name)
     data = _bytes_of(origin, name, settings)
-    return Frame(decode_image(data, name=name, max_pixels=settings.max_pixels), source=item.name)
+    return replace(decode_frame(data, name=name, max_pixels=settings.max_pixels), source=item.name)
 
 
 def is_remote(item: Item) -> bool:

@@ -173,7 +173,7 @@ class LiveSource(OpenedSource):
         if raw is None:
             return None
         image = scale_frame(raw.rgb(), (self.info.width, self.info.height))
-        return LiveFrame(image, self.name, index, raw.time_s, raw.captured_s)
+        return LiveFrame(image, self.name, index, raw.time_s, captured_s=raw.captured_s)
 
     def _wait(self, timeout_s: float | None) -> None:
         """Wait for a frame or the end; a camera that hangs in its driver has ended, too."""

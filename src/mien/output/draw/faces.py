@@ -33,7 +33,7 @@ def draw_faces(
 
     Args:
         image: (H, W, 3) uint8 RGB; not changed.
-        faces: The faces, pixels of `image`; those wholly outside it are left out.
+        faces: The faces, pixels of `image` (of a reduced one, of the whole); those wholly outside it are left out.
         style: What to draw.
         truth: The actual expression of each face, None where it is not known: a gray tag beside the other. Empty where
             nothing is known at all.
@@ -45,6 +45,7 @@ def draw_faces(
         InputError: `image` is not (H, W, 3) uint8, or `truth` has another length than `faces`.
     """
     canvas = np.array(check_image(image), order="C")
+    faces = faces.on(image)
     marks = list(marks_of(canvas, faces, style, _truth_of(faces, truth)))
     if style.blur:
         for mark in marks:

@@ -181,9 +181,8 @@ class _Found:
 def _find(engine: Engine, item: Item, wanted: Wanted) -> _Found:
     frame = load(item, settings=wanted.sources)
     (faces,), crops = wanted.analyzer.find([frame])
-    height, width = frame.image.shape[:2]
     probs = engine.model.submit(crops, head=wanted.analyzer.labels.key)
-    return _Found(faces, probs, width, height, frame.image if wanted.annotated else None)
+    return _Found(faces, probs, frame.width, frame.height, frame.image if wanted.annotated else None)
 
 
 def _finish(found: _Found, wanted: Wanted, probs: NDArray[np.float32]) -> Faces:
