@@ -5,7 +5,7 @@ DEMO_VENV ?= .venv-demo
 BIN := $(VENV)/bin
 CONSTRAINTS := constraints.txt
 
-.PHONY: demo test lint types check clean
+.PHONY: demo test lint types docs check clean
 
 demo: $(DEMO_VENV)/.ready
 	$(DEMO_VENV)/bin/mien analyze examples/*.jpg -o out/demo/
@@ -18,7 +18,7 @@ $(DEMO_VENV)/.ready: pyproject.toml $(CONSTRAINTS)
 
 $(VENV)/.ready: pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint $(CONSTRAINTS) --editable ".[all,dev]"
+	$(BIN)/pip install --quiet --constraint $(CONSTRAINTS) --editable ".[all,dev,docs]"
 	touch $@
 
 test: $(VENV)/.ready
@@ -31,7 +31,12 @@ lint: $(VENV)/.ready
 types: $(VENV)/.ready
 	$(BIN)/mypy
 
-check: lint types test
+# Nothing is fetched. A warning is an error: links between pages, names in docstrings, tables made from the code.
+docs: $(VENV)/.ready
+	$(BIN)/sphinx-build --quiet --builder html --fail-on-warning --keep-going --nitpicky docs out/site
+	@echo 'the site: out/site/index.html'
+
+check: lint types docs test
 
 clean:
 	rm -rf $(VENV) $(DEMO_VENV) out build dist .pytest_cache .mypy_cache .ruff_cache
