@@ -27,11 +27,7 @@ napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 python_use_unqualified_type_names = True
-nitpick_ignore_regex = [
-    (r"py:.*", r"(?!mien\.).*"),  # offline: names of other packages lead nowhere
-    (r"py:class", r"mien\.sources\.given\.(BinaryFile|PillowImage)"),  # shapes of what others give
-    (r"py:class", r"mien\.video\.held\.SummaryBuilder"),
-]
+nitpick_ignore_regex = [(r"py:.*", r"(?!mien\.).*")]  # offline: names of other packages lead nowhere
 
 html_theme = "furo"
 html_title = f"mien {release}"

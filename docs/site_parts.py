@@ -4,7 +4,7 @@
 such a page lead to the one that shows it.
 """
 
-import importlib
+import importlib.util
 import inspect
 import posixpath
 import re
@@ -82,7 +82,7 @@ def _with_links(text: str, written_in: str, shown_in: str) -> str:
 
 
 def _find_by_short_name(app: Sphinx, env: Any, node: Any, contnode: nodes.Node) -> nodes.Node | None:
-    """Lead `mien.faces.Faces` to where `mien.Faces` is described; types that are not described are plain text."""
+    """Lead `mien.faces.Faces` to where `mien.Faces` is described; what exists and is not described is plain text."""
     target = node.get("reftarget", "")
     if node.get("refdomain") != "py" or not target.startswith("mien."):
         return None
@@ -90,7 +90,8 @@ def _find_by_short_name(app: Sphinx, env: Any, node: Any, contnode: nodes.Node) 
     name = target.rpartition(".")[2]
     full = next((known for known in objects if known.rpartition(".")[2] == name and known[-len(name) - 1] == "."), None)
     if full is None:
-        return None
+        room, _, last = target.rpartition(".")
+        return contnode if importlib.util.find_spec(room) and hasattr(importlib.import_module(room), last) else None
     at = objects[full]
     href = app.builder.get_relative_uri(node.get("refdoc"), at.docname)
     return nodes.reference("", "", contnode, internal=True, refuri=f"{href}#{at.node_id}")
