@@ -331,6 +331,16 @@ class TestFiles:
         for block in blocks:
             assert len(read_adapter(self.write(tmp_path, block)).labels) >= 5
 
+    def test_the_worked_example_of_the_documentation_runs(self, tmp_path, monkeypatch):
+        text = DOCS.read_text(encoding="utf-8")
+        (tmp_path / "theirs.toml").write_text(re.search(r"```toml\n(.*?)```", text, re.DOTALL)[1])
+        write_linear(tmp_path / "theirs.onnx", (64, 64, 1), classes=7)
+        monkeypatch.chdir(tmp_path)
+        names = {"crops": CROPS}
+        exec(re.search(r"```python\n(.*?)```", text, re.DOTALL)[1], names)
+        assert names["probs"].shape == (len(CROPS), 7)
+        assert names["model"].labels.names == ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
+
 
 class TestModelsThatDoNotFit:
     def refuse(self, adapter, error, message):

@@ -1,0 +1,98 @@
+"""What README and docs show works: Python blocks run, in order, and every `mien` line is one that mien takes.
+
+A block that cannot run here says so on its page, in the comment above it: `<!-- not run: needs a camera -->`. A line of
+the command line is read, with its options and their values, and not run.
+"""
+
+import os
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+import typer
+from conftest import EXAMPLES, ROOT
+
+from mien.cli.app import app
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+BLOCK = re.compile(r"(?:<!-- (.+?) -->\n+)?```(\w+)\n(.*?)```", re.S)
+NOT_RUN = re.compile(r"not run: \w|run by (tests/\S+\.py)")
+STANDS_FOR = {"rtsp://camera.local/stream": "clip.mp4"}  # what is not at hand, and what is taken for it
+
+
+def blocks(page: Path, *kinds: str) -> list[tuple[str, str]]:
+    """Return the blocks of a page, each with the comment above it."""
+    found = BLOCK.findall(page.read_text(encoding="utf-8"))
+    return [(comment, code) for comment, kind, code in found if kind in kinds]
+
+
+def name_of(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what the pages speak of: photos and a short video."""
+    pytest.importorskip("av")
+    from videos import portraits, write_video
+
+    folder = tmp_path_factory.mktemp("pages")
+    for name in ("photo.jpg", "team.jpg", "photos/a.jpg", "more/b.jpg"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        shutil.copy(EXAMPLES / "astronaut.jpg", folder / name)
+    shutil.copytree(EXAMPLES, folder / "examples")
+    write_video(folder / "clip.mp4", portraits(4))
+    return folder
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=name_of)
+def test_python_blocks_run(page: Path, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("pandas")
+    pytest.importorskip("matplotlib").use("agg")
+    shutil.copytree(inputs, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    ran = 0
+    for comment, code in blocks(page, "python"):
+        if told := NOT_RUN.match(comment):
+            assert not told[1] or (ROOT / told[1]).is_file(), comment
+            continue
+        for named, taken in STANDS_FOR.items():
+            code = code.replace(named, taken)
+        exec(compile(code, name_of(page), "exec"), names)
+        ran += 1
+    if not ran:
+        pytest.skip("every block of this page says why it is not run")
+
+
+def lines() -> list[tuple[str, str]]:
+    """Return page and text of each line of a page's code that calls mien."""
+    found = []
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        code = [code for _, code in blocks(page, "sh", "console", "bash")]
+        indented = re.findall(r"^ {4}(?:\$ )?(mien .*)$", BLOCK.sub("", text), re.M)
+        joined = "\n".join([*code, *indented]).replace("\\\n", " ")
+        found += [(name_of(page), line) for line in re.findall(r"^(?:\$ )?(mien .+)$", joined, re.M)]
+    return found
+
+
+@pytest.mark.parametrize(("page", "line"), lines(), ids=lambda text: text)
+def test_lines_of_the_command_line_are_understood(
+    page: str, line: str, inputs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(inputs)
+    words = shlex.split(line, comments=True)[1:]
+    words = [word for word in words if not word.startswith(("|", ">"))]
+    command, context = typer.main.get_command(app), None
+    while hasattr(command, "commands"):
+        context = typer.Context(command, parent=context, info_name="mien")
+        _, command, words = command.resolve_command(context, words)
+    command.make_context(command.name, words, parent=context).close()
+
+
+def test_a_wrong_line_would_be_noticed(inputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(Exception, match="--colour"):
+        test_lines_of_the_command_line_are_understood("", f"mien analyze {os.devnull} --colour", inputs, monkeypatch)
