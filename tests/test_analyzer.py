@@ -1,4 +1,5 @@
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -12,6 +13,7 @@ from mien.errors import InputError, ModelError, SourceError
 from mien.labels import FERPLUS8
 from mien.sources.images import Failed, expand
 
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 GRAY = np.full((120, 160, 3), 127, np.uint8)
 
 
@@ -167,6 +169,21 @@ def test_analyze_takes_paths_bytes_and_arrays(astronaut, tmp_path):
 def test_unknown_names_list_the_known(arguments, error, message):
     with pytest.raises(error, match=message):
         Analyzer(**arguments)
+
+
+def test_an_open_analyzer_takes_what_analyze_image_takes(analyzer, astronaut):
+    path = EXAMPLES / "astronaut.jpg"
+    (known,) = analyzer.analyze(astronaut).to_records()
+    for given, channels in (
+        (path, "rgb"),
+        (str(path), "rgb"),
+        (path.read_bytes(), "rgb"),
+        (astronaut[..., ::-1], "bgr"),
+    ):
+        faces = analyzer.analyze(given, channels=channels)
+        (told,) = faces.to_records()
+        assert {**told, "source": ""} == {**known, "source": ""}
+        assert faces.draw().shape == astronaut.shape
 
 
 def test_bgr_or_float_mistakes_are_refused(analyzer, astronaut):

@@ -93,19 +93,25 @@ class Analyzer:
                 "mien.detect.Detector, which adds what is missing"
             )
 
-    def analyze(self, image: NDArray[np.uint8]) -> Faces:
+    def analyze(self, image: ImageSource, *, channels: str = "rgb", reading: SourceSettings | None = None) -> Faces:
         """Return the faces of one image with their probabilities.
 
         Args:
-            image: (H, W, 3) uint8 RGB.
+            image: What `mien.analyze_image` takes: a path, URL, bytes, file, PIL image or array (H, W, 3) uint8.
+            channels: `"rgb"`, or `"bgr"` for an array as OpenCV reads it.
+            reading: Limits on what is read.
 
         Returns:
-            The faces, best first; empty where there is none.
+            The faces, best first; empty where there is none. They keep the image, for `faces.draw()` and
+            `faces.crops()`.
 
         Raises:
-            InputError: Not such an array; the message says what to do.
+            SourceError: It gives no image.
+            InputError: An array is not (H, W, 3) uint8; the message says what to do.
         """
-        return self.analyze_frames([Frame(image)])[0]
+        frame = read_image(image, channels=channels, settings=reading or SourceSettings())
+        (faces,) = self.analyze_frames([frame])
+        return replace(faces, image=frame.image)
 
     def analyze_frames(self, frames: Sequence[Frame]) -> list[Faces]:
         """Return the faces of several frames; all their faces go through the network in one batch.
@@ -351,9 +357,7 @@ def analyze_image(
         largest_only=largest_only,
         clip_boxes=clip_boxes,
     )
-    frame = read_image(image, channels=channels, settings=reading or SourceSettings())
-    (faces,) = analyzer.analyze_frames([frame])
-    return replace(faces, image=frame.image)
+    return analyzer.analyze(image, channels=channels, reading=reading)
 
 
 analyze = analyze_image

@@ -181,6 +181,17 @@ class TestOneVideo:
         code, _, err = mien("analyze", ASTRONAUT, "--every", "2", "--timeline", tmp_path / "t.png")
         assert code == 2
         assert "--timeline, --every" in err
+        code, _, err = mien("analyze", ASTRONAUT, "-o", tmp_path / "a.mp4")
+        assert code == 2 and "give a folder for annotated images" in err.replace("\n", " ")
+        assert names_in(tmp_path) == []
+
+    @pytest.mark.parametrize("asked", [("-o", "annotated.mp4"), ("-o", "rows.csv", "--timeline", "t.png")])
+    def test_a_video_that_is_missing_is_named_before_what_is_for_videos_only(self, mien, tmp_path, monkeypatch, asked):
+        monkeypatch.chdir(tmp_path)
+        code, _, err = mien("analyze", "interview.mp4", *asked)
+        assert code == 2
+        assert "interview.mp4 does not exist; check the spelling" in err.replace("\n", " ")
+        assert "videos only" not in err and names_in(tmp_path) == []
 
     def test_a_file_that_is_no_video_is_one_error_record(self, mien, tmp_path):
         (tmp_path / "bad.mp4").write_text("no video")

@@ -26,8 +26,9 @@ from mien.cli.options import (
     with_groups,
     with_smallest,
 )
-from mien.errors import MissingExtraError
+from mien.errors import InputError, MienError, MissingExtraError
 from mien.models.catalogue import DEFAULT_MODEL
+from mien.output.kinds import VIDEO
 from mien.sources.addresses import is_http
 from mien.sources.images import IMAGE_SUFFIXES, MAX_PIXELS, Item, Kind, SourceSettings, expand, passed_over
 from mien.sources.videos import VIDEO_SUFFIXES, VideoSettings, is_video
@@ -148,6 +149,8 @@ def analyze(
         for line in passed_over(sources, kind=IMAGES_AND_VIDEOS):
             errors.print(line, style="yellow", markup=False, highlight=False)
     videos = _videos_among(items)
+    if not videos:
+        _check_without_videos(request, items)
     limits = SourceSettings(max_pixels=max_pixels, allow_private=allow_private)
     images = partial(analyzer.map_items, settings=limits, workers=workers or None)
     if videos:
@@ -159,6 +162,26 @@ def analyze(
     if failed:
         errors.print(f"{failed} of {len(items)} sources failed", style="red")
         raise typer.Exit(FAILED)
+
+
+def _check_without_videos(request: Request, items: Sequence[Item]) -> None:
+    """Refuse what is for videos only; a source that is missing, a video perhaps, is named first.
+
+    Raises:
+        MienError: The first source that is missing.
+        InputError: An option or output makes sense for videos only.
+    """
+    asked = request.video_options()
+    annotated = next((path for path in request.outputs if Path(path).suffix.lower() in VIDEO.extensions), None)
+    missing = next((item.origin for item in items if isinstance(item.origin, MienError)), None)
+    if missing and (asked or annotated):
+        raise missing
+    if asked:
+        raise InputError(f"no video is among the sources, and {asked} is for videos only; leave it out for images")
+    if annotated:
+        raise InputError(
+            f"{annotated} is a video, but no video is among the sources; give a folder for annotated images"
+        )
 
 
 def _videos_among(items: Sequence[Item]) -> dict[int, str]:

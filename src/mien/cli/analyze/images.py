@@ -23,7 +23,6 @@ from mien.analyzer import Result
 from mien.cli.analyze.folders import ROWS, SUMMARY, folders_among
 from mien.cli.analyze.request import Request
 from mien.cli.console import bar, colour, expression_text, for_people, out, say_failure, say_written
-from mien.errors import InputError
 from mien.faces import Face, Faces, Frame
 from mien.labels import EMOJI, LabelSet
 from mien.output.base import Draw, Sink, SinkWithoutFile
@@ -47,12 +46,7 @@ def analyze_images(results: Iterator[Result], count: int, request: Request, labe
 
     Returns:
         How many images failed.
-
-    Raises:
-        InputError: An option makes sense for videos only.
     """
-    if asked := request.video_options():
-        raise InputError(f"no video is among the sources, and {asked} is for videos only; leave it out for images")
     draw: Draw = partial(draw_faces, style=request.style)
     score = None
     if request.truth:
