@@ -166,7 +166,8 @@ class Client:
         Args:
             path: The video.
             options: As described at the server's /docs: labels, detector, every, fps, start_s, end_s, stream,
-                half_life_s, min_face, min_confidence, largest_only, clip_boxes, annotate, blur, bars, keep_video.
+                half_life_s, min_face, min_confidence, largest_only, clip_boxes, annotate, blur, bars, baseline,
+                keep_video.
 
         Returns:
             The job; its `id` is what the other methods take.

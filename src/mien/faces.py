@@ -24,7 +24,7 @@ COLUMNS: dict[str, type] = {  # of a row, in this order, with the types of their
     "x1": float, "y1": float, "x2": float, "y2": float, "score": float, "expression": str, "confidence": float,
 }  # fmt: skip
 CROP_PX = 48  # width and height of the gray crops that expression models take: those of FER2013
-STEADY, SMOOTHED = "steady_expression", "smooth_"
+STEADY, SMOOTHED, BASELINE = "steady_expression", "smooth_", "baseline"
 
 
 def columns_of(labels: LabelSet | None, *, tracked: bool = False) -> tuple[str, ...]:
@@ -35,7 +35,7 @@ def columns_of(labels: LabelSet | None, *, tracked: bool = False) -> tuple[str, 
         tracked: Whether the faces are those of a video, with smoothed probabilities.
     """
     names = labels.names if labels else ()
-    return (*COLUMNS, *names, *((STEADY, *(SMOOTHED + name for name in names)) if tracked else ()))
+    return (*COLUMNS, *names, *((STEADY, *(SMOOTHED + name for name in names), BASELINE) if tracked else ()))
 
 
 @dataclass(frozen=True)
@@ -144,6 +144,8 @@ class Face:
         smoothed: (C,) float32 probabilities smoothed over the track, or None.
         steady: Number of the track's steady expression in `labels`, or None.
         reduced: How the image was read where that was not whole; the pixels are those of the whole image.
+        baseline: How much of the person's resting face was taken out of the probabilities: the largest change of a
+            logarithm, nats; None where nothing was.
     """
 
     xyxy: Floats
@@ -155,6 +157,7 @@ class Face:
     smoothed: Floats | None = None
     steady: int | None = None
     reduced: Reduced | None = None
+    baseline: float | None = None
 
     @property
     def expression(self) -> str | None:
@@ -226,6 +229,8 @@ class Face:
                 "steady_expression": self.steady_expression,
                 "smoothed": _rounded(_by_name(self.labels, self.smoothed)),
             }
+        if self.baseline is not None:
+            told["baseline"] = round(self.baseline, 4)
         return told
 
     @property
@@ -281,6 +286,8 @@ class Faces:
         smoothed: (N, C) float32, `probs` smoothed over each track, rows sum to 1; None outside a video.
         steady: (N,) int64, the number in `labels` of the expression that each track has settled on; given exactly when
             `smoothed` is.
+        baseline: (N,) float32, how much of each person's resting face was taken out of `probs`: the largest change of a
+            logarithm, nats, NaN where nothing was; None without such a correction.
         frame_index: Number of the frame within its source, from 0.
         time_s: Time of the frame within its source, seconds.
         source: Where the frame came from.
@@ -296,6 +303,7 @@ class Faces:
     labels: LabelSet | None = None
     smoothed: Floats | None = None
     steady: NDArray[np.int64] | None = None
+    baseline: Floats | None = None
     frame_index: int = 0
     time_s: float = 0.0
     source: str = ""
@@ -323,6 +331,8 @@ class Faces:
                 raise InputError(
                     "every row of probs must sum to 1; pass probabilities (0-1), not logits or percentages"
                 )
+        if self.baseline is not None:
+            _check("baseline", self.baseline, (n,), np.float32)
         self._check_smoothed(n)
 
     def _check_smoothed(self, n: int) -> None:
@@ -397,6 +407,7 @@ class Faces:
             None if self.smoothed is None else self.smoothed[i],
             None if self.steady is None else int(self.steady[i]),
             self.reduced,
+            None if self.baseline is None or np.isnan(self.baseline[i]) else float(self.baseline[i]),
         )
 
     @overload
@@ -426,6 +437,7 @@ class Faces:
             track_id=None if self.track_id is None else self.track_id[index],
             smoothed=None if self.smoothed is None else self.smoothed[index],
             steady=None if self.steady is None else self.steady[index],
+            baseline=None if self.baseline is None else self.baseline[index],
         )
 
     def largest(self) -> Self:
@@ -511,7 +523,7 @@ class Faces:
         """Return one flat row per face: `COLUMNS`, then one probability column per expression.
 
         Faces of a video have more: `STEADY`, the expression that the track has settled on, and per expression one
-        column of smoothed probabilities, named after it with `SMOOTHED` before.
+        column of smoothed probabilities, named after it with `SMOOTHED` before; then `BASELINE`.
         """
         return [self._record(number, face) for number, face in enumerate(self)]
 
@@ -530,6 +542,7 @@ class Faces:
         if face.smoothed is not None and face.labels is not None:
             row[STEADY] = face.steady_expression
             row |= {SMOOTHED + n: round(p, 4) for n, p in zip(face.labels.names, face.smoothed.tolist(), strict=True)}
+            row[BASELINE] = None if face.baseline is None else round(face.baseline, 4)
         return row
 
     def to_pandas(self) -> "pd.DataFrame":

@@ -224,7 +224,14 @@ def make_tracked(count: int = 2) -> Faces:
     return replace(make_faces(count), track_id=track, smoothed=smoothed, steady=steady)
 
 
-TRACKED_COLUMNS = [*hall.COLUMNS, *FER7.names, "steady_expression", *(f"smooth_{n}" for n in FER7.names), "error"]
+TRACKED_COLUMNS = [
+    *hall.COLUMNS,
+    *FER7.names,
+    "steady_expression",
+    *(f"smooth_{n}" for n in FER7.names),
+    "baseline",
+    "error",
+]
 
 
 @pytest.mark.parametrize("suffix", TABLES)

@@ -47,6 +47,13 @@ CardVersion = Annotated[str, typer.Option(help="Version of the weights in the mo
 CardLicence = Annotated[str, typer.Option(help="Licence of the weights in the model's card.")]
 
 
+def read_baseline_later(text: str) -> str | tuple[float, float]:
+    """Read the text of `--baseline`; what knows videos is loaded only then."""
+    from mien.video.baseline import read_baseline
+
+    return read_baseline(text)
+
+
 class Shown:
     """Says which fields of a dataclass are options of a command.
 

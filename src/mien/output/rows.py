@@ -4,7 +4,8 @@ The columns of one face are `mien.faces.COLUMNS`, which the client, too, must kn
 A table has one row per face. The last column, `error`, is empty but for sources that gave no result, which get a row of
 their own with nothing else in it but the `source`. An image without a face is a result: it gets a row with `source`,
 `frame` and `time_s`, and nothing else, unless `keep_empty` is off. Tables of videos (`tracked`) have further columns:
-the steady expression of the track and its smoothed probabilities.
+the steady expression of the track, its smoothed probabilities, and how much of the person's resting face was taken out
+of all of them; that last one is there without such a correction as well, empty, so that tables of one study are alike.
 """
 
 import math

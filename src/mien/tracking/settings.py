@@ -20,6 +20,8 @@ class TrackSettings:
         steady_after_s: Time after which it does with any lead.
         reid: Whether somebody who comes back gets the old number, at once or within a second, where the looks are
             surely the same.
+        baseline: Take each person's resting face as the measure: `auto` finds it, a stretch (`0:02-0:06`) says when
+            people rest; None for neither, (start, end) in seconds for a stretch.
         detect_max_side_px: Longer frames are searched in a copy reduced to this side, pixels.
     """
 
@@ -31,6 +33,7 @@ class TrackSettings:
     steady_margin: float = 0.15
     steady_after_s: float = 0.5
     reid: bool = False
+    baseline: str | tuple[float, float] | None = None
     detect_max_side_px: int = 1920
 
     def __post_init__(self) -> None:
@@ -41,5 +44,16 @@ class TrackSettings:
         for name in ("keep_score", "steady_margin"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"{name} must be 0 to 1, got {getattr(self, name)}")
+        if self.baseline is not None and not _is_baseline(self.baseline):
+            raise InputError(
+                'baseline must be "auto" or (start, end) in seconds, the end after the start, '
+                f"got {str(self.baseline)[:60]!r}"
+            )
         if self.detect_max_side_px < 64:
             raise InputError(f"detect_max_side_px must be at least 64, got {self.detect_max_side_px}; 1920 is usual")
+
+
+def _is_baseline(value: object) -> bool:
+    if isinstance(value, tuple | list) and len(value) == 2 and all(isinstance(v, int | float) for v in value):
+        return bool(0 <= value[0] < value[1] < float("inf"))
+    return isinstance(value, str) and value == "auto"

@@ -11,7 +11,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.faces import Floats
+from mien.faces import Faces, Floats
 from mien.tracking.settings import TrackSettings
 
 Doubles = NDArray[np.float64]
@@ -93,3 +93,29 @@ class RunningExpression:
         """Read what `to_json` wrote."""
         arrays = {"total": np.array(value["total"], np.float64), "smoothed": np.array(value["smoothed"], np.float32)}
         return cls(**{**value, **arrays})
+
+
+def smooth(
+    faces: Faces, running: Mapping[int, RunningExpression], settings: TrackSettings
+) -> tuple[Faces, Mapping[int, RunningExpression]]:
+    """Return the faces of the next frame with smoothed probabilities and steady expressions, and what is kept of them.
+
+    Args:
+        faces: With probabilities and `track_id`; of none, none is returned.
+        running: What was kept after the frame before.
+        settings: How to smooth.
+    """
+    kept = {i: m for i, m in running.items() if 0 <= faces.time_s - m.time_s <= settings.max_age_s}
+    if faces.probs is None:
+        return faces, kept
+    now = {}
+    for track_id, probs in zip(() if faces.track_id is None else faces.track_id.tolist(), faces.probs, strict=True):
+        before = kept.get(track_id)
+        now[track_id] = (
+            RunningExpression.first(probs, faces.time_s)
+            if before is None
+            else before.after(probs, faces.time_s, settings)
+        )
+    smoothed = np.array([one.smoothed for one in now.values()], np.float32).reshape(faces.probs.shape)
+    steady = np.array([one.steady for one in now.values()], np.int64)
+    return replace(faces, smoothed=smoothed, steady=steady), kept | now

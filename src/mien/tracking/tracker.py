@@ -1,19 +1,18 @@
 """Faces of videos and live streams: found, tracked, numbered, and their expressions smoothed over time."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
-
-import numpy as np
 
 from mien.analyzer import Analyzer
 from mien.errors import InputError
 from mien.faces import Faces, Frame
 from mien.tracking._stages import in_stages
+from mien.tracking.baseline import Baselines
 from mien.tracking.box_tracker import BoxTracker, Memory, Prepared
 from mien.tracking.settings import TrackSettings
-from mien.tracking.smooth import RunningExpression
+from mien.tracking.smooth import RunningExpression, smooth
 
 STATE_VERSION = 2
 BATCH_SIZE, AHEAD = 8, 4
@@ -41,7 +40,8 @@ class _Tracked:
 class Tracker:
     """Tracks the faces of one video or stream. Frames come in order; one thread at a time.
 
-    Results do not depend on how the frames are cut into batches.
+    Results do not depend on how the frames are cut into batches. With `settings.baseline` everybody's resting face is
+    taken out as it is known by then: nothing at first, more with time. `mien.analyze_video` knows all of the video.
 
     Attributes:
         analyzer: Detector and expression model.
@@ -63,6 +63,9 @@ class Tracker:
         self._memory = Memory()
         self._running: Mapping[int, RunningExpression] = {}
         self._stand = _Stand(self._memory, self._running)
+        self._baselines = None
+        if self.settings.baseline is not None:
+            self._baselines = Baselines(self.settings, self.labels, analyzer.model.card)
 
     @property
     def cuts(self) -> int:
@@ -113,34 +116,26 @@ class Tracker:
         expressed = self.analyzer.with_expressions(tracked.faces, probs)
         stands, results = [], []
         for frame, faces, memory in zip(tracked.frames, expressed, tracked.memories, strict=True):
-            kept = self.analyzer.keep.found(self._smoothed(faces))
+            if self._baselines is not None:
+                self._baselines.add(faces)
+                faces = self._baselines.taken_out(faces)
+            smoothed, self._running = smooth(faces, self._running, self.settings)
+            kept = self.analyzer.keep.found(smoothed)
             results.append(self.analyzer.kept(kept, frame))
             stands.append(_Stand(memory, self._running, frame.index))
         return stands, results
-
-    def _smoothed(self, faces: Faces) -> Faces:
-        """Return the faces with smoothed probabilities and steady expressions, and remember them."""
-        kept = {i: m for i, m in self._running.items() if 0 <= faces.time_s - m.time_s <= self.settings.max_age_s}
-        now = {}
-        for face in faces:
-            if face.track_id is None or face.probs is None:
-                continue
-            before = kept.get(face.track_id)
-            now[face.track_id] = (
-                RunningExpression.first(face.probs, faces.time_s)
-                if before is None
-                else before.after(face.probs, faces.time_s, self.settings)
-            )
-        self._running = kept | now
-        smoothed = np.array([one.smoothed for one in now.values()], np.float32).reshape(-1, len(self.labels))
-        return replace(faces, smoothed=smoothed, steady=np.array([m.steady for m in now.values()], np.int64))
 
     def state(self) -> dict[str, Any]:
         """Return where the video stands, after the last frame that `track` or `track_video` gave, as plain JSON values.
 
         `restore` goes on from there with the same numbers and the same smoothing. `frame` is the number of that frame,
         None before the first.
+
+        Raises:
+            InputError: The tracker has a `baseline`, of which nothing is kept.
         """
+        if self._baselines is not None:
+            raise InputError("a tracker with a baseline keeps no state; mien.analyze_video(baseline=…) can be resumed")
         return {
             "version": STATE_VERSION,
             "labels": list(self.labels.names),

@@ -25,7 +25,7 @@ from mien.video._head import FORMAT, Head, check_head
 PIXEL = np.zeros((1, 1, 3), np.uint8)  # stands in for images that nobody looks at
 ARRAYS = {
     "xyxy": np.float32, "score": np.float32, "landmarks": np.float32, "probs": np.float32,
-    "track_id": np.int64, "smoothed": np.float32, "steady": np.int64,
+    "track_id": np.int64, "smoothed": np.float32, "steady": np.int64, "baseline": np.float32,
 }  # fmt: skip
 
 
@@ -97,6 +97,15 @@ class Journal:
         head, past = found
         check_head(head, self._head)
         return past
+
+    def restart(self) -> None:
+        """Drop all that is in the journal, and start it again.
+
+        Raises:
+            OutputError: It cannot be written.
+        """
+        self._lines = []
+        self.past = self._begin()
 
     def _begin(self) -> Past:
         line = _line(self._head).encode()

@@ -13,7 +13,7 @@ from typing import cast
 
 from mien.analyzer import DEFAULT_DETECTOR, Analyzer, shared_analyzer
 from mien.errors import InputError, MienError, SourceError
-from mien.faces import Faces, Frame
+from mien.faces import KEEP_ALL, Faces, Frame
 from mien.files import explained
 from mien.labels import LabelSet
 from mien.models.catalogue import DEFAULT_MODEL
@@ -26,7 +26,9 @@ from mien.tracking.settings import TrackSettings
 from mien.tracking.tracker import Tracker, track_video
 from mien.video._head import head_of
 from mien.video._journal import Journal, Past, read_results
+from mien.video._rested import FirstPass
 from mien.video._writers import Findings, Writers, open_writers
+from mien.video.baseline import check_baseline, read_baseline
 from mien.video.job import Progress, VideoJob
 from mien.video.outputs import VideoOutputs
 from mien.video.result import KeptFolder, VideoResult
@@ -47,6 +49,7 @@ def analyze_video(
     style: DrawStyle = PLAIN,
     interval_s: float | None = None,
     truth: Truth | None = None,
+    baseline: str | tuple[float, float] | None = None,
     resume: bool = False,
     progress: bool | Callable[[Progress], None] = True,
     stop: threading.Event | None = None,
@@ -71,6 +74,9 @@ def analyze_video(
     the work goes on, and after it was stopped or killed, a hidden folder beside the first output holds a journal, from
     which `resume` goes on; then the outputs are those of a run that was never interrupted.
 
+    With `baseline` there are two passes: the video is analyzed to its end first, then everybody's resting face is taken
+    out of the stored results, and the outputs are written. An annotated video reads the frames once more for that.
+
     Args:
         source: The video: a path, a pattern of images in a row, or a URL.
         outputs: Where results go; paths are sorted by their extension as `VideoOutputs.named` does.
@@ -79,6 +85,8 @@ def analyze_video(
         style: What is drawn on the annotated video.
         interval_s: Length of the intervals of tables of intervals, seconds.
         truth: Known expressions: drawn in gray, and the summary gets the score.
+        baseline: Take each person's resting face as the measure: `"auto"` finds it, a stretch such as `"0:02-0:06"` or
+            (2.0, 6.0) seconds says when people rest; None takes that of `track`.
         resume: Go on where an earlier run with the same outputs stopped; without one, start.
         progress: Whether a bar shows how far it is, in terminals and notebooks; elsewhere there is none. Or a function
             that is called after every frame.
@@ -113,11 +121,12 @@ def analyze_video(
         largest_only=largest_only,
         clip_boxes=clip_boxes,
     )
+    track = track or TrackSettings()
     job = VideoJob(
         source,
         outputs,
         video or VideoSettings(),
-        track or TrackSettings(),
+        track if baseline is None else replace(track, baseline=read_baseline(baseline)),
         style,
         interval_s,
         truth,
@@ -162,6 +171,11 @@ def run_job(
             stack.enter_context(journal)
         finished = journal is not None and journal.past.published and all(p.exists() for p in job.outputs.all())
         outputs = VideoOutputs() if finished else job.outputs
+        first = None
+        if job.track.baseline is not None and not (journal and journal.past.ended):
+            check_baseline(job.track, analyzer)
+            first = _first_pass(job, reader, analyzer, stack, journal, stop, progress)
+            reader = stack.enter_context(Video(job.source, job.video))
         findings = Findings(analyzer.labels, job.truth, timeline=bool(outputs.timelines))
         writers = stack.enter_context(
             open_writers(
@@ -169,16 +183,21 @@ def run_job(
                 shared=sinks,
             )
         )  # fmt: skip
-        run = _Run(job, reader, Tracker(analyzer, job.track), writers, findings, stop or threading.Event(), progress)
+        run = _Run(job, reader, _plain_tracker(analyzer, job), writers, findings, stop or threading.Event(), progress)
         if journal:
             run.journal(journal)
         try:
-            result = run.work(analyzer.labels, images=outputs.need_images)
+            if first is None:
+                result = run.work(analyzer.labels, images=outputs.need_images)
+            else:
+                result = run.finish(first, analyzer, images=outputs.need_images)
         except KeyboardInterrupt:
             run.complete(interrupted=True)
             work.publish(done=False)
             raise
         written = work.publish(done=not result.interrupted)
+        if first and not result.interrupted:
+            first.journal.unlink(missing_ok=True)
         if journal and not finished and not result.interrupted:
             journal.end(list(result.problems), result.error, published=True)
         if kept and journal and journal.path != kept.journal:
@@ -194,6 +213,39 @@ def _open_journal(
 ) -> Journal | None:
     path = job.journal or work.journal_path(str(job.source)) or (kept.journal if kept else None)
     return Journal(path, head_of(job.source, reader, analyzer, job.track), resume=job.resume) if path else None
+
+
+def _plain_tracker(analyzer: Analyzer, job: VideoJob) -> Tracker:
+    """Return a tracker that leaves the resting faces to a second pass."""
+    return Tracker(analyzer, replace(job.track, baseline=None))
+
+
+def _first_pass(
+    job: VideoJob,
+    reader: Video,
+    analyzer: Analyzer,
+    stack: ExitStack,
+    journal: Journal | None,
+    stop: threading.Event | None,
+    progress: Callable[[Progress], None] | None,
+) -> FirstPass:
+    """Analyze a video into a journal of its own, from where an earlier run stopped, and start the journal afresh."""
+    if journal is None:
+        spare = KeptFolder()
+        stack.callback(spare.close)
+        path = spare.journal
+    else:
+        journal.restart()
+        path = journal.path.with_name(f"first-{journal.path.name}")
+    with Journal(path, head_of(job.source, reader, analyzer, job.track), resume=job.resume) as own:
+        findings = Findings(analyzer.labels, None, timeline=False)
+        tracker = _plain_tracker(analyzer.keeping(KEEP_ALL), job)
+        run = _Run(job, reader, tracker, Writers(()), findings, stop or threading.Event(), progress)
+        run.journal(own)
+        found = run.work(analyzer.labels, images=False)
+    return FirstPass(
+        path, reader.info, found.frames, found.resumed, found.problems, found.error, interrupted=found.interrupted
+    )
 
 
 def attempt_job(
@@ -257,6 +309,28 @@ class _Run:
             earlier = read_results(self._journal.path, labels, self._past.frames, self._info.source)
         rest = self._repeat_with_images(earlier) if images else self._repeat(earlier)
         interrupted = self._go_on(rest)
+        return self._completed(labels, interrupted=interrupted)
+
+    def finish(self, first: FirstPass, analyzer: Analyzer, *, images: bool) -> VideoResult:
+        """Deliver the results of a first pass with the resting faces taken out, and complete the outputs.
+
+        A first pass that was stopped is delivered as far as it came.
+        """
+        results, told = first.rested(analyzer, self._job.track)
+        self._past = Past(first.resumed, problems=[*first.problems, *told])
+        interrupted = first.interrupted
+        for frame, faces in self._with_images(results) if images else results:
+            self._add(frame, faces)
+            if self._stop.is_set() and not first.interrupted:
+                interrupted = True
+                break
+        self._break_off(first.error)
+        if self._journal and not interrupted:
+            self._journal.end(self._problems(), self._error)
+        return self._completed(analyzer.labels, interrupted=interrupted)
+
+    def _completed(self, labels: LabelSet, *, interrupted: bool) -> VideoResult:
+        """Complete the outputs and say what became of the video."""
         self.complete(interrupted=interrupted)
         return VideoResult(
             source=self._info.source,
@@ -280,18 +354,26 @@ class _Run:
     def _repeat_with_images(self, earlier: Iterator[tuple[Frame, Faces]]) -> Iterator[Frame]:
         """Do the same, with the images of the video for those who draw on them."""
         frames = iter(self._videos[0])
-        for known, faces in earlier:
-            frame = next(frames, None)
-            if frame is None or frame.index != known.index:
-                raise InputError(
-                    f"{self._info.source} gives other frames than before; leave --resume out to start again"
-                )
+        for frame, faces in self._with_images(earlier, frames):
             self._deliver(frame, faces)
             self._report(frame)
             if self._stop.is_set():
                 break
         self._meter = _Meter()
         return iter(()) if self._past.ended else frames
+
+    def _with_images(
+        self, results: Iterator[tuple[Frame, Faces]], frames: Iterator[Frame] | None = None
+    ) -> Iterator[tuple[Frame, Faces]]:
+        """Yield results with the images of the video, read anew where `frames` is None."""
+        frames = iter(self._videos[0]) if frames is None else frames
+        for known, faces in results:
+            frame = next(frames, None)
+            if frame is None or frame.index != known.index:
+                raise InputError(
+                    f"{self._info.source} gives other frames than before; leave --resume out to start again"
+                )
+            yield frame, faces
 
     def _frames_left(self) -> Iterator[Frame]:
         """Return the frames that the earlier run has not done.

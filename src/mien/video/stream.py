@@ -4,6 +4,7 @@ import logging
 import re
 from collections.abc import Generator, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -14,6 +15,7 @@ from mien.sources.live import CAMERA, LiveSettings, LiveSource
 from mien.sources.videos import Video, VideoSettings
 from mien.tracking.settings import TrackSettings
 from mien.tracking.tracker import Tracker, track_video
+from mien.video.baseline import read_baseline
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +30,7 @@ def track(
     live: bool | LiveSettings | None = None,
     video: VideoSettings | None = None,
     settings: TrackSettings | None = None,
+    baseline: str | tuple[float, float] | None = None,
     analyzer: Analyzer | None = None,
     detector: str = DEFAULT_DETECTOR,
     model: str = DEFAULT_MODEL,
@@ -52,6 +55,9 @@ def track(
             http(s) URL counts as a video.
         video: Which frames of a video are taken.
         settings: How faces are tracked.
+        baseline: Take each person's resting face as the measure, as far as it is known by then: `"auto"` finds it,
+            better with time; a stretch such as `"0:00-0:03"` or (0.0, 3.0) seconds says when people rest, and frames
+            before it stay as they are. None takes that of `settings`.
         analyzer: Detector and expression model, in place of what follows.
         detector: A name of `mien.detect.DETECTORS`.
         model: A name from the catalogue, or the path of an ONNX file.
@@ -78,7 +84,8 @@ def track(
         largest_only=largest_only,
         clip_boxes=clip_boxes,
     )
-    tracker = Tracker(analyzer, settings)
+    settings = settings or TrackSettings()
+    tracker = Tracker(analyzer, settings if baseline is None else replace(settings, baseline=read_baseline(baseline)))
     if live or (live is None and _is_live(source)):
         return _newest(source, live if isinstance(live, LiveSettings) else None, tracker)
     return _all(cast(str | Path, source), video, tracker)

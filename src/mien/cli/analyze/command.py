@@ -23,6 +23,7 @@ from mien.cli.options import (
     ModelOption,
     RuntimeOptions,
     Shown,
+    read_baseline_later,
     with_groups,
     with_smallest,
 )
@@ -58,7 +59,15 @@ Frames = Annotated[
     ),
 ]
 Tracking = Annotated[
-    TrackSettings, Shown(TRACKING, half_life_s="--half-life", detect_every_s="--detect-every", reid="--reid")
+    TrackSettings,
+    Shown(
+        TRACKING,
+        reads={"baseline": read_baseline_later},
+        half_life_s="--half-life",
+        detect_every_s="--detect-every",
+        reid="--reid",
+        baseline="--baseline",
+    ),
 ]
 
 

@@ -16,6 +16,7 @@ from mien.cli.options import (
     ModelOption,
     RuntimeOptions,
     Shown,
+    read_baseline_later,
     with_groups,
     with_smallest,
 )
@@ -26,7 +27,10 @@ from mien.tracking.settings import TrackSettings
 
 @with_groups
 def live(
-    tracking: Annotated[TrackSettings, Shown(half_life_s="--half-life")],
+    tracking: Annotated[
+        TrackSettings,
+        Shown(reads={"baseline": read_baseline_later}, half_life_s="--half-life", baseline="--baseline"),
+    ],
     camera: Annotated[LiveSettings, Shown(fps="--fps", loop="--loop")],
     style: DrawOptions,
     keep: KeepOptions,

@@ -3,7 +3,7 @@
 const BASE = ["source", "frame", "time_s", "face", "track_id", "x1", "y1", "x2", "y2", "score", "expression", "confidence"];
 
 export function columnsOf(names, tracked) {
-  return [...BASE, ...names, ...(tracked ? ["steady_expression", ...names.map((name) => `smooth_${name}`)] : [])];
+  return [...BASE, ...names, ...(tracked ? ["steady_expression", ...names.map((name) => `smooth_${name}`), "baseline"] : [])];
 }
 
 /** Return the row of a face of a live stream. */

@@ -1,11 +1,14 @@
 """The shapes of requests and answers, for the description at /docs and for checking what clients send."""
 
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from mien.errors import InputError
 from mien.faces import FaceFilter
 from mien.tracking.settings import TrackSettings
+from mien.video.baseline import read_baseline
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -138,7 +141,25 @@ class JobOptions(TrackingOptions):
     annotate: bool = Field(default=True, description="Whether to make the annotated video.")
     blur: bool = Field(default=False, description="Make faces in the annotated video unrecognisable.")
     bars: bool = Field(default=False, description="Draw all probabilities in the annotated video.")
+    baseline: str | None = Field(
+        default=None, max_length=40, description="Take out resting faces: `auto`, or when people rest, `0:02-0:06`."
+    )
     keep_video: bool = Field(default=True, description="Keep the video for the player until the job expires.")
+
+    @field_validator("baseline")
+    @classmethod
+    def _check_baseline(cls, value: str | None) -> str | None:
+        if value is not None:
+            try:
+                read_baseline(value)
+            except InputError as error:
+                raise ValueError(str(error)) from error
+        return value
+
+    def track_settings(self) -> TrackSettings:
+        """Return the settings, with the baseline that was asked for."""
+        settings = super().track_settings()
+        return settings if self.baseline is None else replace(settings, baseline=read_baseline(self.baseline))
 
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
