@@ -3,11 +3,11 @@
     python benchmarks/baseline.py FOLDER [--models mien-b mien-s] [--labels combined fer2013 ferplus]
 
 FOLDER holds `001_neutral.jpg`, `001_smiling.jpg`, …: two photos a person (the Face Research Lab London Set does, 102
-people). The default detector finds the face; 16 views of each crop (rotation 3 degrees, zoom 3 %, shift 0.7 pixels, light 5 %,
-noise 2.5; seeds 0 to 15) stand for frames. Eight views of a person's neutral photo, a second apart, are the stretch in
-which that person rests; the eight others of both photos are judged. Prints a Markdown table: how many of the neutral
-faces are called neutral and of the smiling ones happy, and the area under the curve of happy against neutral, plain,
-with one's own baseline, and with that of the next person.
+people). The default detector finds the face; 16 views of each crop (rotation 3 degrees, zoom 3 %, shift 0.7 pixels,
+light 5 %, noise 2.5; seeds 0 to 15) stand for frames. Eight views of a person's neutral photo, a second apart, are the
+stretch in which that person rests; the eight others of both photos are judged. Prints a Markdown table: how many of
+the neutral faces are called neutral and of the smiling ones happy, and the area under the curve of happy against
+neutral, plain, with one's own baseline, and with that of the next person.
 """
 
 import argparse
@@ -51,13 +51,9 @@ def people(probs: Probs, labels: LabelSet, time_s: float, ids: NDArray[np.int64]
 def told(neutral: Sequence[Probs], smiling: Sequence[Probs], labels: LabelSet) -> str:
     """Return recall of neutral and happy, and the area under the curve, as cells of a table."""
     rest, happy = labels.index("neutral"), labels.index("happy")
-    recall = [
-        100 * np.mean([p.argmax(axis=1) == name for p in frames])
-        for frames, name in ((neutral, rest), (smiling, happy))
-    ]
-    margins = [
-        np.concatenate([log_answers(p)[:, happy] - log_answers(p)[:, rest] for p in f]) for f in (neutral, smiling)
-    ]
+    shown = [np.concatenate(frames) for frames in (neutral, smiling)]
+    recall = [100 * np.mean(p.argmax(axis=1) == name) for p, name in zip(shown, (rest, happy), strict=True)]
+    margins = [logs[:, happy] - logs[:, rest] for logs in map(log_answers, shown)]
     area = np.mean(margins[1][:, None] > margins[0][None])
     return f"{recall[0]:.1f} | {recall[1]:.1f} | {area:.3f}"
 

@@ -114,7 +114,7 @@ def test_only_people_seen_in_the_named_stretch_have_a_baseline():
 
 
 def test_memory_is_bounded_by_people_and_frames():
-    """An hour of one person keeps as much as half a minute; of more people than fit the one longest unseen is settled."""
+    """However long one is seen, so much is kept; of more people than fit, those longest unseen are settled."""
     found = baselines()
     for faces in frames(bias_of("angry", 4.0), shown=np.zeros(3000)):
         found.add(faces)

@@ -327,6 +327,8 @@ class _Run:
         self._break_off(first.error)
         if self._journal and not interrupted:
             self._journal.end(self._problems(), self._error)
+        elif interrupted:
+            self._snapshot()
         return self._completed(analyzer.labels, interrupted=interrupted)
 
     def _completed(self, labels: LabelSet, *, interrupted: bool) -> VideoResult:

@@ -53,5 +53,6 @@ class Request:
             "--timeline": self.timeline, "--moments": self.moments,
             "--interval": self.interval_s, "--resume": self.resume, "--every": frames.every != VideoSettings.every,
             "--fps": frames.fps, "--start": frames.start_s, "--end": frames.end_s, "--max-frames": frames.max_frames,
+            "--baseline": self.track.baseline,
         }  # fmt: skip
         return ", ".join(name for name, value in used.items() if value)

@@ -28,6 +28,7 @@ from mien.output.tables import JsonLinesStream
 from mien.sources.live import CAMERA, LiveSettings, LiveSource
 from mien.tracking.settings import TrackSettings
 from mien.tracking.tracker import Tracker
+from mien.video.baseline import check_baseline
 from mien.video.live.files import LiveOutputs
 from mien.video.live.marks import length_text
 from mien.video.live.session import LiveSession, LiveSummary
@@ -95,6 +96,7 @@ def show(request: LiveRequest, settings: AnalyzerSettings, tracking: TrackSettin
         require_display()
     opening = request.settings()
     analyzer = settings.open()
+    check_baseline(tracking, analyzer)
     _warm_up(analyzer)
 
     def trackers(chosen: LabelSet) -> Tracker:

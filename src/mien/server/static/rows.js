@@ -16,6 +16,7 @@ export function liveRow(face, number, answer, names, source) {
   for (const name of names) row[name] = face.probs?.[name] ?? null;
   row.steady_expression = face.steady_expression;
   for (const name of names) row[`smooth_${name}`] = face.smoothed?.[name] ?? null;
+  row.baseline = null;
   return row;
 }
 
