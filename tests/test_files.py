@@ -215,3 +215,47 @@ def test_a_folder_is_made_and_tried(tmp_path):
     for wrong in ("file", "file/below"):
         with pytest.raises(OutputError, match="a file"):
             check_folder(tmp_path / wrong)
+
+
+# Cells that spreadsheets would take for formulas.
+
+TEXTS = [
+    "=1+1",
+    "+1 2",
+    "-a.jpg",
+    "@SUM(A1)",
+    "\t=1",
+    "\r=1",
+    "\n=1",
+    "\uff1d1",
+    "'=1",
+    "''+a",
+    "=",
+    "-",
+    "--5",
+    "1-=",
+    "'",
+]
+TEXTS += ["photo.jpg", "", "it's", "'quoted'", "-1.5", "+3e-7", "1", " =1", "a,b", 'a"b', "-1.5.jpg"]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_no_cell_is_a_formula_and_each_text_comes_back(text):
+    import csv
+    import io
+
+    from mien.files import guarded_cells, plain_cell
+
+    (cell,) = guarded_cells([text])
+    assert not str(cell).startswith(("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d")) or float(str(cell)) is not None
+    assert plain_cell(str(cell)) == text
+    file = io.StringIO()
+    csv.writer(file).writerow([cell, "x"])
+    (row,) = csv.reader(io.StringIO(file.getvalue(), newline=""))
+    assert [plain_cell(one) for one in row] == [text, "x"]
+
+
+def test_numbers_and_empty_cells_stay_what_they_are():
+    from mien.files import guarded_cells
+
+    assert guarded_cells([-1.5, 3, None, True, "-2"]) == [-1.5, 3, None, True, "-2"]

@@ -2,15 +2,47 @@
 
 import errno
 import os
+import re
 import secrets
 import shutil
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO
 
 from mien.errors import InputError, OutputError
+
+# What a spreadsheet takes for a formula, the apostrophes of earlier guarding before it included. Full-width signs
+# count: some spreadsheets read them as the plain ones.
+_FORMULA = re.compile("'*[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+
+
+def guarded_cells(values: Iterable[object]) -> list[object]:
+    """Return the cells of one row of a CSV so that no spreadsheet takes a text for a formula.
+
+    A text that begins with `=`, `+`, `-`, `@`, a tabulator or a new line gets an apostrophe before it, which
+    spreadsheets take as «this is text»; so does one that begins with apostrophes and one of these, so that `plain_cell`
+    gives back each text as it was. Numbers stay as they are, those in texts, too.
+
+    Args:
+        values: Texts, numbers, None…
+    """
+    return [f"'{value}" if isinstance(value, str) and _is_formula(value) else value for value in values]
+
+
+def plain_cell(text: str) -> str:
+    """Return a text as it was before `guarded_cells`.
+
+    Args:
+        text: A cell as the csv module reads it.
+    """
+    return text[1:] if text.startswith("'") and _FORMULA.match(text) else text
+
+
+def _is_formula(text: str) -> bool:
+    return _FORMULA.match(text) is not None and _NUMBER.fullmatch(text) is None
 
 
 def ending_of(path: str | Path, known: Container[str], must: str) -> str:

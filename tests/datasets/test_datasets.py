@@ -746,6 +746,16 @@ def test_splits_that_cannot_be_made(data: ds.CropDataset) -> None:
         ds.stratified_split(replace(data, label=np.full(70, -1, np.int8)))
 
 
+def test_names_that_a_spreadsheet_would_reckon_come_back_from_a_split_file(
+    data: ds.CropDataset, tmp_path: Path
+) -> None:
+    named = replace(data, name=np.array([f"{'=+-@'[i % 4]}{i} x.png" for i in range(len(data))]))
+    path = ds.write_split(tmp_path / "split.csv", named, named.usage)
+    with path.open(newline="") as file:
+        assert not [row for row in csv.reader(file) if row[1].startswith(("=", "+", "-", "@"))]
+    np.testing.assert_array_equal(ds.with_split(named, path).name, named.name)
+
+
 def test_split_file_reads_back(data: ds.CropDataset, tmp_path: Path) -> None:
     dealt = ds.stratified_split(data)
     dealt[5] = "LeftOut"

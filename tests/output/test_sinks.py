@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from mien import faces as hall
 from mien.errors import InputError, MissingExtraError, OutputError
 from mien.faces import Faces, Frame, Record
+from mien.files import plain_cell
 from mien.labels import FER7, FERPLUS8, LabelSet
 from mien.output import images, tables
 from mien.output.base import Sink
@@ -171,6 +172,24 @@ def test_expressions_named_like_a_column_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError):
         open_sink(tmp_path / "t.csv", labels=LabelSet("own", ("face",)))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_no_cell_of_a_csv_is_a_formula(tmp_path: Path) -> None:
+    names = ["=cmd|'/c calc'!A1.jpg", "@SUM(1).jpg", "'=quoted.jpg", "plain.jpg", "\n=2.jpg"]
+    odd = LabelSet("odd", ("=happy", "-sad"))
+    with open_sink(tmp_path / "t.csv", labels=odd) as sink:
+        for name in names:
+            faces = make_faces(1).with_probs(np.array([[0.75, 0.25]], np.float32), odd)
+            sink.write(make_frame(name), faces)
+        sink.fail("+broken.jpg", "-1 is no image")
+    with (tmp_path / "t.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.reader(file))
+    for cell in (cell for row in rows for cell in row):
+        assert not cell.startswith(("=", "+", "-", "@", "\n")), cell
+    header, *rest = [[plain_cell(cell) for cell in row] for row in rows]
+    assert [dict(zip(header, row, strict=True))["source"] for row in rest] == [*names, "+broken.jpg"]
+    assert {dict(zip(header, row, strict=True))["expression"] for row in rest} == {"=happy", ""}
+    assert dict(zip(header, rest[0], strict=True))["=happy"] == "0.75"
 
 
 def test_csv_ends_lines_with_newlines_alone(tmp_path: Path) -> None:

@@ -146,6 +146,38 @@ def test_a_running_video_is_cancelled_and_its_files_go(server, long_video):
     assert state_of(server, name) == "cancelled"
 
 
+def test_removing_videos_that_are_worked_on_leaves_no_trace_in_log_or_folder(tmp_path, video, caplog):
+    with served(tmp_path, job_workers=2) as server:
+        for number in range(8):
+            name = submit(server, video).json()["id"]
+            wait_for(lambda name=name: state_of(server, name) != "queued")
+            time.sleep(0.02 * number)
+            for _ in range(3):
+                assert server.http.delete(f"/v1/jobs/{name}").status_code in (200, 204, 404)
+            assert server.http.get(f"/v1/jobs/{name}").status_code == 404
+        wait_for(lambda: not list((tmp_path / "jobs").iterdir()), seconds=10)
+    told = [record for record in caplog.records if record.levelname in ("WARNING", "ERROR") or record.exc_info]
+    assert not told, [record.getMessage() for record in told]
+    assert str(tmp_path) not in caplog.text
+
+
+def test_a_full_disk_is_told_as_such_and_leaves_nothing(tmp_path, video, caplog):
+    resource = pytest.importorskip("resource")
+    with served(tmp_path, job_workers=0) as server:
+        submit(server, video)
+        before = sorted((tmp_path / "jobs").iterdir())
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, limits[1]))
+        try:
+            check_problem(submit(server, bytes(3 << 20)), 507, "disk is full")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert sorted((tmp_path / "jobs").iterdir()) == before
+        assert submit(server, video).status_code == 202
+    told = [record for record in caplog.records if record.levelname in ("WARNING", "ERROR")]
+    assert [record.exc_info for record in told] == [None] and str(tmp_path) not in caplog.text
+
+
 # What is refused.
 
 

@@ -16,7 +16,7 @@ from websockets.sync.client import connect
 from helpers import wait_for
 from mien.errors import InputError
 from mien.server.settings import ServerSettings
-from mien.server.web.security import client_of, is_right
+from mien.server.web.security import client_of, is_right, signed_address
 from served import check_problem, send, served
 
 ASTRONAUT = (EXAMPLES / "astronaut.jpg").read_bytes()
@@ -70,14 +70,49 @@ def test_without_the_token_nothing_is_told(closed, path, headers):
     assert answer.headers["www-authenticate"].startswith("Bearer")
 
 
-def test_the_token_opens_as_header_and_in_the_address(closed):
+def test_the_token_opens_as_header_and_never_in_the_address(closed):
     bearer = {"Authorization": f"Bearer {TOKEN}"}
     assert closed.http.get("/v1/models", headers=bearer).json()["limits"]["token"]
-    assert closed.http.get("/v1/models", params={"token": TOKEN}).status_code == 200
-    check_problem(closed.http.get("/v1/models", params={"token": TOKEN + "x"}), 401)
-    check_problem(closed.http.get(f"/v1/jobs/{'0' * 32}/result.csv", params={"token": TOKEN}), 404)
+    check_problem(closed.http.get("/v1/models", params={"token": TOKEN}), 401, "Authorization")
+    check_problem(closed.http.get(f"/v1/jobs/{'0' * 32}/result.csv", headers=bearer), 404)
     check_problem(closed.http.post("/v1/analyze", files={"file": ASTRONAUT}), 401)
     assert closed.http.post("/v1/analyze", files={"file": ASTRONAUT}, headers=bearer).status_code == 200
+
+
+RESULT = f"/v1/jobs/{'0' * 32}/result.csv"
+
+
+def test_an_address_can_be_signed_for_what_browsers_load(closed):
+    bearer = {"Authorization": f"Bearer {TOKEN}"}
+    check_problem(closed.http.get("/v1/addresses", params={"path": RESULT}), 401)
+    told = closed.http.get("/v1/addresses", params={"path": RESULT}, headers=bearer).json()
+    signed = told["address"]
+    assert told["seconds"] == 900 and signed.startswith(f"{RESULT}?until=") and TOKEN not in signed
+    check_problem(closed.http.get(signed), 404)  # past the door: there is no such job
+    check_problem(closed.http.get(signed + "&t=5"), 404)
+    path, _, query = signed.partition("?")
+    elsewhere = [path.replace("csv", "jsonl"), path.replace("result.csv", "video"), f"/v1/jobs/{'0' * 32}", "/v1/jobs"]
+    for other in elsewhere:
+        check_problem(closed.http.get(f"{other}?{query}"), 401)
+    check_problem(closed.http.delete(signed), 401)
+    check_problem(closed.http.post(signed), 401)
+    for changed in (query.replace("until=1", "until=2"), query[:-1], query + "0", "until=99999999999", query.upper()):
+        check_problem(closed.http.get(f"{path}?{changed}"), 401)
+    camera = closed.http.get("/v1/addresses", params={"path": "/video_feed"}, headers=bearer).json()["address"]
+    check_problem(closed.http.get(camera), 404, "--source")
+    for path in ("/v1/jobs", "/v1/models", "/metrics", RESULT + "?x=1", "//evil.example/video_feed", "video_feed", ""):
+        check_problem(closed.http.get("/v1/addresses", params={"path": path}, headers=bearer), 422)
+
+
+def test_a_signed_address_is_over_after_a_while_and_another_token_signs_otherwise(closed):
+    def answer(token, age_s):
+        return closed.http.get(signed_address(token, RESULT, now=time.time() - age_s)).status_code
+
+    assert [answer(TOKEN, 0), answer(TOKEN, 890), answer(TOKEN, 901), answer(TOKEN + "x", 0)] == [404, 404, 401, 401]
+
+
+def test_without_a_token_there_is_nothing_to_sign(local):
+    assert local.http.get("/v1/addresses", params={"path": RESULT}).json()["address"] == RESULT
 
 
 @pytest.mark.parametrize("path", ["/", "/health", "/ready", "/docs", "/openapi.json"])
@@ -95,9 +130,9 @@ def test_tokens_are_compared_whole():
         assert not is_right(TOKEN, wrong)
 
 
-def test_a_stream_needs_the_token_in_its_address_or_first_message(closed):
+def test_a_stream_needs_the_token_in_its_handshake_or_first_message(closed):
     with pytest.raises(InvalidStatus) as refused:
-        connect(f"{closed.stream_url}?token=wrong-wrong-wrong-wrong")
+        connect(closed.stream_url, additional_headers={"Authorization": "Bearer wrong-wrong-wrong-wrong"})
     assert refused.value.response.status_code == 401
     assert json.loads(refused.value.response.body)["status"] == 401
     for first in ({}, {"token": "wrong"}):
@@ -109,7 +144,7 @@ def test_a_stream_needs_the_token_in_its_address_or_first_message(closed):
     with connect(closed.stream_url) as stream:
         stream.send(json.dumps({"token": TOKEN}))
         assert json.loads(stream.recv(5))["type"] == "ready"
-    with connect(f"{closed.stream_url}?token={TOKEN}") as stream:
+    with connect(closed.stream_url, additional_headers={"Authorization": f"Bearer {TOKEN}"}) as stream:
         stream.send("{}")
         assert json.loads(stream.recv(5))["type"] == "ready"
 
@@ -144,8 +179,14 @@ def test_pages_of_this_server_and_programs_are_admitted(local):
 def test_other_sites_cannot_show_the_camera_but_may_link_to_the_page(local):
     image = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"}
     check_problem(local.http.get("/video_feed", headers=image), 403)
-    link = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
-    assert local.http.get("/", headers=link).status_code == 200
+    for site in ("cross-site", "same-site"):
+        for dest in ("iframe", "frame", "object", "embed", "image", "document"):
+            opened = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": dest}
+            for path in ("/video_feed", "/v1/feed", "/v1/jobs"):
+                check_problem(local.http.get(path, headers=opened), 403)
+            assert (local.http.get("/", headers=opened).status_code == 200) == (dest == "document")
+    typed = {"Sec-Fetch-Site": "none", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+    check_problem(local.http.get("/video_feed", headers=typed), 404, "--source")
 
 
 def test_headers_tell_browsers_to_be_strict_on_every_answer(local):

@@ -28,7 +28,7 @@ from mien.datasets.summary import DatasetSummary, class_totals, copy_rows, summa
 from mien.datasets.write import check_target, write_dataset
 from mien.detect.registry import create_detector
 from mien.errors import InputError, require_extra
-from mien.files import write_whole
+from mien.files import guarded_cells, write_whole
 from mien.output.encode import encode_image
 
 app = typer.Typer(help="Look at, convert and split data sets.", no_args_is_help=True)
@@ -199,7 +199,7 @@ def _write_left_out(path: Path, result: ReadResult) -> Path:
     text = io.StringIO(newline="")
     rows = csv.writer(text)
     rows.writerow(["where", "reason"])
-    rows.writerows((row.where, row.reason) for row in result.bad)
+    rows.writerows(guarded_cells([row.where, row.reason]) for row in result.bad)
     return write_whole(path, text.getvalue())
 
 

@@ -45,7 +45,7 @@ from mien.evaluate.sets_page import SET_COLUMNS, SetsDocument, sets_rows, sets_t
 from mien.evaluate.timing import latency
 from mien.evaluate.values import Comparison, Estimate, Figures, PredictProba, Report
 from mien.evaluate.views import TEST_TIME_VIEWS, TestTimeAugmentation, test_time_augment
-from mien.files import write_whole
+from mien.files import plain_cell, write_whole
 from mien.labels import EMOJI, FERPLUS8, LabelSet, label_set
 from mien.models.catalogue import load_model
 
@@ -358,12 +358,15 @@ def _training_crops(data: CropDataset, split: str) -> NDArray[np.uint8] | None:
 def _read_slices(path: Path, n: int) -> dict[str, NDArray[np.str_]]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
+            rows = [
+                {plain_cell(name): plain_cell(cell or "") for name, cell in row.items() if name is not None}
+                for row in csv.DictReader(file)
+            ]
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
     if len(rows) != n:
         raise InputError(f"{path} has {len(rows)} rows, but the split has {n} images; give one row per image, in order")
-    return {name: np.array([row[name] or "" for row in rows]) for name in rows[0]}
+    return {name: np.array([row[name] for row in rows]) for name in rows[0]}
 
 
 def _required(path: Path | None) -> Path:

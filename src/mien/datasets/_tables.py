@@ -29,6 +29,7 @@ from mien.datasets.dataset import (
 from mien.datasets.folders import CropReader, WholeImageReader
 from mien.errors import InputError
 from mien.faces import CROP_PX
+from mien.files import plain_cell
 from mien.labels import FIVE, LabelSet
 
 LABEL_NAMES = ("emotion", "label", "class", "expression")
@@ -65,8 +66,8 @@ def with_table(path: Path, use: Callable[[Table], T]) -> T:
     with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
         reader = csv.reader(file, skipinitialspace=True)
         try:
-            header = tuple(name.strip().lower() for name in next(reader, []))
-            rows = ((reader.line_num, fields) for fields in reader if fields)
+            header = tuple(plain_cell(name).strip().lower() for name in next(reader, []))
+            rows = ((reader.line_num, [plain_cell(cell) for cell in fields]) for fields in reader if fields)
             return use(Table(path, header, rows))
         except csv.Error as error:
             raise InputError(f"{path}, line {reader.line_num}: {error}; is a quote left open?") from error

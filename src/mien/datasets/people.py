@@ -11,6 +11,7 @@ from mien.datasets.dataset import ReadResult
 from mien.datasets.folders import CropReader
 from mien.datasets.read import read_photos
 from mien.errors import InputError
+from mien.files import plain_cell
 
 PEOPLE_FILE = "people.csv"
 AGE_BOUNDS = (18, 25, 35, 50)  # first year of each group but the youngest
@@ -46,7 +47,10 @@ def read_people(folder: Path, crop_of: CropReader) -> tuple[ReadResult, Groups]:
     table = folder / PEOPLE_FILE
     result = read_photos(table, crop_of, skip_bad=True)
     with table.open(newline="", encoding="utf-8-sig") as file:
-        rows = [{(k or "").strip().lower(): (v or "").strip() for k, v in row.items()} for row in csv.DictReader(file)]
+        rows = [
+            {plain_cell(k or "").strip().lower(): plain_cell(v or "").strip() for k, v in row.items()}
+            for row in csv.DictReader(file)
+        ]
     path_at = next(name for name in PATH_NAMES if name in rows[0])
     by_path = {row[path_at]: row for row in rows}
     if len(by_path) < len(rows):

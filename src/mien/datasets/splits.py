@@ -12,7 +12,7 @@ from mien.datasets._tables import Table, with_table
 from mien.datasets.dataset import LEFT_OUT, TEST, TRAINING, VALIDATION, CropDataset
 from mien.datasets.duplicates import copies_across
 from mien.errors import InputError, require_extra
-from mien.files import whole_or_nothing
+from mien.files import guarded_cells, whole_or_nothing
 
 DEFAULT_SHARES = {TRAINING: 0.8, VALIDATION: 0.1, TEST: 0.1}
 COLUMNS = ("row", "name", "split")
@@ -180,7 +180,8 @@ def write_split(path: str | Path, data: CropDataset, split: NDArray[np.str_]) ->
     with whole_or_nothing(Path(path)) as part, part.open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file)
         table.writerow(COLUMNS)
-        table.writerows(zip(range(len(data)), names, split.tolist(), strict=True))
+        rows = zip(range(len(data)), names, split.tolist(), strict=True)
+        table.writerows(guarded_cells(row) for row in rows)
     return Path(path)
 
 

@@ -24,7 +24,7 @@ from mien.datasets.dataset import (
 from mien.datasets.folders import OFFICIAL_PREFIXES
 from mien.datasets.votes import FERPLUS_NAME
 from mien.errors import InputError
-from mien.files import whole_or_nothing
+from mien.files import guarded_cells, whole_or_nothing
 from mien.labels import FER7, FERPLUS8, FIVE
 from mien.output.encode import encode_image
 
@@ -156,7 +156,9 @@ def _write_votes(data: CropDataset, names: list[str], path: Path) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file)
         table.writerow(["Usage", "Image name", *VOTE_COLUMNS])
-        table.writerows([u, n, *v] for u, n, v in zip(data.usage.tolist(), names, votes.tolist(), strict=True))
+        table.writerows(
+            guarded_cells([u, n, *v]) for u, n, v in zip(data.usage.tolist(), names, votes.tolist(), strict=True)
+        )
 
 
 WRITERS: dict[str, Callable[[CropDataset, Path], None]] = {

@@ -10,7 +10,7 @@ from typing import IO, Any, TextIO
 
 from mien.errors import OutputError, require_extra
 from mien.faces import Faces, Frame, Record
-from mien.files import PartFile, explained
+from mien.files import PartFile, explained, guarded_cells
 from mien.labels import LabelSet
 from mien.output.base import Sink, SinkSettings
 from mien.output.rows import ERROR, INTERRUPTED_ROW, complete_row, rows_of, table_columns, type_of
@@ -159,7 +159,8 @@ class _Utf8Lines:
 class CsvSink(FileTableSink):
     """Comma-separated values, UTF-8, a header always, empty where there is no value.
 
-    Text is written as it is: a file name that starts with `=` stays one, so import tables from strangers as text.
+    A text that a spreadsheet would take for a formula, a file name that begins with `=` say, gets an apostrophe before
+    it: `mien.files.guarded_cells`.
     """
 
     def __init__(self, path: Path, settings: SinkSettings, columns: Sequence[str] | None = None) -> None:
@@ -175,13 +176,13 @@ class CsvSink(FileTableSink):
             OutputError: Nothing can be written there.
         """
         super().__init__(path, settings, columns)
-        self._csv = csv.DictWriter(_Utf8Lines(self._file), self.columns, lineterminator="\n")
+        self._csv = csv.writer(_Utf8Lines(self._file), lineterminator="\n")
         with self._part.guarded():
-            self._csv.writeheader()
+            self._csv.writerow(guarded_cells(self.columns))
 
     def _put(self, rows: list[Record]) -> None:
         with self._part.guarded():
-            self._csv.writerows(rows)
+            self._csv.writerows(guarded_cells(row[column] for column in self.columns) for row in rows)
 
 
 class ParquetSink(FileTableSink):

@@ -62,7 +62,7 @@ def _put_layers(app: FastAPI, settings: ServerSettings) -> None:
     app.add_middleware(problems.Guard)
     app.add_middleware(SlowBodies, timeout_s=settings.body_timeout_s)
     app.add_middleware(Door, settings=settings)
-    app.add_middleware(RateLimit, per_s=settings.rate)
+    app.add_middleware(RateLimit, per_s=settings.rate, token=settings.token)
     app.add_middleware(Measure, metrics=app.state.metrics)
     app.add_middleware(SecurityHeaders)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from mien.datasets.dataset import CropDataset
 from mien.errors import InputError, MissingExtraError, require_extra
-from mien.files import write_whole
+from mien.files import guarded_cells, write_whole
 from mien.train.callbacks import EpochMetrics
 from mien.train.hardware import Hardware
 from mien.train.run import RunSettings, fit
@@ -391,9 +391,10 @@ def _table(rows: list[TrialRow]) -> str:
     names = list(dict.fromkeys(name for row in rows for name in row.values))
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    table.writerow(["trial", "state", "score", *names])
+    table.writerow(guarded_cells(["trial", "state", "score", *names]))
     for row in rows:
-        table.writerow([row.number, row.state, row.score, *(row.values.get(name) for name in names)])
+        values = [row.values.get(name) for name in names]
+        table.writerow(guarded_cells([row.number, row.state, row.score, *values]))
     return text.getvalue()
 
 

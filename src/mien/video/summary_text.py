@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from mien.faces import Record
+from mien.files import guarded_cells
 from mien.labels import EMOJI
 from mien.output.rows import ERROR, complete_row
 
@@ -85,9 +86,10 @@ def summary_as_csv(summary: Mapping[str, Any]) -> str:
         summary: From `VideoSummary.to_dict`.
     """
     text = io.StringIO()
-    table = csv.DictWriter(text, summary_columns(tuple(summary["share"])), lineterminator="\n")
-    table.writeheader()
-    table.writerows(summary_rows(summary))
+    columns = summary_columns(tuple(summary["share"]))
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(guarded_cells(columns))
+    table.writerows(guarded_cells(row[column] for column in columns) for row in summary_rows(summary))
     return text.getvalue()
 
 

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from mien.errors import InputError
 from mien.faces import Faces, Frame, Record
+from mien.files import plain_cell
 from mien.labels import LabelSet
 from mien.video.held import Held, Holder, Sight
 
@@ -229,7 +230,7 @@ def _read_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     try:
         for cells in reader:
             if any(cell.strip() for cell in cells):
-                yield reader.line_num, cells
+                yield reader.line_num, [plain_cell(cell) for cell in cells]
     except csv.Error as error:
         raise InputError(f"{path}: row {reader.line_num}: {error}; check the quotation marks") from error
 

@@ -1,6 +1,9 @@
 """What the server is and how it does: /health, /ready, /metrics, /v1/models."""
 
-from fastapi import APIRouter, Request
+import time
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, Response
 
 from mien._version import __version__
@@ -9,8 +12,11 @@ from mien.server.settings import MEBI, ServerSettings
 from mien.server.web import records
 from mien.server.web.described import FEW_PROBLEMS, problems
 from mien.server.web.problems import busy
-from mien.server.web.schemas import Health, Models, Readiness
+from mien.server.web.schemas import Health, Models, Readiness, SignedAddress
+from mien.server.web.security import ADDRESS_S, signed_address
 from mien.server.work.engine import Engine
+
+LOADED = r"^/(video_feed|v1/jobs/[0-9a-f]{32}/(video|summary|result\.[a-z0-9]{3,7}))$"
 
 router = APIRouter(tags=["server"])
 
@@ -38,6 +44,24 @@ def metrics(request: Request) -> Response:
     """Return the metrics in Prometheus' text format."""
     answer: Response = request.app.state.metrics.response()
     return answer
+
+
+@router.get(
+    "/v1/addresses",
+    response_model=SignedAddress,
+    responses=FEW_PROBLEMS,
+    summary="Sign an address for what browsers load",
+)
+async def addresses(
+    request: Request, path: Annotated[str, Query(pattern=LOADED, description="A result, a video or the camera.")]
+) -> JSONResponse:
+    """Return an address that a browser can load without the token: in a link, an image or a video.
+
+    It is good for a quarter of an hour, for reading, and for this path alone; what is being loaded then goes on.
+    """
+    token = request.app.state.settings.token
+    address = signed_address(token, path, now=time.time()) if token else path
+    return JSONResponse({"address": address, "seconds": ADDRESS_S})
 
 
 @router.get("/v1/models", response_model=Models, responses=FEW_PROBLEMS, summary="Tell what the server offers")

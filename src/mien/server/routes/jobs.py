@@ -59,7 +59,7 @@ def jobs_of(request: Request) -> Jobs:
     "/v1/jobs",
     status_code=202,
     response_model=Job,
-    responses=PROBLEMS,
+    responses={**PROBLEMS, **problems(507)},
     openapi_extra={"requestBody": JOB_BODY},
     summary="Send a video to be analyzed",
 )

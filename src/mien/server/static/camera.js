@@ -1,7 +1,7 @@
 // The server's own camera: one annotated feed for everybody who watches, with a timeline of who shows what.
 
 import { $, button, h, icon, relabel, save } from "./dom.js";
-import { address, connection, getJson, request } from "./api.js";
+import { connection, getJson, request, signed } from "./api.js";
 import { catalogue, namesOf } from "./expressions.js";
 import { Panels } from "./panels.js";
 
@@ -71,13 +71,15 @@ export function createCamera() {
     clearTimeout(timer);
     watching = true;
     enter("joining", ...card("spinner", "Opening the camera", "It is opened for the first viewer, which takes a moment."));
+    let url;
     try {
       await getJson("v1/models"); // asks for the token, which an <img> cannot
+      url = new URL(await signed("video_feed"));
     } catch (problem) {
       away(problem);
       return;
     }
-    const url = new URL(address("video_feed", { secret: true }));
+    if (!watching) return;
     url.searchParams.set("t", Date.now());
     image.src = url.href;
   };

@@ -1,7 +1,7 @@
 // The page of one video: the player with boxes, a timeline to click, who showed what, and the downloads.
 
 import { $, bytes, fitCanvas, h, icon, moment, percent, problemBox, span } from "./dom.js";
-import { address, getJson, request } from "./api.js";
+import { address, getJson, request, signed, tell, token } from "./api.js";
 import { contain, drawFaces, faceOf } from "./draw.js";
 import { fillLegend, look, mixBar, stacked } from "./expressions.js";
 import { noteOf } from "./jobs.js";
@@ -11,6 +11,17 @@ const HOLD_S = 0.6;
 const STEP_S = 1;
 const MOST_PEOPLE = 12;
 const DOWNLOADS = { csv: "CSV", jsonl: "JSONL", parquet: "Parquet", mp4: "Annotated video" };
+
+/** Where there is a token, download from an address made for this click. */
+async function download(event, path) {
+  if (!token()) return;
+  event.preventDefault();
+  try {
+    h("a", { href: await signed(path), download: true }).click();
+  } catch (problem) {
+    tell(problem);
+  }
+}
 
 export class VideoPage {
   constructor(id) {
@@ -120,10 +131,11 @@ export class VideoPage {
   attach(job) {
     const { video } = this;
     const source = job.results.video || job.results.mp4;
-    video.src = address(source, { secret: true });
     this.overlaid = Boolean(job.results.video);
-    video.onerror = () => this.fallBack(job);
+    this.open(source);
+    video.onerror = () => (this.loaded && token() ? this.reopen() : this.fallBack(job));
     video.onloadedmetadata = () => {
+      this.loaded = true;
       if (!video.videoWidth) return this.fallBack(job); // it knows the sound, but not the images
       this.stage.style.aspectRatio = `${video.videoWidth} / ${video.videoHeight}`;
       return this.paintAll();
@@ -140,6 +152,24 @@ export class VideoPage {
     request();
   }
 
+  open(path) {
+    this.loaded = false;
+    this.path = path;
+    return signed(path).then((url) => (this.video.src = url)).catch(tell);
+  }
+
+  /** Load the video from a new address and go on where it was: the old address may be over. */
+  async reopen() {
+    const { video } = this;
+    const { currentTime, paused } = video;
+    await this.open(this.path);
+    const goOn = () => {
+      video.currentTime = currentTime;
+      if (!paused) video.play();
+    };
+    video.addEventListener("loadedmetadata", goOn, { once: true });
+  }
+
   /** The browser cannot play the video as it was sent: show the annotated one, which it can. */
   fallBack(job) {
     if (!this.overlaid || !job.results.mp4) {
@@ -147,7 +177,7 @@ export class VideoPage {
       return;
     }
     this.overlaid = false;
-    this.video.src = address(job.results.mp4, { secret: true });
+    this.open(job.results.mp4);
   }
 
   timelinePanel() {
@@ -238,7 +268,7 @@ export class VideoPage {
 
   downloadPanel(job) {
     const links = Object.entries(DOWNLOADS).filter(([kind]) => job.results[kind]).map(([kind, words]) =>
-      h("a", { class: "button small", href: address(job.results[kind], { secret: true }), download: true, "data-kind": kind }, icon("down"), words));
+      h("a", { class: "button small", href: address(job.results[kind]), download: true, "data-kind": kind, click: (event) => download(event, job.results[kind]) }, icon("down"), words));
     return h("section", { class: "panel", "aria-label": "Downloads" }, h("div", { class: "panel-head" }, h("h2", {}, "Downloads")), h("div", { class: "downloads" }, links));
   }
 

@@ -20,9 +20,14 @@ export function liveRow(face, number, answer, names, source) {
   return row;
 }
 
+const FORMULA = /^'*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]/;
+const NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$/;
+
+/** Return a cell that no spreadsheet takes for a formula: see `guarded_cells` in mien/files.py. */
 function cell(value) {
   if (value === null || value === undefined) return "";
-  const words = String(value);
+  const guard = typeof value === "string" && FORMULA.test(value) && !NUMBER.test(value);
+  const words = guard ? `'${value}` : String(value);
   return /[",\r\n]/.test(words) ? `"${words.replaceAll('"', '""')}"` : words;
 }
 

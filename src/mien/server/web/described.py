@@ -24,6 +24,7 @@ MEANINGS = {
     500: "An error of the server",
     501: "The server lacks a package",
     503: "Too much to do",
+    507: "The server's disk is full",
 }
 
 

@@ -1,5 +1,6 @@
 """Every error of the API as a problem document (RFC 9457)."""
 
+import errno
 import http
 import logging
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,7 @@ from mien.server.work.store import ListError
 MEDIA_TYPE = "application/problem+json"
 LONGEST_DETAIL = 600  # characters; messages quote what came
 DATABASE_RETRY_S = 5.0
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 logger = logging.getLogger(__name__)
 
@@ -84,10 +86,18 @@ def problem_of(error: Exception) -> Problem:
         return Problem(422, str(error))
     if isinstance(error, ListError):
         return busy(str(error), retry_after_s=DATABASE_RETRY_S)
+    if _is_full(error):
+        logger.warning("the disk is full; free some space in the data folder")
+        return Problem(507, "the server's disk is full; try again when its administrator has freed some space")
     if isinstance(error, MienError):
         return Problem(500, str(error))
     logger.error("unexpected %s", type(error).__name__, exc_info=error)
     return Problem(500, "unexpected error of the server; the administrator finds it in the log")
+
+
+def _is_full(error: BaseException | None) -> bool:
+    """Return whether an error, or what caused it, is that the disk has no room."""
+    return error is not None and (getattr(error, "errno", None) in NO_ROOM or _is_full(error.__cause__))
 
 
 def install(app: FastAPI) -> None:

@@ -249,6 +249,13 @@ class Models(BaseModel):
     limits: Limits
 
 
+class SignedAddress(BaseModel):
+    """An address that needs no token for a while."""
+
+    address: str
+    seconds: int
+
+
 class Health(BaseModel):
     """That the process answers."""
 

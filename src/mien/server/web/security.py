@@ -45,6 +45,7 @@ HEADERS = {
 CLOSED = ("/v1/", "/video_feed", "/metrics")  # what needs the token; the rest is the page and says nothing of anybody
 LEAST_BYTES_PER_S = 16 << 10  # of a body
 MOST_CLIENTS = 10_000
+ADDRESS_S = 900  # for how long a signed address is good
 SUBPROTOCOL = "mien"  # of the live stream, for browsers: they can send no header with a web socket
 TOKEN_PROTOCOL = "mien.token."  # beside it, with the token in base64url
 
@@ -105,12 +106,12 @@ class Door:
         headers = Headers(scope=scope)
         if not self._knows(headers.get("host", "")):
             return Problem(421, "this server does not go by that name; see --allowed-hosts")
-        if not self._admits(headers):
+        if not self._admits(headers, scope["path"]):
             return Problem(403, "a page of another site must not use this server; see --allowed-hosts")
         if scope["type"] == "websocket":
             return None if self._may_still_tell(scope, headers) else _unauthorized()
         needed = self._settings.token and scope["path"].startswith(CLOSED)
-        return _unauthorized() if needed and not is_right(self._settings.token, token_of(scope, headers)) else None
+        return _unauthorized() if needed and not is_known(self._settings.token, scope) else None
 
     def _may_still_tell(self, scope: Scope, headers: Headers) -> bool:
         """Return whether a web socket carries the right token, or none yet: its first message may."""
@@ -123,11 +124,18 @@ class Door:
             return True  # the token keeps foreign pages out, and any name may lead here
         return name in self._settings.host_names or _is_address(name)
 
-    def _admits(self, headers: Headers) -> bool:
-        """Return whether a request comes from a page of this server, or from no page at all."""
+    def _admits(self, headers: Headers, path: str) -> bool:
+        """Return whether a request comes from a page of this server, from no page at all, or by a link to the page.
+
+        A frame, an image and a window that another site opens all show what is at an address; to open the camera's is
+        to switch it on, whoever sees the answer.
+        """
         origin = headers.get("origin")
         if origin is None:
-            return headers.get("sec-fetch-site") != "cross-site" or headers.get("sec-fetch-mode") == "navigate"
+            if headers.get("sec-fetch-site", "none") in ("same-origin", "none"):
+                return True
+            to_top = headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document"
+            return to_top and not path.startswith(CLOSED)
         try:
             came = urlsplit(origin).netloc.lower()
         except ValueError:
@@ -138,16 +146,51 @@ class Door:
         return self._settings.host_names if self._settings.allowed_hosts else ()
 
 
+def is_known(token: str, scope: Scope) -> bool:
+    """Return whether a request carries the token, or is for an address that was signed with it.
+
+    Args:
+        token: The server's.
+        scope: The request.
+    """
+    if is_right(token, token_of(scope, Headers(scope=scope))):
+        return True
+    query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
+    until, given = query.get("until", [""])[0], query.get("signature", [""])[0]
+    if scope.get("method") not in ("GET", "HEAD") or not (given and until.isdecimal() and len(until) < 12):
+        return False
+    return is_right(_signature(token, scope["path"], int(until)), given) and time.time() < int(until)
+
+
+def signed_address(token: str, path: str, *, now: float) -> str:
+    """Return an address that whoever has it may read for `ADDRESS_S`, and nothing else.
+
+    Args:
+        token: The server's.
+        path: The path, without a query.
+        now: The time, seconds since 1970.
+    """
+    until = int(now) + ADDRESS_S
+    return f"{path}?until={until}&signature={_signature(token, path, until)}"
+
+
+def _signature(token: str, path: str, until: int) -> str:
+    """All processes and machines with the same token make the same one."""
+    return hmac.new(token.encode(), f"mien address\n{path}\n{until}".encode(), "sha256").hexdigest()
+
+
 def token_of(scope: Scope, headers: Mapping[str, str]) -> str:
-    """Return the token that a request carries: `Authorization: Bearer …`, or `?token=` for what browsers load."""
+    """Return the token that a request carries: `Authorization: Bearer …`, or a web socket's subprotocol.
+
+    Never one in the address: addresses stand in logs of proxies, in histories and in bookmarks.
+    """
     kind, _, value = headers.get("authorization", "").partition(" ")
     if kind.lower() == "bearer":
         return value.strip()
     for protocol in scope.get("subprotocols", ()):
         if protocol.startswith(TOKEN_PROTOCOL):
             return _decoded(protocol.removeprefix(TOKEN_PROTOCOL))
-    values: list[str] = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("token", [""])
-    return values[0]
+    return ""
 
 
 def _decoded(text: str) -> str:
@@ -211,29 +254,32 @@ def client_of(scope: Scope) -> str:
 class RateLimit:
     """Answers 429 to a client that asks too often, at once."""
 
-    def __init__(self, app: ASGIApp, *, per_s: float) -> None:
+    def __init__(self, app: ASGIApp, *, per_s: float, token: str) -> None:
         """Wrap an application.
 
         Args:
             app: The application.
             per_s: Requests per second and client; 0 for any number.
+            token: The server's; empty for none.
         """
         self._app = app
         self._per_s = per_s
-        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # requests left, when
+        self._token = token
+        self._buckets: OrderedDict[tuple[str, bool], tuple[float, float]] = OrderedDict()  # requests left, when
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection."""
         if not self._per_s or scope["type"] == "lifespan" or not scope["path"].startswith(CLOSED):
             return await self._app(scope, receive, send)
-        if self._take(client_of(scope)):
+        known = not self._token or is_known(self._token, scope)
+        if self._take((client_of(scope), known)):  # strangers at the same address use up nothing of who is known
             return await self._app(scope, receive, send)
         problem = busy(f"at most {self._per_s:g} requests per second, please; wait a moment", status=429)
         if scope["type"] == "http":
             return await send_problem(problem, scope, receive, send)
         await refuse_web_socket(problem, scope, receive, send)
 
-    def _take(self, client: str) -> bool:
+    def _take(self, client: tuple[str, bool]) -> bool:
         now = time.monotonic()
         most = max(1.0, 2 * self._per_s)
         left, then = self._buckets.pop(client, (most, now))

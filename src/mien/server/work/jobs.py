@@ -178,9 +178,10 @@ class Jobs:
         video_settings(options, name="", max_frames=self.settings.max_frames, max_pixels=self.settings.max_pixels)
 
     def remove(self, row: JobRow) -> None:
-        """Remove a job and its files."""
+        """Remove a job and its files; whoever still works on it removes them himself when he notices."""
         self.store.remove(row.id)
-        self.files.remove(row.id)
+        if row.state != CANCELLED or row.owner is None:
+            self.files.remove(row.id)
 
     # The threads.
 
@@ -208,7 +209,10 @@ class Jobs:
         except JobStoppedError:
             self._end_stopped(row, watch)
         except Exception as error:
-            self._finish(row, FAILED, problem_of(_without_path(error, self.files.of(row.id))).to_dict())
+            if watch.is_lost():  # whoever removed the job need not hear what its work then lacked
+                self._end_stopped(row, watch)
+            else:
+                self._finish(row, FAILED, problem_of(_without_path(error, self.files.of(row.id))).to_dict())
         else:
             watch.close()
             self._finish(row, DONE, None if broken is None else Problem(422, broken).to_dict())
@@ -248,7 +252,7 @@ class Jobs:
     def _finish(self, row: JobRow, state: str, error: dict[str, Any] | None = None) -> None:
         if self.store.finish(row.id, self._owner, state, keep_s=self.settings.keep_s, error=error):
             self._metrics.jobs.labels(state).inc()
-        elif self.store.get(row.id) is None:
+        elif (now := self.store.get(row.id)) is None or now.state == CANCELLED:
             self.files.remove(row.id)
 
     def _tidy(self) -> None:
@@ -301,6 +305,12 @@ class _Watch:
             self._thread.join()
             self._reason()
 
+    def is_lost(self) -> bool:
+        """Return whether the job was cancelled, removed or taken over; notes it as the reason why the work ends."""
+        if self._reason() == LOST:
+            self.why = LOST
+        return self.why == LOST
+
     def _work(self) -> None:
         while not self._closed.wait(RENEW_S):
             why = self._reason()
@@ -331,7 +341,9 @@ def _without_path(error: Exception, folder: Path) -> Exception:
     if not isinstance(error, MienError):
         return error
     text = str(error).replace(f"{folder}/", "").replace(UPLOAD, "the video", 1)
-    return type(error)(text)
+    plain = type(error)(text)
+    plain.__cause__ = error.__cause__
+    return plain
 
 
 def _utc(seconds: float | None) -> str | None:

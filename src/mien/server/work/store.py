@@ -297,7 +297,7 @@ class JobStore:
             connection.execute(
                 _jobs.update()
                 .where(_jobs.c.id == name, _jobs.c.state.in_((QUEUED, RUNNING)))
-                .values(state=CANCELLED, finished=now, expires=now + keep_s, owner=None, lease=None)
+                .values(state=CANCELLED, finished=now, expires=now + keep_s)
             )
 
 
