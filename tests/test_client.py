@@ -251,7 +251,7 @@ def test_whatever_answers_every_error_is_one_of_mien(tmp_path, body, status):
                 assert status == "200 OK" and call is calls[3]  # any JSON object may be a job
 
 
-@pytest.mark.parametrize("token", ["ä", "with\nline", "\udc80", None, 5, "a b"])
+@pytest.mark.parametrize("token", ["ä", "with\nline", "\udc80", None, 5])
 def test_a_token_that_fits_in_no_header_is_refused_at_once(token):
     with pytest.raises(InputError, match="token"):
         Client(token=token)

@@ -100,7 +100,7 @@ class Client:
             host, self._port = parts.hostname, parts.port
         except (ValueError, AttributeError):
             parts, host = urlsplit(""), None
-        if parts.scheme not in ("http", "https") or not host or not _is_plain(url):
+        if parts.scheme not in ("http", "https") or not host or " " in url or not _is_plain(url):
             raise InputError(f"the address must be like http://127.0.0.1:8000, got {shortened(repr(url))}")
         if not isinstance(token, str) or not _is_plain(token):
             raise InputError("the token must be printable ASCII characters; copy it again from where the server runs")
@@ -488,8 +488,8 @@ def _query(**values: Any) -> str:
 
 
 def _is_plain(text: str) -> bool:
-    """Return whether a text fits in a request's first line and headers as it is."""
-    return text.isascii() and (not text or text.isprintable()) and " " not in text
+    """Return whether a text fits in a header as it is."""
+    return text.isascii() and text.isprintable()
 
 
 def _named(name: str) -> str:
