@@ -105,11 +105,13 @@ def test_players_may_ask_for_pieces_of_the_video(server, video):
 
 
 def test_options_choose_frames_labels_and_outputs(server, video):
-    job = finished(server, submit(server, video, every=4, labels="ferplus", annotate=False, keep_video=False))
-    assert job["options"] == {"every": 4, "labels": "ferplus", "annotate": False, "keep_video": False}
+    wanted = {"every": 4, "labels": "ferplus", "annotate": False, "keep_video": False, "baseline": "0-0:01"}
+    job = finished(server, submit(server, video, **wanted))
+    assert job["options"] == wanted
     assert set(job["results"]) == {"csv", "jsonl", "parquet", "summary"}
     rows = list(csv.DictReader(io.StringIO(server.http.get(job["results"]["csv"]).text)))
     assert [row["frame"] for row in rows] == ["0", "4", "8"] and "contempt" in rows[0]
+    assert all(float(row["baseline"]) > 0 for row in rows)
     check_problem(server.http.get(f"/v1/jobs/{job['id']}/video"), 409)
     check_problem(server.http.get(f"/v1/jobs/{job['id']}/result.mp4"), 409)
 
@@ -241,6 +243,7 @@ def test_forms_without_a_video_or_with_wrong_options_are_refused(server, video):
     check_problem(submit(server, video, end_s=-1), 422, "end_s")
     check_problem(submit(server, video, start_s=2, end_s=1), 422, "end_s")
     check_problem(submit(server, video, every=2, fps=3), 422, "every")
+    check_problem(submit(server, video, baseline="always"), 422, "0:02-0:06")
     check_problem(submit(server, video, labels="nine"), 422, "fer2013")
     check_problem(submit(server, video, detector="yunet"), 422, "mtcnn")
     check_problem(submit(server, video, path="/etc/passwd"), 422, "path")
