@@ -557,6 +557,18 @@ def test_axe_finds_nothing_serious(open_page, videos, scheme, view):
     assert serious(page) == []
 
 
+def test_the_smoothing_has_a_name_and_forced_colours_show_where_one_is(open_page):
+    page = open_page(forced_colors="active")
+    slider = page.get_by_role("slider", name="Smoothing", exact=True)
+    assert slider.get_attribute("aria-valuetext") == "0.3 seconds"
+    slider.fill("0")
+    assert slider.get_attribute("aria-valuetext") == "off"
+    colours = "links => links.map((a) => [Boolean(a.ariaCurrent), getComputedStyle(a).backgroundColor])"
+    tabs = page.locator(".tabs a").evaluate_all(colours)
+    (current,) = (colour for is_current, colour in tabs if is_current)
+    assert current not in {colour for is_current, colour in tabs if not is_current}
+
+
 def test_axe_finds_nothing_serious_in_other_states(open_page):
     page = open_page(reduced_motion="reduce")
     assert serious(page) == []

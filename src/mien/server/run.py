@@ -13,6 +13,7 @@ from uvicorn.supervisors import Multiprocess
 from mien.server.app import create_app
 from mien.server.settings import MEBI, ServerSettings
 from mien.server.web.connections import PatientHttp, PoliteWebSocket, Seldom
+from mien.server.work.memory import keep_little
 
 KEEP_ALIVE_S = 15
 MOST_CONNECTIONS = 4000  # sockets of one process
@@ -48,6 +49,7 @@ def log_config(level: int) -> dict[str, Any]:
 def create_process_app() -> FastAPI:
     """Build the application of a process that does nothing else, from the MIEN_… variables."""
     sys.setswitchinterval(SWITCH_S)
+    keep_little()
     return create_app()
 
 

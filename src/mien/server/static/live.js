@@ -71,7 +71,11 @@ class LiveView {
     $("#live-labels").onchange = () => this.useLabels();
     $("#live-detector").onchange = () => this.configure();
     $("#live-device").onchange = () => this.media && this.start(() => openCamera($("#live-device").value));
-    $("#live-smoothing").oninput = ({ target }) => ($("#live-smoothing-out").textContent = Number(target.value) ? `${Number(target.value).toFixed(1)} s` : "off");
+    $("#live-smoothing").oninput = ({ target }) => {
+      const seconds = Number(target.value);
+      $("#live-smoothing-out").textContent = seconds ? `${seconds.toFixed(1)} s` : "off";
+      target.setAttribute("aria-valuetext", seconds ? `${seconds.toFixed(1)} seconds` : "off");
+    };
     $("#live-smoothing").onchange = () => this.configure();
     this.video.onresize = () => (this.stage.style.aspectRatio = `${this.video.videoWidth} / ${this.video.videoHeight}`);
     addEventListener("pagehide", () => this.stop());

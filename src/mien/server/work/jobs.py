@@ -18,6 +18,7 @@ from mien.server.web.metrics import Metrics
 from mien.server.web.problems import Problem, busy, problem_of
 from mien.server.web.schemas import JobOptions
 from mien.server.work.engine import Engine
+from mien.server.work.memory import give_back
 from mien.server.work.store import CANCELLED, DONE, ENDED, FAILED, JobRow, JobStore
 from mien.server.work.videos import JobStoppedError, analyze_upload, video_settings
 
@@ -262,6 +263,7 @@ class Jobs:
                 self.remove_expired()
             except Exception:
                 logger.exception("removing expired jobs failed")
+            give_back()
             self._stop.wait(TIDY_S)
 
     def remove_expired(self) -> None:
