@@ -486,13 +486,17 @@ class Faces:
         return check_image(self.image if image is None else image)  # type: ignore[arg-type]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the frame and its faces as plain values, ready for JSON; see `Face.to_dict`."""
-        return {
+        """Return the frame and its faces as plain values, ready for JSON; see `Face.to_dict`.
+
+        `reduced` is among them where the image was read at 1/2, 1/4 or 1/8: 2, 4 or 8.
+        """
+        told = {
             "source": self.source,
             "frame": self.frame_index,
             "time_s": round(self.time_s, 6),
             "faces": [face.to_dict() for face in self],
         }
+        return told | {"reduced": self.reduced.factor} if self.reduced else told
 
     def __repr__(self) -> str:
         """Say in one short line how many there are and what the first ones show."""

@@ -312,6 +312,19 @@ def test_an_error_of_the_server_itself_says_nothing_of_its_insides(server, monke
     assert 'route="/v1/analyze",status="500"' in server.http.get("/metrics").text
 
 
+def test_a_jpeg_above_the_limit_is_read_reduced(server, astronaut):
+    body = cv2.imencode(".jpg", cv2.resize(astronaut, (2048, 2048))[..., ::-1])[1].tobytes()
+    headers = {"content-type": "image/jpeg"}
+    for wanted in (False, True):
+        answer = server.http.post("/v1/analyze", params={"annotated": wanted}, content=body, headers=headers)
+        (result,) = answer.json()["results"]
+        assert (result["width"], result["height"], result["reduced"]) == (2048, 2048, 2)
+        box = np.array([result["faces"][0][side] for side in ("x1", "y1", "x2", "y2")])
+        assert np.abs(box - 4 * Analyzer().analyze(astronaut).xyxy[0]).max() < 30
+    drawn = cv2.imdecode(np.frombuffer(base64.b64decode(result["annotated"].partition(",")[2]), np.uint8), 1)
+    assert drawn.shape == (1024, 1024, 3)
+
+
 def test_a_face_in_a_very_wide_image_is_found(server, astronaut):
     wide = np.zeros((300, 40_000, 3), np.uint8)
     wide[:, 38_000:38_300] = astronaut[:300, 90:390]

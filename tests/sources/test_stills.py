@@ -11,7 +11,8 @@ from PIL import Image
 
 from mien.errors import MissingExtraError, SourceError
 from mien.sources.images import decode_image, expand, passed_over, read_image
-from mien.sources.videos import VIDEO_SUFFIXES, is_video
+from mien.sources.videos import VIDEO_SUFFIXES, Video, is_video
+from videos import numbered, read_number, write_video
 
 PHOTO = Path(__file__).parents[2] / "examples" / "astronaut.jpg"
 
@@ -58,17 +59,61 @@ def test_tga_with_runs_and_gray_files() -> None:
         np.testing.assert_array_equal(decode_image(file.getvalue(), name="x")[..., 1], np.asarray(gray))
 
 
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_avif_and_heic_stand_upright(orientation: int) -> None:
+UPRIGHT = {
+    1: lambda image: image, 2: np.fliplr, 3: lambda image: np.rot90(image, 2), 4: np.flipud,
+    5: lambda image: image.swapaxes(0, 1), 6: lambda image: np.rot90(image, -1),
+    7: lambda image: np.rot90(image, 2).swapaxes(0, 1), 8: np.rot90,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("orientation", UPRIGHT)
+@pytest.mark.parametrize("kind", ["HEIF", "AVIF"])
+def test_avif_and_heic_stand_upright(kind: str, orientation: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
-    tall = orientation >= 5
-    jpeg = decode_image(saved("JPEG", exif=exif, quality=95), name="x").astype(int)
-    avif = decode_image(saved("AVIF", exif=exif, quality=95), name="x")
-    assert avif.shape == jpeg.shape == ((256, 192, 3) if tall else (192, 256, 3))
-    assert np.abs(avif - jpeg).mean() < 5
-    heic = decode_image(saved("HEIF", exif=exif.tobytes(), quality=95), name="x")
-    assert heic.shape in ((192, 256, 3), (256, 192, 3))
+    data = saved(kind, exif=exif.tobytes(), quality=95)
+    # Both writers say it in boxes of the container, turn and mirror, which the decoders apply.
+    assert (b"irot" in data) == (orientation in (3, 5, 6, 7, 8))
+    assert (b"imir" in data) == (orientation in (2, 4, 5, 7))
+    image = decode_image(data, name="x").astype(int)
+    wanted = UPRIGHT[orientation](photo())
+    assert image.shape == wanted.shape
+    assert np.abs(image - wanted).mean() < 5
+    assert all(np.abs(image - other(photo())).mean() > 20 for key, other in UPRIGHT.items()
+               if key != orientation and other(photo()).shape == image.shape)  # fmt: skip
+
+
+def test_several_images_in_one_file_give_the_first() -> None:
+    heif = pytest.importorskip("pillow_heif")
+    several, file = heif.from_pillow(Image.fromarray(photo())), io.BytesIO()
+    several.add_from_pillow(Image.fromarray(255 - photo()))
+    several.save(file, quality=95)
+    assert np.abs(decode_image(file.getvalue(), name="x").astype(int) - photo()).mean() < 5
+
+
+def test_an_avif_sequence_is_a_video_and_its_first_image_an_image(tmp_path: Path) -> None:
+    pytest.importorskip("av")
+    path = tmp_path / "a.avif"
+    frames = [Image.fromarray(photo() // step) for step in (1, 2, 3)]
+    frames[0].save(path, save_all=True, append_images=frames[1:], duration=200, quality=90)
+    assert is_video(path)
+    with Video(path) as video:
+        times, means = zip(*((frame.time_s, frame.image.mean()) for frame in video), strict=True)
+    assert times == pytest.approx((0, 0.2, 0.4))
+    assert means == pytest.approx([np.asarray(frame).mean() for frame in frames], abs=4)
+    assert np.abs(read_image(path).image.astype(int) - photo()).mean() < 6
+
+
+def test_a_heic_sequence_is_a_video_and_no_image(tmp_path: Path) -> None:
+    pytest.importorskip("pillow_heif")
+    data = bytearray(write_video(tmp_path / "clip.mp4", numbered(4, size=(192, 128)), codec="hevc").read_bytes())
+    data[8:12] = b"hevc"
+    path = tmp_path / "burst.heics"
+    path.write_bytes(data)
+    with Video(path) as video:
+        assert [read_number(frame.image) for frame in video] == [0, 1, 2, 3]
+    with pytest.raises(SourceError, match=r"is a HEIC image sequence without a still image; name it \.heics and"):
+        read_image(path.rename(tmp_path / "burst.heic"))
 
 
 def test_heic_without_its_extra_names_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from mien.sources.given import from_pillow
 
 HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs")
 AVIF_BRANDS = (b"avif", b"avis", b"avio")
+SEQUENCE_BRANDS = (b"hevc", b"hevx", b"hevm", b"hevs", b"msf1")
 STILL_BRANDS = (b"mif1", b"msf1", b"mif2", b"miaf")
 
 
@@ -83,6 +84,10 @@ def opened(kind: str, data: bytes) -> Any:
     except ImportError:
         raise
     except Exception as error:  # these libraries raise whatever comes up
+        if kind == "HEIF" and data[8:12] in SEQUENCE_BRANDS:
+            raise DamageError(
+                "is a HEIC image sequence without a still image; name it .heics and analyze it as a video"
+            ) from error
         raise DamageError(f"is a damaged {kind} file that cannot be opened; fetch or copy it again") from error
 
 

@@ -130,7 +130,10 @@ def analyze(
         int, typer.Option(min=0, help="Images worked on at once; 0: one per core.", rich_help_panel=MACHINE)
     ] = 0,
     max_pixels: Annotated[
-        int, typer.Option(min=1, help="Largest image, width x height.", rich_help_panel=MACHINE)
+        int,
+        typer.Option(
+            min=1, help="Largest image, width x height; a JPEG above it is read reduced.", rich_help_panel=MACHINE
+        ),
     ] = MAX_PIXELS,
     allow_private: Annotated[
         bool,

@@ -164,7 +164,7 @@ async def _one(engine: Engine, client: str, item: Item, wanted: Wanted, held: Ho
         faces = _finish(found, wanted, await asyncio.wrap_future(found.probs))
     except MienError as error:
         return _result(item.name, error=problem_of(error).to_dict())
-    return _result(item.name, width=found.width, height=found.height, faces=records.rows(faces))
+    return _result(item.name, **_told(found, faces))
 
 
 @dataclass(frozen=True)
@@ -196,7 +196,12 @@ def _draw(engine: Engine, item: Item, wanted: Wanted) -> dict[str, Any]:
     faces = _finish(found, wanted, found.probs.result())
     assert found.image is not None
     drawn = data_url(records.to_jpeg(draw_faces(found.image, faces)), ".jpg")
-    return _result(item.name, width=found.width, height=found.height, faces=records.rows(faces), annotated=drawn)
+    return _result(item.name, **_told(found, faces), annotated=drawn)
+
+
+def _told(found: _Found, faces: Faces) -> dict[str, Any]:
+    reduced = {"reduced": faces.reduced.factor} if faces.reduced else {}
+    return {"width": found.width, "height": found.height, "faces": records.rows(faces), **reduced}
 
 
 def _result(source: str, **known: Any) -> dict[str, Any]:

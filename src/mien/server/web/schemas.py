@@ -53,6 +53,9 @@ class ImageAnswer(BaseModel):
     faces: list[FaceRecord]
     error: ProblemDocument | None
     annotated: str | None = Field(description="data: URL of a JPEG with the faces drawn, where asked for.")
+    reduced: int | None = Field(
+        None, description="2, 4 or 8 where a JPEG above the limit was read at that fraction of its size; else null."
+    )
 
 
 class Analysis(BaseModel):
