@@ -1,6 +1,7 @@
 """Files that appear whole or not at all, and errors of the disk that say what to do."""
 
 import errno
+import hashlib
 import os
 import re
 import secrets
@@ -124,6 +125,12 @@ def check_folder(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
         with TemporaryFile(dir=path):
             pass
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file's content, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager

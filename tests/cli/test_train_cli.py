@@ -188,7 +188,7 @@ def test_recipe_options_and_assignments(tmp_path):
     ("options", "message"),
     [(("--merge", "fear"), "expression=expression"), (("--net", "nonsense"), "unknown net"),
      (("--classes", "bored,happy"), "cannot keep class 'bored'"), (("--optimizer", "lion"), "sgd, adam, adamw"),
-     (("--validation", "Nowhere"), "no split 'Nowhere'"), (("--imagenet", "w.pth"), "add --net vgg16"),
+     (("--validation", "Nowhere"), "no split 'Nowhere'"), (("--pretrained", "w.pth"), "choose one with --net"),
      (("--targets", "votes"), "--votes"), (("--precision", "64"), "unknown precision")],
 )  # fmt: skip
 def test_wrong_use_says_what_to_do(mien, official, tmp_path, options, message):

@@ -35,7 +35,9 @@ from mien.train.targets import (
     blend,
     class_weights,
     head_targets,
+    log_prior,
     plain_answers,
+    training_batches,
     training_crops,
 )
 from trained_sizes import count_parameters
@@ -507,6 +509,54 @@ def test_teachers_pull_the_student(run, faces, tmp_path):
     with pytest.raises(InputError, match="other heads"):
         quick([without_votes(d) for d in faces], tmp_path / "wrong", teachers=[run[1]])
     assert not (tmp_path / "wrong").exists()
+
+
+def test_teachers_answer_for_crops_without_labels(run, faces, tmp_path):
+    settings = replace(TINY, epochs=1, teacher_weight=0.6)
+    more = drawn_faces(48, seed=5)
+    quick(faces, tmp_path / "more", settings, teachers=[run[1]], unlabelled=more)
+    quick(faces, tmp_path / "alone", settings, teachers=[run[1]])
+    record = json.loads((tmp_path / "more" / "run.json").read_text())
+    assert record["data"]["unlabelled"]["crops"] == 48
+    assert "unlabelled" not in json.loads((tmp_path / "alone" / "run.json").read_text())["data"]
+    steps = [torch.load(tmp_path / n / "last.ckpt", weights_only=True)["global_step"] for n in ("more", "alone")]
+    assert steps == [(240 + 48) // 12, 240 // 12]
+    turned = replace(more, label=np.roll(more.label, 1), votes=None)  # what they are labelled does not count
+    quick(faces, tmp_path / "turned", settings, teachers=[run[1]], unlabelled=turned)
+    assert rows_of(tmp_path / "turned") == rows_of(tmp_path / "more")
+    with pytest.raises(InputError, match="other data"):
+        quick(faces, tmp_path / "more", settings, teachers=[run[1]], resume=True)
+    with pytest.raises(InputError, match="learned from teachers"):
+        quick(faces, tmp_path / "none", settings, unlabelled=more)
+
+
+def test_a_crop_without_a_target_counts_for_the_teachers_share(faces):
+    batches = training_batches(faces[0], TINY, faces[1])
+    assert [len(t) for t in batches.tensors] == [330, 330, 330]
+    assert all(not target[240:].any() and target[:240].any(dim=1).all() for target in batches.tensors[1:])
+    taught = torch.full((330, 7), 1 / 7)
+    mixed = blend(batches.tensors[1:2], (taught,), 0.6)[0].sum(dim=1)
+    torch.testing.assert_close(mixed[:240], torch.ones(240))
+    torch.testing.assert_close(mixed[240:], torch.full((90,), 0.6))
+
+
+def test_logit_adjustment_trains_for_even_classes(faces, tmp_path):
+    soft = np.array([[1, 0, 0], [1, 0, 0], [0.5, 0.5, 0], [0, 0, 0]], np.float32)
+    np.testing.assert_allclose(log_prior(soft), [np.log(2.5 / 3), np.log(0.5 / 3), 0], rtol=1e-6)
+    module = ExpressionModule(TINY, (FER7,), steps_per_epoch=1, shifts=[torch.arange(7.0)])
+    z, target = torch.randn(4, 7), torch.eye(7)[:4]
+    torch.testing.assert_close(module._losses([z], [target]), soft_cross_entropy(z + torch.arange(7.0), target))
+    plain = ExpressionModule(TINY, (FER7,), steps_per_epoch=1)
+    torch.testing.assert_close(plain._losses([z], [target]), soft_cross_entropy(z, target))
+    few = faces[0].where((faces[0].label != FER7.index("sad")) | (np.arange(240) < 30))
+    answers = {}
+    for name, strength in (("plain", 0.0), ("even", 2.0)):
+        settings = replace(PLAIN, epochs=2, logit_adjustment=strength, targets="labels")
+        best = quick((few, faces[1]), tmp_path / name, settings)
+        net = load_net(best)
+        views = central_views(torch.from_numpy(faces[1].crops), net.view_px)
+        answers[name] = int((net(net.normalise(views))[0].argmax(dim=1) == FER7.index("sad")).sum())
+    assert answers["even"] > answers["plain"]
 
 
 def test_teachers_that_see_plain_crops_answer_once(run, faces, tmp_path):

@@ -99,7 +99,12 @@ def has_stopped_early(last: Path, settings: TrainSettings) -> bool:
 
 
 def run_record(
-    training: CropDataset, validation: CropDataset, settings: TrainSettings, hardware: Hardware
+    training: CropDataset,
+    validation: CropDataset,
+    settings: TrainSettings,
+    hardware: Hardware,
+    *,
+    unlabelled: CropDataset | None = None,
 ) -> dict[str, Any]:
     """Return what `run.json` says of a run: data hashes, versions, hardware.
 
@@ -108,12 +113,14 @@ def run_record(
         validation: What it validates on.
         settings: The run's settings.
         hardware: Where and how it computes.
+        unlabelled: What else it trains on, by its teachers' answers.
     """
+    parts = {"training": training, "validation": validation} | ({"unlabelled": unlabelled} if unlabelled else {})
     return {
         "mien": __version__,
         "net": settings.net,
         "seed": settings.seed,
-        "data": {"training": _describe(training), "validation": _describe(validation)},
+        "data": {name: _describe(data) for name, data in parts.items()},
         "hardware": {
             **asdict(hardware),
             "device": device_of(hardware),

@@ -58,6 +58,7 @@ class ExpressionModule(L.LightningModule):
         *,
         steps_per_epoch: int,
         weights: Sequence[Tensor] = (),
+        shifts: Sequence[Tensor] = (),
         teachers: Sequence[ExpressionNet] = (),
         prepare: Callable[[ExpressionNet], object] = lambda _: None,
     ) -> None:
@@ -68,6 +69,7 @@ class ExpressionModule(L.LightningModule):
             heads: The label set of each head.
             steps_per_epoch: Optimizer steps per epoch, for the schedule.
             weights: (C,) class weights of each head's loss; empty weighs all alike.
+            shifts: (C,) what is added to the logits of each head in its training loss; empty adds nothing.
             teachers: Trained networks with the same heads whose mean probabilities the student learns from.
             prepare: Called with the fresh network.
         """
@@ -80,6 +82,7 @@ class ExpressionModule(L.LightningModule):
         self.augment = Augment(replace(settings.augment, view_px=self.net.view_px))
         self.share_of_loss = (1.0, settings.ferplus_weight)[: len(heads)]
         self._weights: list[Tensor | None] = list(weights) or [None for _ in heads]
+        self._shifts = list(shifts) or [torch.zeros(len(labels)) for labels in heads]
         self._teachers = [_channels_last(teacher.eval()) for teacher in teachers]
         self._answers: dict[tuple[int, int], tuple[Tensor, ...]] = {}  # to a pool's views, by drawn epoch and step
         self._train_means, self._val_means = Means(), Means()
@@ -112,6 +115,7 @@ class ExpressionModule(L.LightningModule):
         """Move what is no part of the checkpoint to where the network is."""
         for teacher in self._teachers:
             teacher.to(self.device)
+        self._shifts = [shift.to(self.device) for shift in self._shifts]
         self._weights = [None if w is None else w.to(self.device) for w in self._weights]
 
     def on_train_epoch_start(self) -> None:
@@ -147,8 +151,10 @@ class ExpressionModule(L.LightningModule):
 
     def _losses(self, logits: Sequence[Tensor], targets: Sequence[Tensor]) -> Tensor:
         losses = [
-            share * soft_cross_entropy(z, target, weights=weights, focal_gamma=self.settings.focal_gamma)
-            for share, z, target, weights in zip(self.share_of_loss, logits, targets, self._weights, strict=True)
+            share * soft_cross_entropy(z + shift, target, weights=weights, focal_gamma=self.settings.focal_gamma)
+            for share, z, shift, target, weights in zip(
+                self.share_of_loss, logits, self._shifts, targets, self._weights, strict=True
+            )
         ]
         return torch.stack(losses).sum(dim=0)
 

@@ -44,6 +44,7 @@ from mien.train.targets import (
     blend,
     class_weights,
     head_label_sets,
+    log_prior,
     plain_answers,
     training_batches,
     validation_batches,
@@ -88,6 +89,7 @@ def fit(
     training: CropDataset,
     validation: CropDataset,
     *,
+    unlabelled: CropDataset | None = None,
     out: Path,
     settings: TrainSettings | None = None,
     hardware: Hardware | None = None,
@@ -113,6 +115,7 @@ def fit(
     Args:
         training: Crops with labels, FER+ votes or both.
         validation: The same, used to choose the checkpoint, to stop early and to lower the learning rate.
+        unlabelled: More crops to train on, of which only the teachers' answers are learned; their labels do not count.
         out: Folder of the run.
         settings: What decides how the run goes.
         hardware: Where and how to compute.
@@ -126,15 +129,17 @@ def fit(
         Path of the best checkpoint.
 
     Raises:
-        InputError: The data lack what the settings ask for, the net is unknown, the folder holds another run, or there
-            is nothing to resume.
+        InputError: The data lack what the settings ask for, the net is unknown, crops without labels have no teacher,
+            the folder holds another run, or there is nothing to resume.
         KeyboardInterrupt: The run was asked to stop; everything is kept.
     """
     settings, hardware = settings or TrainSettings(), hardware or Hardware()
     start, run = start or Start(), run or RunSettings()
-    data = _read_batches(training, validation, settings, hardware)
+    if unlabelled is not None and not (start.teachers and settings.teacher_weight):
+        raise InputError("crops without labels are learned from teachers; give some (--teacher best.ckpt)")
+    data = _read_batches(training, validation, unlabelled, settings, hardware)
     teachers = [_teacher(path, data.heads) for path in start.teachers]
-    record = run_record(training, validation, settings, hardware)
+    record = run_record(training, validation, settings, hardware, unlabelled=unlabelled)
     last = open_folder(out, settings, record, resume=run.resume, overwrite=run.overwrite)
     if last is not None and has_stopped_early(last, settings):
         return out / BEST
@@ -178,12 +183,16 @@ def _loader(batches: CropBatches, sampler: Any) -> DataLoader[Any]:
 
 
 def _read_batches(
-    training: CropDataset, validation: CropDataset, settings: TrainSettings, hardware: Hardware
+    training: CropDataset,
+    validation: CropDataset,
+    unlabelled: CropDataset | None,
+    settings: TrainSettings,
+    hardware: Hardware,
 ) -> _Batches:
     check_net(settings.net)
     heads = head_label_sets(training, settings)
     _check_validation(head_label_sets(validation, settings), heads)
-    batches, held_out = training_batches(training, settings), validation_batches(validation, settings)
+    batches, held_out = training_batches(training, settings, unlabelled), validation_batches(validation, settings)
     dealer = EpochBatches(len(batches), batch_size=settings.batch_size, seed=settings.seed, drawn=settings.drawn_epoch)
     _check_sizes(dealer, settings, hardware)
     return _Batches(heads, batches, held_out, dealer)
@@ -225,10 +234,13 @@ def _module(
         data.training = CropBatches(crops, *blend(own, plain_answers(teachers, crops), settings.teacher_weight))
         teachers = []
     torch.manual_seed(settings.seed)
-    weights = [torch.from_numpy(class_weights(t.numpy(), settings.class_weights)) for t in data.training.tensors[1:]]
+    targets = [t.numpy() for t in data.training.tensors[1:]]
+    weights = [torch.from_numpy(class_weights(t, settings.class_weights)) for t in targets]
+    shifts = [torch.from_numpy(settings.logit_adjustment * log_prior(t)) for t in targets]
     return ExpressionModule(
-        settings, data.heads, steps_per_epoch=len(data.dealer), weights=weights, teachers=teachers, prepare=prepare
-    )
+        settings, data.heads, steps_per_epoch=len(data.dealer), weights=weights, shifts=shifts, teachers=teachers,
+        prepare=prepare,
+    )  # fmt: skip
 
 
 def _averaging(settings: TrainSettings) -> list[L.Callback]:

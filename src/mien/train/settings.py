@@ -44,6 +44,8 @@ class TrainSettings:
         ferplus_weight: Weight of the loss of the votes' head beside the labels' head.
         class_weights: `"none"`, `"balanced"` (inverse frequency) or `"sqrt"` (its square root).
         focal_gamma: Exponent of the focal loss (Lin et al. 2017); 0 is plain cross-entropy.
+        logit_adjustment: Add so much of the log share of each class to the logits in the loss (Menon et al. 2021): 1
+            trains for classes that are equally frequent, 0 for the shares of the data.
         teacher_weight: Share of the targets that comes from the teachers' probabilities, where there are teachers
             (Hinton et al. 2015).
         teacher_views: What the teachers see: `"same"`, the augmented view of the student in every step, or `"plain"`,
@@ -79,6 +81,7 @@ class TrainSettings:
     ferplus_weight: float = 1.0
     class_weights: str = "none"
     focal_gamma: float = 0.0
+    logit_adjustment: float = 0.0
     teacher_weight: float = 0.7
     teacher_views: str = "same"
     view_pool: int = 0
@@ -111,7 +114,7 @@ class TrainSettings:
             check_within(name, getattr(self, name), 0, None)
         for name in ("momentum", "label_smoothing", "teacher_weight", "ema_decay", "plateau_factor"):
             check_within(name, getattr(self, name), 0, 1)
-        for name in ("seed", "freeze_layers", "view_pool"):
+        for name in ("seed", "freeze_layers", "view_pool", "logit_adjustment"):
             check_within(name, getattr(self, name), 0, None)
         check_within("augment.mixup_share + augment.cutmix_share", _mixed_share(self.augment), 0, MIX_BOTH)
 

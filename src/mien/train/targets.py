@@ -187,6 +187,17 @@ def class_weights(soft: Floats, kind: str) -> Floats:
     return np.where(mass > 0, weights, 1.0).astype(np.float32)
 
 
+def log_prior(soft: Floats) -> Floats:
+    """Return the log share of each class in the targets, (C,) float32; 0 for a class without a crop.
+
+    Args:
+        soft: (N, C) float32 targets.
+    """
+    mass = soft.sum(axis=0, dtype=np.float64)
+    share = mass / max(float(mass.sum()), 1e-12)
+    return np.log(share, out=np.zeros_like(share), where=share > 0).astype(np.float32)
+
+
 class CropBatches(Dataset[tuple[Tensor, ...]]):
     """Crops and targets in memory, indexed by whole batches."""
 
@@ -207,20 +218,26 @@ class CropBatches(Dataset[tuple[Tensor, ...]]):
         return tuple(t[indices] for t in self.tensors)
 
 
-def training_batches(data: CropDataset, settings: TrainSettings) -> CropBatches:
+def training_batches(data: CropDataset, settings: TrainSettings, unlabelled: CropDataset | None = None) -> CropBatches:
     """Return crops and the soft targets of each head.
 
     Args:
         data: The training split; what no head can learn from is left out.
         settings: The run's settings.
+        unlabelled: More crops, whose targets are rows of zeros.
     """
     kept = training_crops(data, settings)
-    targets = head_targets(kept, settings)
-    return CropBatches(torch.from_numpy(kept.crops), *(torch.from_numpy(head.soft) for head in targets))
+    crops, soft = kept.crops, [head.soft for head in head_targets(kept, settings)]
+    if unlabelled is not None:
+        crops = np.concatenate([crops, unlabelled.crops])
+        soft = [np.pad(rows, ((0, len(unlabelled)), (0, 0))) for rows in soft]
+    return CropBatches(torch.from_numpy(crops), *(torch.from_numpy(rows) for rows in soft))
 
 
 def blend(own: Sequence[Tensor], taught: Sequence[Tensor], share: float) -> tuple[Tensor, ...]:
     """Return a share of the teachers' probabilities and the rest of the crops' own targets.
+
+    A crop without a target of its own counts for the teachers' share.
 
     Args:
         own: (N, C) targets of each head.

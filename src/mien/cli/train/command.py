@@ -17,6 +17,7 @@ from rich.table import Table
 from mien.cli.console import megabytes, out, say, say_written
 from mien.cli.options import CardLicence, CardName, CardVersion, DataArgument, with_groups
 from mien.cli.train.options import (
+    DATA,
     MACHINE,
     RECIPE,
     RUN,
@@ -71,14 +72,22 @@ def train(
             rich_help_panel=START,
         ),
     ] = None,
-    imagenet: Annotated[
-        Path | None, typer.Option(help="ImageNet weights for vgg16 (the official .pth).", rich_help_panel=START)
+    pretrained: Annotated[
+        Path | None,
+        typer.Option(
+            help="Weights of another origin: ImageNet's .pth for vgg16, the package's folder for face-dlib, face-hse.",
+            rich_help_panel=START,
+        ),
     ] = None,
     freeze_trunk: Annotated[
         bool | None, typer.Option("--freeze", help="Train the heads alone.", rich_help_panel=START)
     ] = None,
     teacher: Annotated[
         list[Path] | None, typer.Option(help="Checkpoint to distil from; may be repeated.", rich_help_panel=START)
+    ] = None,
+    unlabelled: Annotated[
+        Path | None,
+        typer.Option(help="More faces, unlabelled, of which the teachers' answers are learned.", rich_help_panel=DATA),
     ] = None,
     devices: Annotated[int, typer.Option(min=1, help="GPUs, or CPU processes, per node.", rich_help_panel=MACHINE)] = 1,
     nodes: Annotated[
@@ -106,6 +115,7 @@ def train(
     require_extra("train", "lightning")
     from mien.train.folder import is_first_process
     from mien.train.hardware import Hardware
+    from mien.train.nets.registry import pretrained_loader
     from mien.train.run import RunSettings, Start, fit
 
     shipped_net = CATALOGUE[init].net if init in CATALOGUE and recipe.net is None else None
@@ -117,12 +127,13 @@ def train(
     )  # fmt: skip
     hardware = Hardware(machine.accelerator, devices, nodes, strategy, machine.precision, machine.threads)
     training, held_out = chosen.read(data, settings.seed)
+    more = None if unlabelled is None else chosen.read_unlabelled(unlabelled)
     say_once(f"{settings.told}, into {out_dir}")
     try:
         with _watching(settings) as watch:
             best = fit(
-                training, held_out, out=out_dir, settings=settings, hardware=hardware,
-                start=Start(init, teacher or (), _imagenet_loader(settings, imagenet)),
+                training, held_out, unlabelled=more, out=out_dir, settings=settings, hardware=hardware,
+                start=Start(init, teacher or (), pretrained_loader(settings.net, pretrained)),
                 run=RunSettings(resume, overwrite, curves, tensorboard), report=watch.epoch, progress=watch.step,
             )  # fmt: skip
     except KeyboardInterrupt:
@@ -133,16 +144,6 @@ def train(
     say(f"best checkpoint: {best}", to=out)
     if export_model:
         _export_run(best, training, held_out, settings)
-
-
-def _imagenet_loader(settings: "TrainSettings", path: Path | None) -> Any:
-    if path is None:
-        return lambda _: None
-    if settings.net != "vgg16":
-        raise InputError(f"--imagenet fills vgg16, not {settings.net!r}; add --net vgg16")
-    from mien.train.nets.vgg import load_imagenet_weights
-
-    return lambda net: load_imagenet_weights(net, path)
 
 
 class _Watch:

@@ -71,6 +71,16 @@ class DataOptions:
             )
         return chosen.training, chosen.validation
 
+    def read_unlabelled(self, path: Path) -> CropDataset:
+        """Return faces whose labels, if there are any, do not count.
+
+        Args:
+            path: The data set.
+        """
+        result = read_dataset(path, skip_bad=self.skip_bad)
+        say_once(f"{len(result.data):,} more faces, without labels")
+        return result.data
+
 
 @dataclass(frozen=True)
 class RecipeOptions:

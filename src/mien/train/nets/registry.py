@@ -5,13 +5,16 @@ one logits tensor per head, in the order of `heads`. Any tuple of label sets mak
 """
 
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
-from mien.errors import check_known
+from mien.errors import InputError, check_known
 from mien.labels import LabelSet
 from mien.train.nets.blocks import ExpressionNet
+from mien.train.nets.faces import face_dlib, face_hse, load_face_dlib, load_face_hse
 from mien.train.nets.mien import mien_b, mien_b2, mien_b3, mien_m, mien_s, mien_s2
 from mien.train.nets.tutorials import mlp, realtime_cnn, tutorial_one_dense, tutorial_two_dense, wide_cnn
-from mien.train.nets.vgg import vgg16
+from mien.train.nets.vgg import load_imagenet_weights, vgg16
 
 NETS: dict[str, Callable[..., ExpressionNet]] = {
     "mien-b": mien_b,
@@ -26,7 +29,15 @@ NETS: dict[str, Callable[..., ExpressionNet]] = {
     "realtime": realtime_cnn,
     "mlp": mlp,
     "vgg16": vgg16,
+    "face-dlib": face_dlib,
+    "face-hse": face_hse,
 }
+PRETRAINED: dict[str, Callable[[Any, Path], None]] = {
+    "vgg16": load_imagenet_weights,
+    "face-dlib": load_face_dlib,
+    "face-hse": load_face_hse,
+}
+"""What fills a network, by its name, with weights of another origin: called with the fresh network and their place."""
 
 
 def create_net(name: str, heads: tuple[LabelSet, ...]) -> ExpressionNet:
@@ -53,3 +64,20 @@ def check_net(name: str) -> None:
         InputError: There is no such network; the message lists the known ones.
     """
     check_known("net", name, NETS)
+
+
+def pretrained_loader(name: str, place: Path | None) -> Callable[[ExpressionNet], None]:
+    """Return what fills a fresh network with weights of another origin.
+
+    Args:
+        name: A name in `NETS`.
+        place: File or folder of the weights; None leaves the network as it is.
+
+    Raises:
+        InputError: There are no such weights for this network.
+    """
+    if place is None:
+        return lambda _: None
+    if name not in PRETRAINED:
+        raise InputError(f"weights of another origin fill {', '.join(PRETRAINED)}, not {name!r}; choose one with --net")
+    return lambda net: PRETRAINED[name](net, place)

@@ -3,7 +3,6 @@
 The weights come from a file or from the official place; both are read only if the SHA-256 is right.
 """
 
-import hashlib
 import shutil
 import urllib.request
 from pathlib import Path
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 
 from mien.errors import InputError, ModelError, SourceError
 from mien.faces import CROP_PX
-from mien.files import whole_or_nothing
+from mien.files import sha256_of, whole_or_nothing
 from mien.labels import LabelSet
 from mien.train.nets.blocks import ONE_HEAD, MultiHeadNet
 
@@ -71,7 +70,7 @@ def load_imagenet_weights(net: VggNet, path: Path, *, sha256: str = WEIGHTS_SHA2
     """
     if not path.is_file():
         raise ModelError(f"no weights at {path}; download {WEIGHTS_URL}, or call download_imagenet_weights()")
-    found = _sha256(path)
+    found = sha256_of(path)
     if found != sha256:
         raise ModelError(f"{path} must have SHA-256 {sha256}, got {found}; download {WEIGHTS_URL} again")
     state = torch.load(path, map_location="cpu", weights_only=True)
@@ -99,7 +98,7 @@ def download_imagenet_weights(path: Path, *, url: str = WEIGHTS_URL, sha256: str
         SourceError: The download fails or gives another file.
         OutputError: The file cannot be written.
     """
-    if path.is_file() and _sha256(path) == sha256:
+    if path.is_file() and sha256_of(path) == sha256:
         return path
     if not url.startswith("https://"):
         raise InputError(f"the weights must come over https, got {url}; give an https URL")
@@ -114,11 +113,6 @@ def _fetch(path: Path, url: str, sha256: str) -> Path:
                     shutil.copyfileobj(answer, file, BLOCK_BYTES)
             except OSError as error:
                 raise SourceError(f"cannot download {url} ({error}); fetch it by hand and give its path") from error
-        if (found := _sha256(part)) != sha256:
+        if (found := sha256_of(part)) != sha256:
             raise SourceError(f"{url} must have SHA-256 {sha256}, got {found}; try again, or fetch it by hand")
     return path
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
