@@ -198,7 +198,7 @@ def test_flipping_at_test_time_does_not_hurt(mien, shared, tmp_path):
     write_dataset(data, tmp_path / "public.npz")
     accuracy = {}
     for tta in ((), ("--tta", "flip")):
-        _, out, _ = mien("evaluate", "mien-b", tmp_path / "public.npz", "--json", "--labels", "fer2013", *tta)
+        _, out, _ = mien("evaluate", "mien-s", tmp_path / "public.npz", "--json", "--labels", "fer2013", *tta)
         overall = json.loads(out)["overall"]
         assert overall["n"] == 3589
         accuracy[tta] = overall["accuracy"]["value"]

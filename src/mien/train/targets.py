@@ -195,7 +195,7 @@ def log_prior(soft: Floats) -> Floats:
     """
     mass = soft.sum(axis=0, dtype=np.float64)
     share = mass / max(float(mass.sum()), 1e-12)
-    return np.log(share, out=np.zeros_like(share), where=share > 0).astype(np.float32)
+    return np.log(np.where(share > 0, share, 1.0)).astype(np.float32)
 
 
 class CropBatches(Dataset[tuple[Tensor, ...]]):
