@@ -3,10 +3,10 @@
 
 FROM python:3.11-slim-bookworm AS build
 WORKDIR /src
-RUN pip install --no-cache-dir build
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml constraints.txt README.md LICENSE ./
+RUN pip install --no-cache-dir --constraint constraints.txt build hatchling
 COPY src ./src
-RUN python -m build --wheel --outdir /wheels
+RUN python -m build --wheel --no-isolation --outdir /wheels
 
 FROM python:3.11-slim-bookworm
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1

@@ -33,6 +33,8 @@ SHOWN_BY = {  # pages outside docs/ and the pages that show them
     "README.md": "index.md",
     "CHANGELOG.md": "developers/changelog.md",
     "CONTRIBUTING.md": "developers/contributing.md",
+    "SECURITY.md": "developers/security.md",
+    "CODE_OF_CONDUCT.md": "developers/conduct.md",
     "examples/README.md": "example-photos.md",
 }
 BESIDE = (  # what the names at the door take, give and raise, and the server's client
