@@ -44,7 +44,7 @@ VISITED = {
         "analyze.images",
         "analyze.request",
     },
-    "sources": {"given", "images", "videos", "_decode", "_formats", "_headers"},
+    "sources": {"given", "images", "videos", "_decode", "_formats", "_headers", "_jpeg"},
     "detect": {"registry", "identity", "mtcnn", "boxes", "align", "_mtcnn_nets", "_octaves", "_onnx_graph"},
     "models": {"catalogue", "card", "expression", "runtime"},
     "output": {"base", "rows", "tables"},
