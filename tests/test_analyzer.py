@@ -46,7 +46,7 @@ def test_no_frames_and_no_faces_are_ordinary(analyzer):
     assert analyzer.analyze_frames([]) == []
     faces = analyzer.analyze(GRAY)
     assert len(faces) == 0
-    assert faces.probs.shape == (0, 7)
+    assert faces.probs.shape == (0, 8)
     assert faces.labels == analyzer.labels
 
 
@@ -162,7 +162,7 @@ def test_analyze_takes_paths_bytes_and_arrays(astronaut, tmp_path):
     ("arguments", "error", "message"),
     [
         ({"detector": "mtcn"}, InputError, "unknown detector 'mtcn'; known: mtcnn, haar"),
-        ({"labels": "fer"}, InputError, "has no label set 'fer'; it has fer2013, ferplus"),
+        ({"labels": "fer"}, InputError, "has no label set 'fer'; it has combined, fer2013, ferplus"),
         ({"model": "huge"}, ModelError, "unknown model 'huge'; known: mien-b"),
     ],
 )

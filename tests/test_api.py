@@ -83,6 +83,6 @@ def test_a_table_of_many_has_a_row_for_an_image_without_a_face_and_for_an_error(
 
 def test_a_notebook_shows_the_image_the_crops_and_the_bars():
     html = mien.analyze(ASTRONAUT)._repr_html_()
-    assert html.count("<img") == 2 and "happy" in html and html.count("<tr>") == 7
-    assert mien.analyze(ASTRONAUT)[0]._repr_html_().count("<tr>") == 7
+    assert html.count("<img") == 2 and "happy" in html and html.count("<tr>") == 8
+    assert mien.analyze(ASTRONAUT)[0]._repr_html_().count("<tr>") == 8
     assert len(html) < 200_000

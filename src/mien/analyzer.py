@@ -22,6 +22,7 @@ from mien.faces import CROP_PX, KEEP_ALL, FaceFilter, Faces, Frame, Record
 from mien.labels import LabelSet
 from mien.models.catalogue import DEFAULT_MODEL, load_model
 from mien.models.expression import ExpressionModel
+from mien.models.prior import NATURAL, GivenPrior, Prior, as_prior, changed_by
 from mien.models.runtime import RuntimeSettings
 from mien.output.progress import ProgressBar
 from mien.output.rows import ERROR, rows_of, table_columns
@@ -56,6 +57,7 @@ class Analyzer:
         model: The expression model.
         labels: The label set of the answers.
         keep: Which of the faces found are kept.
+        prior: The shares of the expressions that the answers expect.
     """
 
     def __init__(
@@ -67,25 +69,29 @@ class Analyzer:
         detector_settings: DetectorSettings | None = None,
         runtime: RuntimeSettings | None = None,
         keep: FaceFilter = KEEP_ALL,
+        prior: GivenPrior = NATURAL,
     ) -> None:
         """Open the detector and the model.
 
         Args:
             detector: A name of `mien.detect.DETECTORS`, or a detector of your own: see `mien.detect.Detector`.
             model: A name from the catalogue, the path of an ONNX file, or an open model.
-            labels: `"fer2013"` (7 classes), `"ferplus"` or `"combined"` (8); None takes the model's first.
+            labels: `"combined"` (8 classes), `"fer2013"` (7) or `"ferplus"` (8); None takes the model's first.
             detector_settings: For a detector given by name.
             runtime: Device, threads and memory for a model given by name.
             keep: Which of the faces found are kept.
+            prior: Shares of the expressions where the faces come from: `"natural"` leaves the model's answers as they
+                are; `"even"`, shares by name, or the path of a file of them change them by Bayes' rule.
 
         Raises:
-            InputError: Unknown detector or label set, or an object that is no detector.
+            InputError: Unknown detector or label set, an object that is no detector, or a prior that does not fit.
             ModelError: Unknown or unusable model.
             MissingExtraError: The detector's extra is not installed.
         """
         self.model = model if isinstance(model, ExpressionModel) else load_model(model, runtime=runtime)
         self.labels = self.model.card.label_set(labels)
         self.keep = keep
+        self._expect(as_prior(prior))
         self.detector = create_detector(detector, detector_settings) if isinstance(detector, str) else detector
         if not isinstance(self.detector, Detector):
             raise InputError(
@@ -140,6 +146,22 @@ class Analyzer:
         other.keep = keep
         return other
 
+    def expecting(self, prior: GivenPrior) -> "Analyzer":
+        """Return an analyzer with the same detector and model whose answers expect other shares of the expressions.
+
+        Args:
+            prior: As for the analyzer itself.
+
+        Raises:
+            InputError: These are no shares of the model's expressions.
+        """
+        other = copy.copy(self)
+        other._expect(as_prior(prior))
+        return other
+
+    def _expect(self, prior: Prior) -> None:
+        self.prior, self._factors = prior, prior.factors(self.model.card, self.labels)
+
     def find(self, frames: Sequence[Frame]) -> tuple[list[Faces], NDArray[np.uint8]]:
         """Return the faces of several frames without expressions, and their crops: the first half of `analyze_frames`.
 
@@ -166,13 +188,13 @@ class Analyzer:
         return np.concatenate(crops) if crops else np.empty((0, CROP_PX, CROP_PX), np.uint8)
 
     def with_expressions(self, found: Sequence[Faces], probs: NDArray[np.float32]) -> list[Faces]:
-        """Give the faces their probabilities: the second half of `analyze_frames`.
+        """Give the faces their probabilities, by the `prior`: the second half of `analyze_frames`.
 
         Args:
             found: As `find` returned it.
             probs: (N, C) float32, what the model says of the crops that `find` returned.
         """
-        parts = split_rows(probs, [len(faces) for faces in found])
+        parts = split_rows(changed_by(self._factors, probs), [len(faces) for faces in found])
         return [faces.with_probs(p, self.labels) for faces, p in zip(found, parts, strict=True)]
 
     def crop(self, image: NDArray[np.uint8], faces: Faces) -> NDArray[np.uint8]:
@@ -251,6 +273,7 @@ class AnalyzerSettings:
         detector_settings: What the detector is told.
         runtime: Device, threads and memory of the model.
         keep: Which of the faces found are kept.
+        prior: As for `Analyzer`.
     """
 
     detector: str = DEFAULT_DETECTOR
@@ -259,6 +282,7 @@ class AnalyzerSettings:
     detector_settings: DetectorSettings = field(default_factory=DetectorSettings)
     runtime: RuntimeSettings = field(default_factory=RuntimeSettings)
     keep: FaceFilter = KEEP_ALL
+    prior: GivenPrior = NATURAL
 
     def open(self) -> Analyzer:
         """Open the detector and the model.
@@ -273,6 +297,7 @@ class AnalyzerSettings:
             detector_settings=self.detector_settings,
             runtime=self.runtime,
             keep=self.keep,
+            prior=self.prior,
         )
 
 
@@ -291,23 +316,26 @@ def shared_analyzer(
     min_confidence: float = 0.0,
     largest_only: bool = False,
     clip_boxes: bool = False,
+    prior: GivenPrior = NATURAL,
 ) -> Analyzer:
     """Return an analyzer whose detector and model are opened once per process and used again.
 
     Args:
         detector: A name of `mien.detect.DETECTORS`.
         model: A name from the catalogue, or the path of an ONNX file.
-        labels: `"fer2013"` (7 classes), `"ferplus"` or `"combined"` (8); None takes the model's first.
+        labels: `"combined"` (8 classes), `"fer2013"` (7) or `"ferplus"` (8); None takes the model's first.
         min_face: Smallest face, pixels of the image; None takes the detector's own (32 for `mtcnn`).
         min_confidence: Faces whose most probable expression is less probable are dropped, 0-1.
         largest_only: Only the largest face of an image is kept.
         clip_boxes: Boxes end where the image does.
+        prior: Shares of the expressions where the faces come from: `"natural"`, `"even"`, shares by name, or the path
+            of a .csv or .json file of them.
 
     Raises:
         MienError: As `Analyzer`.
     """
     keep = FaceFilter(min_face or 0, min_confidence, largest_only, clip_boxes)
-    return _open_once(detector, model, labels, min_face).keeping(keep)
+    return _open_once(detector, model, labels, min_face).keeping(keep).expecting(prior)
 
 
 def analyze_image(
@@ -322,6 +350,7 @@ def analyze_image(
     min_confidence: float = 0.0,
     largest_only: bool = False,
     clip_boxes: bool = False,
+    prior: GivenPrior = NATURAL,
 ) -> Faces:
     """Return the faces of one image and the expression of each.
 
@@ -335,11 +364,13 @@ def analyze_image(
         reading: Limits on what is read: the largest image, the largest file from a URL…
         detector: A name of `mien.detect.DETECTORS`.
         model: A name from the catalogue, or the path of an ONNX file.
-        labels: Label set, `"fer2013"`, `"ferplus"` or `"combined"`; None takes the model's first.
+        labels: Label set, `"combined"`, `"fer2013"` or `"ferplus"`; None takes the model's first.
         min_face: Smallest face, pixels of the image; None takes the detector's own (32 for `mtcnn`).
         min_confidence: Faces whose most probable expression is less probable are dropped, 0-1.
         largest_only: Only the largest face of an image is kept.
         clip_boxes: Boxes end where the image does.
+        prior: Shares of the expressions where the faces come from: `"natural"`, `"even"`, shares by name, or the path
+            of a .csv or .json file of them.
 
     Returns:
         The faces, best first; empty where there is none. They keep the image, for `faces.draw()` and `faces.crops()`.
@@ -356,6 +387,7 @@ def analyze_image(
         min_confidence=min_confidence,
         largest_only=largest_only,
         clip_boxes=clip_boxes,
+        prior=prior,
     )
     return analyzer.analyze(image, channels=channels, reading=reading)
 
@@ -454,6 +486,7 @@ def analyze_images(
     min_confidence: float = 0.0,
     largest_only: bool = False,
     clip_boxes: bool = False,
+    prior: GivenPrior = NATURAL,
 ) -> ImageResults:
     """Analyze many images over all cores; results come in order, and no image costs another.
 
@@ -470,11 +503,13 @@ def analyze_images(
         reading: Limits on what is read.
         detector: A name of `mien.detect.DETECTORS`.
         model: A name from the catalogue, or the path of an ONNX file.
-        labels: Label set, `"fer2013"`, `"ferplus"` or `"combined"`; None takes the model's first.
+        labels: Label set, `"combined"`, `"fer2013"` or `"ferplus"`; None takes the model's first.
         min_face: Smallest face, pixels of the image; None takes the detector's own (32 for `mtcnn`).
         min_confidence: Faces whose most probable expression is less probable are dropped, 0-1.
         largest_only: Only the largest face of an image is kept.
         clip_boxes: Boxes end where the image does.
+        prior: Shares of the expressions where the faces come from: `"natural"`, `"even"`, shares by name, or the path
+            of a .csv or .json file of them.
 
     Returns:
         An iterator of results: each has `faces` or an `error`.
@@ -490,6 +525,7 @@ def analyze_images(
         min_confidence=min_confidence,
         largest_only=largest_only,
         clip_boxes=clip_boxes,
+        prior=prior,
     )
     items = expand(sources)
     results = analyzer.map_items(items, settings=reading, workers=workers)

@@ -16,7 +16,7 @@ from conftest import EXAMPLES
 
 from helpers import rows, table
 from mien.faces import COLUMNS
-from mien.labels import FER7, FERPLUS8
+from mien.labels import COMBINED8, FERPLUS8
 
 ASTRONAUT, HOPPER = EXAMPLES / "astronaut.jpg", EXAMPLES / "grace_hopper.jpg"
 
@@ -26,7 +26,7 @@ class TestAnalyze:
         code, out, err = mien("analyze", ASTRONAUT, HOPPER)
         assert code == 0
         first, second = rows(out)
-        assert list(first) == [*COLUMNS, *FER7.names, "error"]
+        assert list(first) == [*COLUMNS, *COMBINED8.names, "error"]
         assert (first["source"], first["expression"]) == (str(ASTRONAUT), "happy")
         assert second["expression"] == "neutral"
         assert err == ""
@@ -137,7 +137,9 @@ class TestAnalyze:
         ("arguments", "message"),
         [
             (("--detector", "viola"), "unknown detector 'viola'; known: mtcnn, haar"),
-            (("--labels", "five"), "has no label set 'five'; it has fer2013, ferplus"),
+            (("--prior", "none.csv"), "the prior must be natural, even, or a file of name,share"),
+            (("--prior", "estimate"), "mien does not estimate shares"),
+            (("--labels", "five"), "has no label set 'five'; it has combined, fer2013, ferplus"),
             (("--model", "big"), "unknown model 'big'; known: mien-b"),
             (("--device", "abacus"), "unknown device 'abacus'; known: auto, cpu"),
             (("-o", "x.xlsx"), "unknown extension '.xlsx'"),

@@ -25,7 +25,7 @@ from conftest import EXAMPLES
 
 from helpers import names_in, rows, table, wait_for
 from mien.faces import COLUMNS, columns_of
-from mien.labels import FER7
+from mien.labels import COMBINED8
 from mien.output.rows import INTERRUPTED_ROW
 from mien.sources.videos import Video
 from videos import portraits, write_two_streams, write_video
@@ -62,7 +62,7 @@ class TestOneVideo:
         code, out, err = mien("analyze", clip)
         assert (code, err) == (0, "")
         found = rows(out)
-        assert list(found[0]) == [*columns_of(FER7, tracked=True), "error"]
+        assert list(found[0]) == [*columns_of(COMBINED8, tracked=True), "error"]
         assert [row["frame"] for row in found] == list(range(FRAMES))
         assert {row["track_id"] for row in found} == {1}
         assert {row["steady_expression"] for row in found} == {"happy"}
@@ -130,7 +130,7 @@ class TestOneVideo:
         _, out, _ = mien("analyze", tmp_path / "moves.gif")
         assert [row["frame"] for row in rows(out)] == [0, 1, 2]
         _, out, _ = mien("analyze", tmp_path / "still.gif")
-        assert list(rows(out)[0]) == [*COLUMNS, *FER7.names, "error"]
+        assert list(rows(out)[0]) == [*COLUMNS, *COMBINED8.names, "error"]
 
     def test_images_in_a_row_are_a_video(self, mien, tmp_path):
         for number, image in enumerate(portraits(4, scale=0.45, amount_px=4)):

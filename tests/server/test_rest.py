@@ -274,7 +274,7 @@ def test_health_ready_and_models_tell_what_the_server_is(server):
     assert [one["name"] for one in models["models"]] == ["mien-b"]
     assert {"name": "mtcnn", "default": True} in models["detectors"]
     sets = {one["key"]: one for one in models["label_sets"]}
-    assert sets["fer2013"]["default"] and sets["ferplus"]["labels"][1]["name"] == "happy"
+    assert sets["combined"]["default"] and sets["ferplus"]["labels"][1]["name"] == "happy"
     assert sets["ferplus"]["labels"][1] == {"name": "happy", "emoji": "😄", "colour": "#f5b820"}
     assert models["limits"]["max_body_bytes"] == 4 << 20 and not models["limits"]["url_allowed"]
 

@@ -58,7 +58,7 @@ class Stream:
 
 def test_the_first_answer_names_the_expressions(server):
     with Stream(server) as stream:
-        assert stream.ready["type"] == "ready" and stream.ready["label_set"] == "fer2013"
+        assert stream.ready["type"] == "ready" and stream.ready["label_set"] == "combined"
         assert stream.ready["labels"][3] == {"name": "happy", "emoji": "😄", "colour": "#f5b820"}
 
 

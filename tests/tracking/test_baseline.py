@@ -10,6 +10,7 @@ from mien.errors import InputError
 from mien.faces import Faces
 from mien.labels import COMBINED8, FER7, FERPLUS8, LabelSet
 from mien.models.catalogue import load_model
+from mien.models.prior import as_prior, changed_by
 from mien.tracking import Baselines, Tracker, TrackSettings
 from mien.tracking.baseline import LARGEST_BIAS, MOST_PEOPLE, TYPICAL, log_answers, typical_answer
 
@@ -135,6 +136,19 @@ def test_what_is_typical_is_what_a_shipped_model_says_of_neutral_faces(shared):
     for name, limit in (("combined", 0.4), ("fer2013", 0.4)):
         said = log_answers(model.predict_proba(crops, head=name)).mean(axis=0)
         assert np.abs(said - typical_answer(model.card.label_set(name), model.card)).max() < limit
+
+
+def test_what_is_taken_out_is_the_person_and_not_the_shares_that_are_expected():
+    model, sizes = load_model("mien-s"), {}
+    for prior in ("natural", "even"):
+        factors = as_prior(prior).factors(model.card, COMBINED8)
+        found = Baselines(TrackSettings(baseline="auto"), COMBINED8, model.card, as_prior(prior))
+        for faces in frames(bias_of("angry", 3.0)):
+            found.add(replace(faces, probs=changed_by(factors, faces.probs)))
+        found.settle()
+        sizes[prior] = found.bias(1, 0.0)
+    assert sizes["natural"][ANGRY] > 1.5
+    np.testing.assert_allclose(sizes["even"], sizes["natural"], atol=0.15)
 
 
 def test_label_sets_of_the_same_names_have_a_typical_answer_by_name():

@@ -13,7 +13,8 @@ from mien.errors import InputError, ModelError
 from mien.labels import COMBINED8, FER7, FERPLUS8
 from mien.models import ExpressionModel
 from mien.models.catalogue import CATALOGUE, load_model
-from mien.train.combined import CONTEMPT, CombinedRule, add_combined, append_combined
+from mien.models.combined import CONTEMPT, CombinedRule
+from mien.train.combined import add_combined, append_combined
 
 RULE = CombinedRule()
 CROPS = np.random.default_rng(0).integers(0, 256, (16, 12, 12), dtype=np.uint8).repeat(4, axis=1).repeat(4, axis=2)
@@ -32,7 +33,7 @@ def combine(labels, votes):
         seven / np.array(RULE.prior_votes) ** 0.75
     )
     contempt = q[:, CONTEMPT:][:, :1]
-    return np.hstack([softmax(logs / 0.9) * (1 - contempt), contempt])
+    return np.hstack([softmax(logs / RULE.temperature) * (1 - contempt), contempt])
 
 
 def two_headed():
@@ -84,11 +85,29 @@ def test_heads_that_only_know_the_priors_answer_with_what_is_left_of_them():
     np.testing.assert_allclose(found[0, :7], RULE.left_prior(), atol=1e-9)
 
 
-def test_other_heads_and_a_second_time_are_refused():
-    model = two_headed()
-    append_combined(model, RULE)
-    with pytest.raises(ModelError, match="no other, got fer2013, ferplus, combined"):
-        append_combined(model, RULE)
+def test_numpy_says_what_the_graph_does():
+    rng = np.random.default_rng(2)
+    labels, votes = rng.normal(0, 3, (20, 7)), rng.normal(0, 3, (20, 8))
+    np.testing.assert_allclose(RULE.probs(labels, votes), combine(labels, votes), atol=1e-6)
+
+
+def test_a_second_time_puts_new_constants_in_place_of_the_old():
+    crops = np.zeros((3, 48, 48), np.uint8)
+    crops[:, 0, :15] = np.random.default_rng(3).integers(0, 7, (3, 15))
+    once, twice = two_headed(), two_headed()
+    append_combined(once, RULE)
+    append_combined(twice, CombinedRule(0.3, 1.0, 2.0))
+    append_combined(twice, RULE)
+    assert once.SerializeToString() == twice.SerializeToString()
+    for before, after in zip(run(once, crops), run(twice, crops), strict=True):
+        np.testing.assert_array_equal(before, after)
+
+
+def test_other_heads_are_refused():
+    third = two_headed()
+    third.graph.output.append(helper.make_tensor_value_info("own", TensorProto.FLOAT, ["n", 2]))
+    with pytest.raises(ModelError, match="no other, got fer2013, ferplus, own"):
+        append_combined(third, RULE)
     averaged = two_headed()
     averaged.graph.node[-1].op_type = "Identity"
     averaged.graph.node[-1].ClearField("attribute")
@@ -109,7 +128,7 @@ def without_combined(path):
 @pytest.mark.parametrize("name", CATALOGUE)
 def test_shipped_models_have_it_and_their_heads_are_bit_for_bit_what_they_were(name):
     shipped = load_model(name)
-    assert tuple(shipped.card.heads) == ("fer2013", "ferplus", "combined")
+    assert tuple(shipped.card.heads) == ("combined", "fer2013", "ferplus")
     assert shipped.card.label_set("combined") == COMBINED8
     assert "log prior" in shipped.card.calibration_text("combined")
     fer2013, ferplus = run(without_combined(CATALOGUE[name].path), CROPS)
@@ -160,6 +179,6 @@ def test_the_command_line_adds_it_and_answers_with_it(mien, tmp_path):
 
 
 def test_photos_are_answered_in_it(astronaut):
-    faces = Analyzer(labels="combined").analyze(astronaut)
+    faces = Analyzer().analyze(astronaut)
     assert faces.labels == COMBINED8
     assert COMBINED8.names[int(faces.probs[0].argmax())] == "happy"

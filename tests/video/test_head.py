@@ -113,15 +113,20 @@ def put_old_journal(walk, table, analyzer, **change):
     (journal,) = table.parent.glob(".*/*.journal")
     head, *lines = OLD_JOURNAL.read_text().splitlines(keepends=True)
     film = json.loads(journal.read_text().splitlines()[0])["video"]
-    head = json.dumps(json.loads(head) | {"film": film, "model": "mien-b 2.1"} | change)
+    head = json.dumps(json.loads(head) | {"film": film, "model": "mien-b 2.2"} | change)
     journal.write_text(head + "\n" + "".join(lines))
 
 
-def test_a_journal_of_an_older_version_goes_on(analyzer, walk, tmp_path):
+@pytest.fixture(scope="module")
+def as_labels():
+    return Analyzer(labels="fer2013")
+
+
+def test_a_journal_of_an_older_version_goes_on(as_labels, walk, tmp_path):
     whole, table = tmp_path / "whole.jsonl", tmp_path / "rows.jsonl"
-    analyze_video(walk, analyzer=analyzer, outputs=[whole])
-    put_old_journal(walk, table, analyzer)
-    assert analyze_video(walk, analyzer=analyzer, outputs=[table], resume=True).resumed == OLD_FRAMES
+    analyze_video(walk, analyzer=as_labels, outputs=[whole])
+    put_old_journal(walk, table, as_labels)
+    assert analyze_video(walk, analyzer=as_labels, outputs=[table], resume=True).resumed == OLD_FRAMES
     for row, expected in zip(rows_in(table), rows_in(whole), strict=True):
         assert (row["track_id"], row["steady_expression"]) == (1, "happy")
         assert [row[side] for side in ("x1", "y1", "x2", "y2")] == pytest.approx(
@@ -133,8 +138,9 @@ def test_a_journal_of_an_older_version_goes_on(analyzer, walk, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"model": "mien-s 2"}, r"model was mien-s 2 and is mien-b 2\.1 \(sha256"),
-        ({"detector": "WholeImage"}, r"detector was WholeImage and is mtcnn\(min_face_px=32"),
+        ({"model": "mien-s 2"}, r"model was mien-s 2 and is mien-b 2\.2 \(sha256"),
+        ({}, "labels was fer2013 and is combined"),
+        ({"detector": "WholeImage", "labels": "combined"}, r"detector was WholeImage and is mtcnn\(min_face_px=32"),
     ],
 )
 def test_a_journal_of_an_older_version_and_another_model_or_detector_is_refused(
@@ -143,3 +149,17 @@ def test_a_journal_of_an_older_version_and_another_model_or_detector_is_refused(
     put_old_journal(walk, tmp_path / "rows.csv", analyzer, **change)
     with pytest.raises(InputError, match=message):
         analyze_video(walk, analyzer=analyzer, outputs=[tmp_path / "rows.csv"], resume=True)
+
+
+def test_other_shares_are_refused_and_none_go_on_where_an_older_journal_names_none(clip, tmp_path):
+    plain, even = Analyzer(model="mien-s"), Analyzer(model="mien-s", prior="even")
+    begin(clip, tmp_path / "rows.csv", even)
+    with pytest.raises(InputError, match="prior was even and is natural"):
+        analyze_video(clip, analyzer=plain, outputs=[tmp_path / "rows.csv"], resume=True)
+    begin(clip, tmp_path / "old.csv", plain)
+    journals = tmp_path.glob(".*/*.journal")
+    journal = next(path for path in journals if json.loads(path.read_text().splitlines()[0])["prior"] == "natural")
+    head, *lines = journal.read_text().splitlines(keepends=True)
+    older = {name: value for name, value in json.loads(head).items() if name != "prior"}
+    journal.write_text(json.dumps(older) + "\n" + "".join(lines))
+    assert analyze_video(clip, analyzer=plain, outputs=[tmp_path / "old.csv"], resume=True).resumed == 3

@@ -22,7 +22,7 @@ from mien import Analyzer
 from mien.analyzer import AnalyzerSettings
 from mien.detect.detector import Detector
 from mien.errors import InputError, OutputError, SourceError
-from mien.labels import FER7
+from mien.labels import COMBINED8, FER7
 from mien.output.draw.style import DrawStyle
 from mien.output.rows import INTERRUPTED_ROW
 from mien.output.sinks import open_sink
@@ -376,7 +376,7 @@ class TestJournal:
             journal.snapshot({"x": 1}, ["a problem"])
         _, past = read_past(tmp_path / "j")
         assert (past.frames, past.last_index, past.state, past.problems) == (3, 2, {"x": 1}, ["a problem"])
-        for before, (frame, after) in zip(found, read_results(tmp_path / "j", FER7, 3, str(clip)), strict=True):
+        for before, (frame, after) in zip(found, read_results(tmp_path / "j", COMBINED8, 3, str(clip)), strict=True):
             assert np.array_equal(before.probs, after.probs) and np.array_equal(before.landmarks, after.landmarks)
             assert (frame.index, frame.time_s, after.to_records()) == (
                 before.frame_index, before.time_s, before.to_records(),
@@ -488,9 +488,9 @@ class TestMany:
         for number in (0, 3):
             assert (tmp_path / f"{number}.jsonl").read_bytes() == (whole / "rows.jsonl").read_bytes()
         assert seen and {report.source for report in seen} <= {str(clip)}
-        with open_sink(tmp_path / "all.jsonl", labels=FER7, tracked=True) as table:
+        with open_sink(tmp_path / "all.jsonl", labels=COMBINED8, tracked=True) as table:
             for result in results:
-                replay(result, FER7, [table])
+                replay(result, COMBINED8, [table])
         merged = rows_in(tmp_path / "all.jsonl")
         assert merged[:FRAMES] == merged[FRAMES + 2 :] == rows_in(whole / "rows.jsonl")
         assert [bool(row["error"]) for row in merged[FRAMES : FRAMES + 2]] == [True, True]

@@ -8,7 +8,7 @@ import math
 import platform
 import shlex
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -35,19 +35,30 @@ from mien.evaluate.compare_page import comparison_to_html
 from mien.evaluate.comparison import compare as compare_predictions
 from mien.evaluate.document import ReportDocument, comparison_to_json, to_json
 from mien.evaluate.evaluation import evaluate as evaluate_model
-from mien.evaluate.evaluation import predict
+from mien.evaluate.evaluation import predict_in
+from mien.evaluate.left_out import combined_choices, leave_one_out
 from mien.evaluate.markdown import comparison_to_markdown
 from mien.evaluate.measures import operating_point
 from mien.evaluate.report import write_report
 from mien.evaluate.robustness import RobustnessReport, measure_robustness
 from mien.evaluate.sets import EvaluationSet, SetsReport, evaluate_sets, sets_in, with_slices
-from mien.evaluate.sets_page import SET_COLUMNS, SetsDocument, sets_rows, sets_to_json, write_sets_report
+from mien.evaluate.sets_page import (
+    LEFT_OUT_COLUMNS,
+    SET_COLUMNS,
+    SetsDocument,
+    left_out_rows,
+    sets_rows,
+    sets_to_json,
+    write_sets_report,
+)
 from mien.evaluate.timing import latency
 from mien.evaluate.values import Comparison, Estimate, Figures, PredictProba, Report
 from mien.evaluate.views import TEST_TIME_VIEWS, TestTimeAugmentation, test_time_augment
+from mien.faces import Floats
 from mien.files import plain_cell, write_whole
-from mien.labels import EMOJI, FERPLUS8, LabelSet, label_set
+from mien.labels import COMBINED8, EMOJI, FER7, FERPLUS8, LabelSet, label_set
 from mien.models.catalogue import load_model
+from mien.models.expression import ExpressionModel
 
 ModelArgument = Annotated[
     str,
@@ -56,7 +67,7 @@ ModelArgument = Annotated[
     ),
 ]
 LabelsOption = Annotated[
-    str | None, typer.Option("--labels", help="Label set to score in: fer2013, ferplus, combined or five.")
+    str | None, typer.Option("--labels", help="Label set to score in: combined, fer2013, ferplus or five.")
 ]
 HeadOption = Annotated[
     str | None, typer.Option("--head", help="Label set of the model that answers, where another is scored.")
@@ -81,6 +92,7 @@ class _Candidate:
     sha256: str
     labels: LabelSet
     predict_proba: PredictProba
+    choices: Callable[[Sequence[EvaluationSet], LabelSet], dict[str, tuple[Floats, ...]]] | None = None
 
 
 @dataclass(frozen=True)
@@ -155,7 +167,9 @@ def _evaluate_one(
     everything = _read(data, votes, candidate)
     target = label_set(labels) if labels else candidate.labels
     if (everything.label < 0).all():
-        _write_predictions(candidate, everything, _required(predictions))
+        own = everything.labels  # a submission names the classes of its data set
+        known = own if set(own.names) <= set(candidate.labels.names) else candidate.labels
+        _write_predictions(candidate, everything, _required(predictions), target if labels else known)
         return
     images = everything.split(split)
     with Progress(console=errors, transient=True, disable=not errors.is_terminal) as bars:
@@ -174,7 +188,7 @@ def _evaluate_one(
             )  # fmt: skip
     document = _document(candidate, data, images, report, spoilt, split)
     if predictions:
-        _write_predictions(candidate, images, predictions)
+        _write_predictions(candidate, images, predictions, candidate.labels)
     if as_json:
         typer.echo(to_json(document))
     else:
@@ -215,6 +229,9 @@ def _evaluate_sets(
             candidate.predict_proba, sets, candidate.labels, target=label_set(labels) if labels else None, seed=seed,
             progress=lambda done, total: bars.update(task, completed=done, total=total),
         )  # fmt: skip
+    if len(sets) > 1:
+        choices = candidate.choices(sets, report.labels) if candidate.choices else None
+        report = replace(report, left_out=leave_one_out(report.predictions(), choices))
     n = sum(one.report.overall.n for one in report.sets)
     facts = {
         "model": candidate.name,
@@ -230,6 +247,11 @@ def _evaluate_sets(
         for row in sets_rows(report):
             table.add_row(*row)
         out.print(table)
+        if report.left_out:
+            table = Table(*LEFT_OUT_COLUMNS, title="each set left out")
+            for row in left_out_rows(report):
+                table.add_row(*row)
+            out.print(table)
     for path in write_sets_report(document, output) if output else ():
         say_written(path)
 
@@ -280,10 +302,11 @@ def compare(
     candidates = {name: _candidate(name, labels, None) for name in names}
     everything = _read(Path(data), votes, candidates[names[0]])
     images, trained_on = everything.split(split), _training_crops(everything, split)
+    answered = {candidate.labels for candidate in candidates.values()}
+    target = label_set(labels) if labels else answered.pop() if len(answered) == 1 else everything.labels
     reports: dict[str, Report] = {}
     sha256: dict[str, str] = {}
     for name, candidate in candidates.items():
-        target = label_set(labels) if labels else candidate.labels
         known_as = candidate.name if candidate.name not in reports else name
         sha256[known_as] = candidate.sha256
         reports[known_as] = evaluate_model(
@@ -342,7 +365,19 @@ def _classical(path: Path) -> _Candidate:
 def _own(name: str, labels: str | None) -> _Candidate:
     model = load_model(name)
     own = model.card.label_set(labels if labels in model.card.heads else None)
-    return _Candidate(model.card.name, model.sha256, own, partial(model.predict_proba, head=own.key))
+    choices = partial(_other_rules, model) if own == COMBINED8 and own.key in model.card.rules else None
+    return _Candidate(model.card.name, model.sha256, own, partial(model.predict_proba, head=own.key), choices)
+
+
+def _other_rules(
+    model: ExpressionModel, sets: Sequence[EvaluationSet], target: LabelSet
+) -> dict[str, tuple[Floats, ...]]:
+    """Return what other constants of the combined answer say of each set."""
+    answers = [
+        (model.predict_proba(s.data.crops, head=FER7.key), model.predict_proba(s.data.crops, head=FERPLUS8.key))
+        for s in sets
+    ]
+    return combined_choices(model.card, answers, target)
 
 
 def _read(path: Path, votes: Path | None, candidate: _Candidate) -> CropDataset:
@@ -375,12 +410,12 @@ def _required(path: Path | None) -> Path:
     return path
 
 
-def _write_predictions(candidate: _Candidate, data: CropDataset, path: Path) -> None:
-    probs = predict(candidate.predict_proba, data.crops, len(candidate.labels))
-    lines = [",".join(("id", "emotion", "expression", "confidence", *candidate.labels.names))]
+def _write_predictions(candidate: _Candidate, data: CropDataset, path: Path, target: LabelSet) -> None:
+    probs = predict_in(target, candidate.predict_proba, data.crops, candidate.labels)
+    lines = [",".join(("id", "emotion", "expression", "confidence", *target.names))]
     for number, row in enumerate(probs):
         best = int(row.argmax())
-        cells = (str(number), str(best), candidate.labels.names[best], f"{row[best]:.4f}", *(f"{p:.4f}" for p in row))
+        cells = (str(number), str(best), target.names[best], f"{row[best]:.4f}", *(f"{p:.4f}" for p in row))
         lines.append(",".join(cells))
     say_written(write_whole(path, chr(10).join(lines) + chr(10)))
 
@@ -391,6 +426,7 @@ def _document(
     facts = {
         "model": candidate.name,
         "SHA-256": candidate.sha256,
+        "answers": candidate.labels.key,
         **_circumstances(_data_text(data, split, report), report),
     }
     return ReportDocument(
@@ -418,7 +454,9 @@ def _circumstances(data: str, report: Report | SetsReport) -> dict[str, str]:
 def _print_report(document: ReportDocument, uncertain_below: float | None) -> None:
     report = document.report
     table = Table("", "N", "accuracy", "macro-F1", "top-2", "log loss", title=document.title)
-    table.add_row(f"all images ({report.labels.key})", *_cells(report.overall))
+    answers, scored = document.facts.get("answers"), report.labels.key
+    in_which = scored if answers == scored else f"{answers} scored as {scored}"
+    table.add_row(f"all images ({in_which})", *_cells(report.overall))
     if report.unseen and report.n_duplicates:
         table.add_row("without copies of Training images", *_cells(report.unseen))
     out.print(table)
@@ -464,7 +502,8 @@ def _percent(estimate: Estimate) -> str:
 
 
 def _print_comparison(reports: dict[str, Report], pairs: dict[tuple[str, str], Comparison]) -> None:
-    table = Table("model", "N", "accuracy", "macro-F1", "top-2", "log loss")
+    scored = next(iter(reports.values())).labels.key
+    table = Table("model", "N", "accuracy", "macro-F1", "top-2", "log loss", title=f"scored as {scored}")
     for name, report in reports.items():
         table.add_row(name, *_cells(report.overall))
     out.print(table)

@@ -63,6 +63,8 @@ def show(
     table.add_row("sha256", opened.sha256)
     for head, names in card.heads.items():
         table.add_row(f"labels {head}", f"{', '.join(names)} ({card.calibration_text(head)})")
+    for head in card.priors:
+        table.add_row(f"shares assumed by {head}", card.shares_text(head))
     for m in card.measured:
         table.add_row("accuracy", f"{m.head}: {m.accuracy:.2%} on {m.split}, N {m.n:,}")
     table.add_row("data", card.data or "not stated")

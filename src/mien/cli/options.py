@@ -36,7 +36,16 @@ SkipOption = Annotated[bool, typer.Option("--skip-bad", help="Skip broken rows a
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 LabelSetOption = Annotated[
     str | None,
-    typer.Option(help="Label set: fer2013 (7), ferplus (8), combined (8) …; the model's first by default."),
+    typer.Option(
+        help="Label set: combined (8, made of both others), fer2013 (7), ferplus (8); the model's first by default."
+    ),
+]
+PriorOption = Annotated[
+    str,
+    typer.Option(
+        help="Shares of the expressions where the faces come from: natural, even, or a .csv or .json file of "
+        "name,share."
+    ),
 ]
 DetectorOption = Annotated[str, typer.Option(help="Face detector; see `mien detectors`.")]
 ModelOption = Annotated[str, typer.Option(help="Expression model; see `mien models list`.")]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from mien.analyzer import Analyzer, shared_analyzer
 from mien.compat._haar import shared_haar
 from mien.compat._images import read_frame
+from mien.compat._seven import seven_of
 from mien.errors import InputError, check_known
 from mien.faces import Face, Frame
 from mien.labels import FER7
@@ -132,7 +133,7 @@ def _analyze_frame(frame: Frame, backend: str, *, enforce: bool, align: bool, gr
         (found,), _ = analyzer.find([frame])
     crops = analyzer.crop(frame.image, found if align else replace(found, landmarks=None))
     (faces,) = analyzer.with_expressions([found], analyzer.model.predict_proba(crops, head=analyzer.labels.key))
-    return [_entry(face, frame, grow=0 if whole else grow, sure=not whole) for face in faces]
+    return [_entry(face, frame, grow=0 if whole else grow, sure=not whole) for face in seven_of(faces)]
 
 
 @lru_cache(maxsize=len(BACKENDS))
@@ -141,10 +142,10 @@ def _analyzer(backend: str) -> Analyzer:
     ours = BACKENDS[backend]
     if ours == "haar":
         haar = shared_haar(scale_factor=1.1, min_neighbours=10, min_side_px=24)  # as deepface scans
-        return Analyzer(detector=haar, model=_analyzer("skip").model, labels=FER7.key)
+        return Analyzer(detector=haar, model=_analyzer("skip").model)
     if backend not in (ours, "fastmtcnn", "dlib", "skip"):
         logger.info("detector_backend=%r is answered by mien's detector %r", backend, ours)
-    return shared_analyzer(detector=ours, labels=FER7.key)
+    return shared_analyzer(detector=ours)
 
 
 def _entry(face: Face, frame: Frame, *, grow: float, sure: bool) -> dict[str, Any]:

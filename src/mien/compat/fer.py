@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from mien.analyzer import Analyzer, shared_analyzer
 from mien.compat._haar import PointedHaar, shared_haar
 from mien.compat._images import read_frame, rgb_of
+from mien.compat._seven import seven_of
 from mien.errors import InputError
 from mien.faces import Faces, Frame
 from mien.labels import FER7
@@ -68,7 +69,7 @@ class FER:
         self.tfserving, self.use_tflite = tfserving, use_tflite
         self._haar: PointedHaar | None = None
         if mtcnn:
-            self.analyzer = shared_analyzer(labels=FER7.key)
+            self.analyzer = shared_analyzer()
         else:
             self._haar = shared_haar(
                 scale_factor=scale_factor,
@@ -76,8 +77,8 @@ class FER:
                 min_side_px=min_face_size,
                 cascade_file=cascade_file,
             )
-            model = shared_analyzer(detector="none", labels=FER7.key).model  # opened once for all detectors
-            self.analyzer = Analyzer(detector=self._haar, model=model, labels=FER7.key)
+            model = shared_analyzer(detector="none").model  # opened once for all detectors
+            self.analyzer = Analyzer(detector=self._haar, model=model)
         self.emotions: list[dict[str, Any]] = []
 
     def find_faces(
@@ -148,8 +149,9 @@ class FER:
         """Return faces in fer's shape; mien's own addition.
 
         Args:
-            faces: With probabilities of FER2013's seven classes.
+            faces: With probabilities; contempt's share goes to the seven emotions of fer.
         """
+        faces = seven_of(faces)
         boxes = [_xywh(box) for box in faces.xyxy]
         probs = [] if faces.probs is None else faces.probs.tolist()
         return [

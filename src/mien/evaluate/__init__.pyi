@@ -16,6 +16,8 @@ from .evaluation import predict as predict
 from .evaluation import predict_in as predict_in
 from .evaluation import report_on as report_on
 from .evaluation import truth_of as truth_of
+from .left_out import combined_choices as combined_choices
+from .left_out import leave_one_out as leave_one_out
 from .measures import RELIABILITY_BINS as RELIABILITY_BINS
 from .measures import balanced_accuracy_of as balanced_accuracy_of
 from .measures import by_group as by_group
@@ -47,6 +49,7 @@ from .values import Estimate as Estimate
 from .values import Figures as Figures
 from .values import GroupFigures as GroupFigures
 from .values import Latency as Latency
+from .values import LeftOut as LeftOut
 from .values import Mistake as Mistake
 from .values import OperatingPoint as OperatingPoint
 from .values import Predictions as Predictions

@@ -12,6 +12,7 @@ from mien.faces import Floats
 
 TEMPERATURES = (0.05, 20.0)
 EXPONENTS = (-0.9, 2.0)  # at -1 every image would get the same confidence
+TRIED_TEMPERATURES = np.exp(np.linspace(math.log(0.5), math.log(2), 71))
 LEAST_SPREAD = 1e-6
 LEAST_IMAGES = 50  # with fewer a temperature fits their chance; where all are right it falls to the lowest there is
 FEW_IMAGES = 500  # with fewer an exponent fits their chance
@@ -45,6 +46,19 @@ class ConfidenceScaling:
         """
         divisor = self.temperature * spread(logits) ** self.exponent
         return _softmax(logits / divisor[:, None])
+
+    def logits(self, probs: Floats) -> NDArray[np.float64]:
+        """Return the logits that `probs` made these probabilities of, up to a constant of each image.
+
+        Args:
+            probs: (N, C) float32, rows sum to 1.
+
+        Returns:
+            (N, C) float64.
+        """
+        scaled = log_of_probs(probs)
+        before = (self.temperature * spread(scaled)) ** (1 / (1 - self.exponent))
+        return scaled * (self.temperature * before**self.exponent)[:, None]
 
 
 def spread(logits: NDArray[np.floating]) -> NDArray[np.float64]:

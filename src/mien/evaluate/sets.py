@@ -14,7 +14,7 @@ from mien.datasets.dataset import PUBLIC_TEST, TRAINING, CropDataset
 from mien.errors import InputError
 from mien.evaluate.evaluation import evaluate
 from mien.evaluate.measures import accuracy_of, balanced_accuracy_of, estimate, resample
-from mien.evaluate.values import Estimate, PredictProba, Progress, Report
+from mien.evaluate.values import Estimate, LeftOut, Predictions, PredictProba, Progress, Report
 from mien.labels import LabelSet
 
 
@@ -62,6 +62,7 @@ class SetsReport:
         ece: Mean of the expected calibration errors, 0-1.
         resamples: Bootstrap resamples behind each interval.
         seed: Their seed.
+        left_out: What each set gives when all that was chosen is chosen without it; none where that was not asked.
     """
 
     labels: LabelSet
@@ -71,6 +72,11 @@ class SetsReport:
     ece: float
     resamples: int
     seed: int
+    left_out: tuple[LeftOut, ...] = ()
+
+    def predictions(self) -> dict[str, Predictions]:
+        """Return the answers and the truth of each set, by name."""
+        return {one.name: one.report.predictions for one in self.sets}
 
 
 def sets_in(

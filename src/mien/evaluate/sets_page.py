@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from mien._version import __version__
 from mien.evaluate.document import dump
 from mien.evaluate.markdown import markdown_table
@@ -15,6 +17,7 @@ from mien.output.pages import cards, html_page, html_table, section
 SCHEMA = "mien-sets-report/1"
 SET_COLUMNS = ("set", "N", "accuracy", "balanced accuracy", "ECE", "left out")
 GROUP_COLUMNS = ("set", "group", "N", "accuracy", "ECE")
+LEFT_OUT_COLUMNS = ("set", "chosen on the others", "balanced accuracy", "ECE")
 MEAN = "mean over sets"
 
 
@@ -74,6 +77,7 @@ def sets_to_json(document: SetsDocument) -> str:
                 "ece": report.ece,
             },
             "sets": [_set_values(one) for one in report.sets],
+            "left_out": report.left_out,
             "resamples": report.resamples,
             "seed": report.seed,
         }
@@ -108,6 +112,7 @@ def sets_to_markdown(document: SetsDocument) -> str:
         [f"## {document.title}"],
         [f"- {name}: {value}" for name, value in document.facts.items()],
         markdown_table(SET_COLUMNS, sets_rows(report)),
+        markdown_table(LEFT_OUT_COLUMNS, left_out_rows(report)) if report.left_out else [],
         markdown_table(_recall_columns(report), _recall_rows(report)),
         markdown_table(GROUP_COLUMNS, groups) if groups else [],
         [_footnote(report)],
@@ -126,6 +131,11 @@ def sets_to_html(document: SetsDocument) -> str:
     sections = (
             _headline(report),
             section("Sets", html_table(SET_COLUMNS, sets_rows(report)), note=f"Label set {report.labels.key}."),
+            section(
+                "Each set left out", html_table(LEFT_OUT_COLUMNS, left_out_rows(report)),
+                note="Constants that were chosen on these sets flatter the figures above. Here all that can be chosen "
+                "is chosen anew on the other sets: what to expect of faces of yet another origin.",
+            ) if report.left_out else "",
             section(
                 "Recall per expression", html_table(_recall_columns(report), _recall_rows(report)),
                 note="How much of an expression is found, with the number of its images. The mean of a line is the "
@@ -170,6 +180,16 @@ def sets_rows(report: SetsReport) -> list[list[str]]:
         f"{left_out:,}",
     ]  # fmt: skip
     return [*rows, mean]
+
+
+def left_out_rows(report: SetsReport) -> list[list[str]]:
+    """Return the lines of the table of sets that are left out, the mean last, as `LEFT_OUT_COLUMNS` wants them."""
+    rows = [
+        [one.name, f"{one.choice}, temperature {one.temperature:.2f}", f"{one.balanced_accuracy:.1%}", f"{one.ece:.1%}"]
+        for one in report.left_out
+    ]
+    balanced, ece = np.mean([(one.balanced_accuracy, one.ece) for one in report.left_out], axis=0)
+    return [*rows, [MEAN, "", f"{balanced:.1%}", f"{ece:.1%}"]]
 
 
 def _interval(estimate: Estimate) -> str:

@@ -232,6 +232,25 @@ class Comparison:
     p_value: float
 
 
+@dataclass(frozen=True)
+class LeftOut:
+    """What one set gives when all that is chosen is chosen on the others.
+
+    Attributes:
+        name: The set.
+        choice: The rule that the others choose.
+        temperature: The temperature that they choose.
+        balanced_accuracy: Mean recall of the expressions that occur in the set, 0-1.
+        ece: Expected calibration error on the set, 0-1.
+    """
+
+    name: str
+    choice: str
+    temperature: float
+    balanced_accuracy: float
+    ece: float
+
+
 @dataclass(frozen=True, eq=False)
 class Predictions:
     """Probabilities beside the truth, for all images of a data set in its order.

@@ -49,6 +49,8 @@ class ModelCard:
             graph as well; a head that is not named has 0.
         trained: How: net, epochs, seed and the version of mien.
         rules: How an output that no training made comes from the others, by output name.
+        priors: The class shares that the answers of an output assume, by output name and expression; an expression that
+            is not named keeps its probability whatever shares are wanted.
     """
 
     name: str
@@ -62,6 +64,7 @@ class ModelCard:
     exponents: Mapping[str, float] = field(default_factory=dict)
     trained: str = ""
     rules: Mapping[str, str] = field(default_factory=dict)
+    priors: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def label_set(self, head: str | None = None) -> LabelSet:
         """Return the label set of a head.
@@ -84,6 +87,10 @@ class ModelCard:
         exponent = self.exponents.get(head, 0.0)
         power = f" times the logits' standard deviation to the power {exponent:.3f}" if exponent else ""
         return f"temperature {self.temperatures.get(head, 1):.3f}{power}, inside the graph"
+
+    def shares_text(self, head: str) -> str:
+        """Return the class shares that the answers of a head assume, for people."""
+        return ", ".join(f"{name} {share:.1%}" for name, share in self.priors[head].items())
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values for the metadata of the file."""

@@ -46,14 +46,14 @@ CATALOGUE = {
         CatalogueEntry(
             "mien-b",
             "mien-b.onnx",
-            "fff31eb8d2535a70b8047476c0b6f0952ced46af3065d2c1ff660e0cd87bfcfb",
+            "b8eadd1171c924222c9139fb020f2f8d998b02f576167a575abb76703074c177",
             "the default: one to two milliseconds a face",
             net="mien-b2",
         ),
         CatalogueEntry(
             "mien-s",
             "mien-s.onnx",
-            "af90503de4dd2be390d43fdcb34ad8a4ae1a3b769ab7d4b3bb30153e1e6729e8",
+            "bd8942df2812206966ed852c13102623d36808797b9f50b903634712679f4a54",
             "for videos, live video and small machines: about 0.2 ms a face, a point less accurate",
             net="mien-s2",
         ),

@@ -14,6 +14,7 @@ from typing import Any, Self, get_type_hints
 from mien.analyzer import DEFAULT_DETECTOR
 from mien.errors import InputError
 from mien.models.catalogue import DEFAULT_MODEL
+from mien.models.prior import NATURAL
 
 PREFIX = "MIEN_"
 MEBI = 1 << 20
@@ -25,7 +26,7 @@ PANELS = {
     "Who may come in": (
         "token", "insecure", "allowed_hosts", "trusted_proxies", "url_allowed", "allow_private",
     ),
-    "Models": ("model", "detector", "detectors", "labels", "device"),
+    "Models": ("model", "detector", "detectors", "labels", "prior", "device"),
     "Load": ("workers", "waiting", "batch_wait_ms", "streams", "streams_per_client", "rate", "grace_s"),
     "Limits": (
         "max_body_mb", "bodies_mb", "max_images", "max_pixels_mp", "max_stream_pixels_mp", "stream_idle_s",
@@ -65,6 +66,8 @@ class ServerSettings:
         detector: Face detector of requests that name none.
         detectors: Detectors that requests may name; comma-separated.
         labels: Label set of requests that name none; the model's first by default.
+        prior: Shares of the expressions where the faces come from: natural, even, or a .csv or .json file of
+            name,share; all answers are for these.
         device: Where the expression model runs: auto, cpu, cuda, …
         workers: Images worked on at once; 0: one more than there are cores.
         waiting: Pieces of work that may wait for a worker, of all clients together.
@@ -106,6 +109,7 @@ class ServerSettings:
     model: str = DEFAULT_MODEL
     detector: str = DEFAULT_DETECTOR
     labels: str = ""
+    prior: str = NATURAL
     detectors: str = "mtcnn,haar,haar-alt2,none"
     device: str = "auto"
     workers: int = 0

@@ -17,6 +17,7 @@ from mien.errors import InputError
 from mien.faces import Faces, Floats
 from mien.labels import COMBINED8, FER7, FERPLUS8, LabelSet
 from mien.models.card import ModelCard
+from mien.models.prior import AS_TRAINED, Prior, changed_by
 from mien.tracking.settings import TrackSettings
 
 Doubles = NDArray[np.float64]
@@ -26,7 +27,7 @@ Doubles = NDArray[np.float64]
 TYPICAL: Mapping[LabelSet, tuple[float, ...]] = {
     FER7: (0.00, -1.78, -0.05, -0.20, 0.66, -1.20, 2.57),
     FERPLUS8: (6.80, 1.36, -0.85, 2.05, -0.77, -3.64, -3.72, -1.23),
-    COMBINED8: (-0.14, -0.04, -0.67, -0.29, 0.75, -0.76, 2.72, -1.58),
+    COMBINED8: (-0.17, -0.07, -0.74, -0.34, 0.77, -0.83, 2.85, -1.47),
 }
 LEAST_PROB = 1e-6
 LARGEST_BIAS = 3.0  # nats
@@ -40,12 +41,13 @@ MOST_PEOPLE = 256  # whose frames are kept at once
 AGAIN_S = 0.5  # how often the bias is worked out again while more is seen
 
 
-def typical_answer(labels: LabelSet, card: ModelCard) -> Doubles:
+def typical_answer(labels: LabelSet, card: ModelCard, prior: Prior = AS_TRAINED) -> Doubles:
     """Return the centred log probabilities of a typical resting face.
 
     Args:
         labels: The label set of the answers.
         card: The card of the model that gives them.
+        prior: The shares that they expect: they change the typical answer as every other.
 
     Returns:
         (C,) float64, sums to 0.
@@ -65,8 +67,9 @@ def typical_answer(labels: LabelSet, card: ModelCard) -> Doubles:
             f"a baseline needs a calibrated model, and the card of {card.name[:40]!r} tells of no calibration of "
             f"{labels.key!r}; take mien-b or mien-s, or leave the baseline out"
         )
-    found = np.array(TYPICAL[known])[known.columns_for(labels)]
-    return np.asarray(found - found.mean())
+    powers = np.exp(np.array(TYPICAL[known])[known.columns_for(labels)])
+    probs = (powers / powers.sum()).astype(np.float32)
+    return np.asarray(log_answers(changed_by(prior.factors(card, labels), probs[None]))[0])
 
 
 def log_answers(probs: Floats) -> Doubles:
@@ -151,13 +154,14 @@ def _core(logs: Doubles, change: Floats) -> Doubles:
 class Baselines:
     """The resting faces of all people of a video or stream, from the frames that were added so far."""
 
-    def __init__(self, settings: TrackSettings, labels: LabelSet, card: ModelCard) -> None:
+    def __init__(self, settings: TrackSettings, labels: LabelSet, card: ModelCard, prior: Prior = AS_TRAINED) -> None:
         """Start without anybody.
 
         Args:
             settings: Its `baseline` says where people rest.
             labels: The label set of the answers.
             card: The card of the model that gives them.
+            prior: The shares that they expect.
 
         Raises:
             InputError: As `typical_answer`; or there is no `baseline`.
@@ -165,7 +169,7 @@ class Baselines:
         if settings.baseline is None:
             raise InputError('baselines need a setting; pass TrackSettings(baseline="auto")')
         self._stretch = None if isinstance(settings.baseline, str) else settings.baseline
-        self._labels, self._typical = labels, typical_answer(labels, card)
+        self._labels, self._typical = labels, typical_answer(labels, card, prior)
         self._people: dict[int, RestingFace] = {}  # the one longest unseen first
         self._found: dict[int, Doubles | None] = {}
         self._found_s: dict[int, float] = {}

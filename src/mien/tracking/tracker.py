@@ -65,7 +65,7 @@ class Tracker:
         self._stand = _Stand(self._memory, self._running)
         self._baselines = None
         if self.settings.baseline is not None:
-            self._baselines = Baselines(self.settings, self.labels, analyzer.model.card)
+            self._baselines = Baselines(self.settings, self.labels, analyzer.model.card, analyzer.prior)
 
     @property
     def cuts(self) -> int:

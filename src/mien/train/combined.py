@@ -1,13 +1,7 @@
-"""The combined answer: a third output of the graph, made of the heads for FER2013's labels and for the FER+ votes.
+"""The combined answer in a graph: a third output, made of the heads for FER2013's labels and for the FER+ votes."""
 
-The two heads see different things: one learnt one noisy label a face, the other the votes of ten people, in which
-«neutral» is common. The logits of both are averaged, and most of what they owe to the class shares of FER2013 is taken
-out (Bayes: log p - log prior). As softmax ignores what all classes of an image share, this is one linear map of the
-fifteen logits. Contempt keeps the probability that the FER+ head gives it, and the seven others share the rest.
-"""
-
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,75 +13,20 @@ from mien.errors import InputError, ModelError
 from mien.files import write_whole
 from mien.labels import COMBINED8, FER7, FERPLUS8
 from mien.models.card import METADATA_KEY, Measured, ModelCard, card_in_json
-
-CONTEMPT = FERPLUS8.index("contempt")
-VOTE_COLUMNS = FERPLUS8.columns_for(FER7)
-
-
-@dataclass(frozen=True)
-class CombinedRule:
-    """The constants of the combined answer.
-
-    Attributes:
-        weight: Share of the `fer2013` head in the mean of the logits, 0-1.
-        strength: How much of the priors is taken out: 0 nothing, 1 all.
-        temperature: What the result is divided by before softmax.
-        prior_labels: (7,) shares of the labels in FER2013 Training.
-        prior_votes: (7,) shares of the FER+ votes in Training without contempt; they need not sum to 1.
-        chosen_on: The sets that the constants were chosen on, for the card.
-    """
-
-    weight: float = 0.5
-    strength: float = 0.75
-    temperature: float = 0.9
-    prior_labels: tuple[float, ...] = (0.13915, 0.01519, 0.14271, 0.25131, 0.16824, 0.11045, 0.17294)
-    prior_votes: tuple[float, ...] = (0.08669, 0.01023, 0.03066, 0.26475, 0.14128, 0.12265, 0.33343)
-    chosen_on: str = (
-        "FER2013 PublicTest and four sets of other faces: one in the wild, two posed, London (neutral and faint smiles)"
-    )
-
-    def matrix(self) -> NDArray[np.float32]:
-        """Return the (15, 7) float32 map from the logits of both heads to the seven scores."""
-        found = np.zeros((len(FER7) + len(FERPLUS8), len(FER7)), np.float32)
-        for column, vote in enumerate(VOTE_COLUMNS):
-            found[column, column] = self.weight / self.temperature
-            found[len(FER7) + vote, column] = (1 - self.weight) / self.temperature
-        return found
-
-    def offset(self) -> NDArray[np.float32]:
-        """Return what is added to the seven scores, (7,) float32."""
-        return np.asarray(-self.strength * self._log_prior() / self.temperature, np.float32)
-
-    def left_prior(self) -> NDArray[np.float64]:
-        """Return the class shares that the answer still assumes, (7,), sum to 1."""
-        shares = np.exp((1 - self.strength) * self._log_prior() / self.temperature)
-        return np.asarray(shares / shares.sum())
-
-    def _log_prior(self) -> NDArray[np.float64]:
-        logs = self.weight * np.log(self.prior_labels) + (1 - self.weight) * np.log(self.prior_votes)
-        return np.asarray(logs)
-
-    def told(self) -> str:
-        """Say the rule with its constants, for the card."""
-        labels, votes = (", ".join(f"{p:.5f}" for p in prior) for prior in (self.prior_labels, self.prior_votes))
-        return (
-            f"softmax over seven of ({self.weight:g} x fer2013 logits + {1 - self.weight:g} x ferplus logits - "
-            f"{self.strength:g} x log prior) / {self.temperature:g}, times 1 - contempt; contempt as the ferplus head "
-            f"has it. Log prior: the same mean over labels ({labels}) and votes ({votes}) in Training. "
-            f"Chosen on {self.chosen_on}"
-        )
+from mien.models.combined import CONTEMPT, CombinedRule
 
 
 def append_combined(model: onnx.ModelProto, rule: CombinedRule) -> None:
-    """Add the output `combined` to a graph, behind its two heads; their nodes stay as they are.
+    """Add the output `combined` to a graph, behind its two heads, in place of the one it has; their nodes stay.
 
     Args:
         model: What `mien export` makes of a network with the heads `fer2013` and `ferplus`; changed in place.
         rule: The constants.
 
     Raises:
-        ModelError: It has other heads, or has the output already.
+        ModelError: It has other heads.
     """
+    _remove_combined(model)
     outputs = {output.name: output for output in model.graph.output}
     if set(outputs) != {FER7.key, FERPLUS8.key}:
         raise ModelError(
@@ -120,6 +59,21 @@ def append_combined(model: onnx.ModelProto, rule: CombinedRule) -> None:
     model.graph.output.append(helper.make_tensor_value_info(COMBINED8.key, TensorProto.FLOAT, shape))
 
 
+def _remove_combined(model: onnx.ModelProto) -> None:
+    graph = model.graph
+    nodes = [node for node in graph.node if not any(map(_is_combined, node.output))]
+    constants = [constant for constant in graph.initializer if not _is_combined(constant.name)]
+    outputs = [output for output in graph.output if not _is_combined(output.name)]
+    del graph.node[:], graph.initializer[:], graph.output[:]
+    graph.node.extend(nodes)
+    graph.initializer.extend(constants)
+    graph.output.extend(outputs)
+
+
+def _is_combined(name: str) -> bool:
+    return name.partition(".")[0] == COMBINED8.key
+
+
 def _logits_of(made_by: Mapping[str, NodeProto], head: str) -> str:
     """Return the logits of a head before its temperature, up to what all classes of an image share."""
     softmax = made_by[head]
@@ -130,19 +84,31 @@ def _logits_of(made_by: Mapping[str, NodeProto], head: str) -> str:
 
 
 def combined_card(card: ModelCard, rule: CombinedRule, *, measured: tuple[Measured, ...] = ()) -> ModelCard:
-    """Return the card of a model that has the combined answer as its last label set.
+    """Return the card of a model that has the combined answer as its first label set, which is what it answers.
 
     Args:
         card: The card of the two heads.
         rule: The constants.
         measured: Accuracies of the combined answer.
     """
+    heads = {key: names for key, names in card.heads.items() if key != COMBINED8.key}
+    assumed = {
+        COMBINED8.key: _named(rule.left_prior()),
+        FER7.key: _named(rule.prior_labels),
+        FERPLUS8.key: _named(rule.prior_votes),
+    }
     return replace(
         card,
-        heads={**card.heads, COMBINED8.key: COMBINED8.names},
+        heads={COMBINED8.key: COMBINED8.names, **heads},
         rules={**card.rules, COMBINED8.key: rule.told()},
-        measured=(*card.measured, *measured),
+        priors={**assumed, **{head: prior for head, prior in card.priors.items() if head != COMBINED8.key}},
+        measured=(*measured, *(m for m in card.measured if m.head != COMBINED8.key)),
     )
+
+
+def _named(prior: Sequence[float] | NDArray[np.float64]) -> dict[str, float]:
+    shares = np.asarray(prior) / np.sum(prior)
+    return {name: round(float(share), 5) for name, share in zip(FER7.names, shares, strict=True)}
 
 
 def add_combined(
@@ -156,7 +122,8 @@ def add_combined(
     """Write a model file with the combined answer added.
 
     Args:
-        source: An ONNX file of `mien export` with the heads `fer2013` and `ferplus`.
+        source: An ONNX file of `mien export` with the heads `fer2013` and `ferplus`; a combined answer that it has
+            already is made anew.
         target: The file to write.
         version: Version of the new file, for its card.
         rule: The constants; None takes those that mien ships.
@@ -167,7 +134,7 @@ def add_combined(
 
     Raises:
         InputError: The source cannot be read.
-        ModelError: It has other heads, has the answer already, or has no card.
+        ModelError: It has other heads, or has no card.
         OutputError: The target cannot be written.
     """
     try:

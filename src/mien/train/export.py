@@ -26,12 +26,14 @@ from mien.errors import InputError, check_known
 from mien.evaluate.calibrate import LEAST_IMAGES, LEAST_SPREAD, ConfidenceScaling, fit_confidence
 from mien.faces import CROP_PX, Floats
 from mien.files import write_whole
+from mien.labels import FERPLUS8
 from mien.models.card import METADATA_KEY, Measured, ModelCard
+from mien.models.combined import CONTEMPT, CombinedRule
 from mien.models.expression import INPUT_NAME, ExpressionModel
 from mien.train._quiet import quiet
 from mien.train.augment import central_views
 from mien.train.checkpoints import load_confidence, load_nets, load_settings
-from mien.train.combined import CombinedRule, append_combined, combined_card
+from mien.train.combined import append_combined, combined_card
 from mien.train.folding import folded
 from mien.train.nets.blocks import ExpressionNet
 from mien.train.settings import TrainSettings
@@ -281,6 +283,7 @@ def calibrate_and_export(
         licence=licence,
         temperatures={k.key: round(s.temperature, 4) for k, s in zip(net.heads, scalings, strict=True)},
         exponents={k.key: round(s.exponent, 4) for k, s in zip(net.heads, scalings, strict=True)},
+        priors=dict(_assumed(_targets_of(net, training, runs[0]))),
         trained="; ".join([f"mien {__version__}: {_told(runs)}, {precision}", *kept]),
     )
     model = _build(net, scalings, precision, training.crops if precision == "int8" else None)
@@ -302,6 +305,16 @@ def _confidence(
     if (head.truth >= 0).sum() >= LEAST_IMAGES:
         return fit_confidence(logits, head.truth)
     return ConfidenceScaling(*before.get(head.labels.key, ()))
+
+
+def _assumed(targets: Sequence[HeadTargets]) -> Iterator[tuple[str, dict[str, float]]]:
+    """Yield the class shares of the training data, by head; contempt is too rare in the FER+ votes to be corrected."""
+    for head in targets:
+        shares = head.soft.sum(axis=0, dtype=np.float64)
+        left_out = FERPLUS8.names[CONTEMPT] if head.labels == FERPLUS8 else ""
+        found = {n: float(s) for n, s in zip(head.labels.names, shares, strict=True) if n != left_out}
+        if all(share > 0 for share in found.values()):
+            yield head.labels.key, {name: round(share / sum(found.values()), 5) for name, share in found.items()}
 
 
 def _kept_confidence(targets: Sequence[HeadTargets], before: Mapping[str, tuple[float, float]]) -> Iterator[str]:
@@ -368,6 +381,7 @@ def card_markdown(card: ModelCard) -> str:
     heads = "\n".join(
         f"- `{key}`: {', '.join(names)} ({card.calibration_text(key)})" for key, names in card.heads.items()
     )
+    assumed = "".join(f"\nThe answers of `{key}` assume the shares {card.shares_text(key)}.\n" for key in card.priors)
     return f"""# {card.name} {card.version}
 
 An expression model in ONNX: `{INPUT_NAME}` (N, {CROP_PX}, {CROP_PX}) uint8 gray crops in, probabilities out;
@@ -376,7 +390,7 @@ preprocessing, temperature and softmax are inside the graph.
 ## Outputs
 
 {heads}
-
+{assumed}
 ## Measured
 
 | output | images | N | accuracy |

@@ -11,6 +11,7 @@ from mien.analyzer import Analyzer
 from mien.detect.identity import may_be
 from mien.errors import InputError
 from mien.faces import KEEP_ALL
+from mien.models.prior import NATURAL
 from mien.sources.videos import Video
 from mien.tracking.settings import TrackSettings
 
@@ -44,8 +45,9 @@ def head_of(source: str | Path, video: Video, analyzer: Analyzer, track: TrackSe
         },
         **{name: value for name, value in asdict(video.settings).items() if name not in NOT_OF_THE_RESULT},
         **asdict(track),
-        "labels": analyzer.labels.key,
         "model": f"{model.card.name} {model.card.version} (sha256 {model.sha256[:HASH_DIGITS]})",
+        "labels": analyzer.labels.key,
+        "prior": str(analyzer.prior),
         "detector": analyzer.detector.identity,
         "faces kept": asdict(analyzer.keep),
     }
@@ -75,6 +77,8 @@ def _is_same(name: str, before: Any, now: Any) -> bool:
         return may_be(before, now)
     if name == "model" and isinstance(before, str) and " (sha256 " not in before:
         return bool(before == now.rpartition(" (sha256 ")[0])
+    if name == "prior" and before is None:  # an older version had none
+        return bool(now == NATURAL)
     if name == "faces kept" and before is None:  # an older version kept all
         return bool(now == asdict(KEEP_ALL))
     return bool(before == now)

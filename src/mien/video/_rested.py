@@ -50,7 +50,7 @@ class FirstPass:
             InputError: The model or its label set allows no baseline.
             OutputError: The journal cannot be read.
         """
-        baselines = Baselines(settings, analyzer.labels, analyzer.model.card)
+        baselines = Baselines(settings, analyzer.labels, analyzer.model.card, analyzer.prior)
         for _, faces in self._results(analyzer):
             baselines.add(faces)
         baselines.settle()

@@ -17,6 +17,7 @@ from mien.faces import KEEP_ALL, Faces, Frame
 from mien.files import explained
 from mien.labels import LabelSet
 from mien.models.catalogue import DEFAULT_MODEL
+from mien.models.prior import NATURAL, GivenPrior
 from mien.output.base import Sink
 from mien.output.draw.style import PLAIN, DrawStyle
 from mien.output.progress import ProgressBar
@@ -61,6 +62,7 @@ def analyze_video(
     min_confidence: float = 0.0,
     largest_only: bool = False,
     clip_boxes: bool = False,
+    prior: GivenPrior = NATURAL,
 ) -> VideoResult:
     """Analyze a video: find and track its faces, and say what they show and when.
 
@@ -94,11 +96,13 @@ def analyze_video(
         analyzer: Detector and expression model, in place of what follows.
         detector: A name of `mien.detect.DETECTORS`.
         model: A name from the catalogue, or the path of an ONNX file.
-        labels: Label set, `"fer2013"`, `"ferplus"` or `"combined"`; None takes the model's first.
+        labels: Label set, `"combined"`, `"fer2013"` or `"ferplus"`; None takes the model's first.
         min_face: Smallest face, pixels of the video; None takes the detector's own (32 for `mtcnn`).
         min_confidence: Faces whose most probable expression is less probable are left out, 0-1.
         largest_only: Only the largest face of a frame is given.
         clip_boxes: Boxes end where the image does.
+        prior: Shares of the expressions where the faces come from: `"natural"`, `"even"`, shares by name, or the path
+            of a .csv or .json file of them.
 
     Returns:
         What became of it. A video that breaks off gives all that it holds, and the `error`.
@@ -120,6 +124,7 @@ def analyze_video(
         min_confidence=min_confidence,
         largest_only=largest_only,
         clip_boxes=clip_boxes,
+        prior=prior,
     )
     track = track or TrackSettings()
     job = VideoJob(

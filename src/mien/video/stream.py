@@ -11,6 +11,7 @@ from typing import cast
 from mien.analyzer import DEFAULT_DETECTOR, Analyzer, shared_analyzer
 from mien.faces import Faces, Frame
 from mien.models.catalogue import DEFAULT_MODEL
+from mien.models.prior import NATURAL, GivenPrior
 from mien.sources.live import CAMERA, LiveSettings, LiveSource
 from mien.sources.videos import Video, VideoSettings
 from mien.tracking.settings import TrackSettings
@@ -39,6 +40,7 @@ def track(
     min_confidence: float = 0.0,
     largest_only: bool = False,
     clip_boxes: bool = False,
+    prior: GivenPrior = NATURAL,
 ) -> Results:
     """Yield the frames of a video or stream with their faces, each with its `track_id` and steady expression.
 
@@ -61,11 +63,13 @@ def track(
         analyzer: Detector and expression model, in place of what follows.
         detector: A name of `mien.detect.DETECTORS`.
         model: A name from the catalogue, or the path of an ONNX file.
-        labels: Label set, `"fer2013"`, `"ferplus"` or `"combined"`; None takes the model's first.
+        labels: Label set, `"combined"`, `"fer2013"` or `"ferplus"`; None takes the model's first.
         min_face: Smallest face, pixels; None takes the detector's own (32 for `mtcnn`).
         min_confidence: Faces whose most probable expression is less probable are left out, 0-1.
         largest_only: Only the largest face of a frame is given.
         clip_boxes: Boxes end where the image does.
+        prior: Shares of the expressions where the faces come from: `"natural"`, `"even"`, shares by name, or the path
+            of a .csv or .json file of them.
 
     Yields:
         `(frame, faces)`: `frame.image` is (H, W, 3) uint8 RGB, upright, with square pixels.
@@ -83,6 +87,7 @@ def track(
         min_confidence=min_confidence,
         largest_only=largest_only,
         clip_boxes=clip_boxes,
+        prior=prior,
     )
     settings = settings or TrackSettings()
     tracker = Tracker(analyzer, settings if baseline is None else replace(settings, baseline=read_baseline(baseline)))

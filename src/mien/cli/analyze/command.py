@@ -21,6 +21,7 @@ from mien.cli.options import (
     KeepOptions,
     LabelSetOption,
     ModelOption,
+    PriorOption,
     RuntimeOptions,
     Shown,
     read_baseline_later,
@@ -29,6 +30,7 @@ from mien.cli.options import (
 )
 from mien.errors import InputError, MienError, MissingExtraError
 from mien.models.catalogue import DEFAULT_MODEL
+from mien.models.prior import NATURAL, as_prior
 from mien.output.kinds import VIDEO
 from mien.sources.addresses import is_http
 from mien.sources.images import IMAGE_SUFFIXES, MAX_PIXELS, Item, Kind, SourceSettings, expand, passed_over
@@ -98,6 +100,7 @@ def analyze(
     labels: LabelSetOption = None,
     detector: DetectorOption = DEFAULT_DETECTOR,
     model: ModelOption = DEFAULT_MODEL,
+    prior: PriorOption = NATURAL,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines, as when piped without -o.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
     interval: Annotated[
@@ -154,7 +157,7 @@ def analyze(
         rows=not quiet and (as_json or not (shown or files)), shown=shown, quiet=quiet, root=root_of(sources),
     )  # fmt: skip
     finder, kept = replace(detecting, threads=runtime.threads), with_smallest(keep, detecting)
-    settings = AnalyzerSettings(detector, model, labels, finder, runtime, kept)
+    settings = AnalyzerSettings(detector, model, labels, finder, runtime, kept, as_prior(prior))
     analyzer = settings.open()
     items = without_results(expand(sources, kind=IMAGES_AND_VIDEOS), sources, request.outputs)
     if not quiet:

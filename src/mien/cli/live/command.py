@@ -14,6 +14,7 @@ from mien.cli.options import (
     KeepOptions,
     LabelSetOption,
     ModelOption,
+    PriorOption,
     RuntimeOptions,
     Shown,
     read_baseline_later,
@@ -21,6 +22,7 @@ from mien.cli.options import (
     with_smallest,
 )
 from mien.models.catalogue import DEFAULT_MODEL
+from mien.models.prior import NATURAL, as_prior
 from mien.sources.live import LiveSettings
 from mien.tracking.settings import TrackSettings
 
@@ -49,6 +51,7 @@ def live(
     labels: LabelSetOption = None,
     detector: DetectorOption = DEFAULT_DETECTOR,
     model: ModelOption = DEFAULT_MODEL,
+    prior: PriorOption = NATURAL,
     size: Annotated[
         str | None, typer.Option(help="Image size wanted of a camera, 640x480 say.", show_default=False)
     ] = None,
@@ -75,4 +78,5 @@ def live(
         headless=headless, seconds=seconds, mirror=mirror,
     )  # fmt: skip
     finder, kept = replace(detecting, threads=runtime.threads), with_smallest(keep, detecting)
-    show(request, AnalyzerSettings(detector, model, labels, finder, runtime, kept), tracking, style)
+    settings = AnalyzerSettings(detector, model, labels, finder, runtime, kept, as_prior(prior))
+    show(request, settings, tracking, style)

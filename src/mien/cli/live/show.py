@@ -100,7 +100,10 @@ def show(request: LiveRequest, settings: AnalyzerSettings, tracking: TrackSettin
     _warm_up(analyzer)
 
     def trackers(chosen: LabelSet) -> Tracker:
-        own = Analyzer(detector=analyzer.detector, model=analyzer.model, labels=chosen.key, keep=analyzer.keep)
+        own = Analyzer(
+            detector=analyzer.detector, model=analyzer.model, labels=chosen.key, keep=analyzer.keep,
+            prior=analyzer.prior,
+        )  # fmt: skip
         return Tracker(own, tracking)
 
     drawing = Drawing(style)

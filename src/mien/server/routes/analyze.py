@@ -71,7 +71,7 @@ def _faces_wanted(
 async def analyze(
     request: Request,
     keep: Annotated[FaceFilter, Depends(_faces_wanted)],
-    labels: Annotated[str | None, Query(description="Label set: fer2013, ferplus or combined.", max_length=40)] = None,
+    labels: Annotated[str | None, Query(description="Label set: combined, fer2013 or ferplus.", max_length=40)] = None,
     detector: Annotated[str | None, Query(description="Face detector; see /v1/models.", max_length=40)] = None,
     annotated: Annotated[bool, Query(description="Also return each image with its faces drawn.")] = False,
 ) -> Response:

@@ -74,6 +74,7 @@ def models(request: Request) -> JSONResponse:
             "version": __version__,
             "models": [_model(card, engine)],
             "detectors": [{"name": name, "default": name == settings.detector} for name in engine.ready_detectors],
+            "prior": str(engine.prior),
             "label_sets": [_label_set(card, head, engine.labels) for head in card.heads],
             "limits": _limits(settings),
         }

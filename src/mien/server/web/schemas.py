@@ -248,6 +248,7 @@ class Models(BaseModel):
     version: str
     models: list[ModelInfo]
     detectors: list[DetectorInfo]
+    prior: str = Field(description="Shares of the expressions that all answers are for.")
     label_sets: list[LabelSetInfo]
     limits: Limits
 

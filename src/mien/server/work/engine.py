@@ -11,6 +11,7 @@ from mien.errors import InputError, MienError
 from mien.faces import KEEP_ALL, FaceFilter
 from mien.models.card import ModelCard
 from mien.models.catalogue import load_model
+from mien.models.prior import as_prior
 from mien.models.runtime import RuntimeSettings
 from mien.server.settings import ServerSettings
 from mien.server.web.problems import Problem
@@ -30,6 +31,7 @@ class Engine:
         workers: The threads for everything that takes time.
         fetchers: The threads that wait for other hosts.
         model: The expression model; the faces of all requests meet in it.
+        prior: The shares of the expressions that all answers are for.
     """
 
     def __init__(self, settings: ServerSettings, *, on_batch: Callable[[int], None] | None = None) -> None:
@@ -53,6 +55,7 @@ class Engine:
             on_batch=on_batch,
         )
         self.model = BatchedModel(model, self._batcher)
+        self.prior = as_prior(settings.prior)
         self._detectors: dict[str, Detector] = {}
         self._opening = threading.Lock()
         self.analyzer()
@@ -92,7 +95,10 @@ class Engine:
         """
         found = self._detector(detector or self.settings.detector)
         try:
-            return Analyzer(detector=found, model=self.model, labels=labels or self.settings.labels or None, keep=keep)
+            return Analyzer(
+                detector=found, model=self.model, labels=labels or self.settings.labels or None, keep=keep,
+                prior=self.prior,
+            )  # fmt: skip
         except InputError as error:
             raise Problem(422, str(error)) from error
 
@@ -113,6 +119,7 @@ class Engine:
             model=self.model,
             labels=plain.labels.key,
             keep=keep,
+            prior=self.prior,
         )
 
     @functools.cached_property
