@@ -244,6 +244,7 @@ def test_images_are_analysed_and_saved(open_page, tmp_path):
     assert headings == ["astronaut.jpg", "grace_hopper.jpg", "broken.jpg"]
     expressions = page.locator(".shot tbody td:nth-child(2)").all_inner_texts()
     assert [words.split()[-1] for words in expressions] == ["happy", "neutral"]
+    assert page.locator(".shot tbody th").all_inner_texts() == ["0", "0"]  # as in tables and on annotated images
     sync_api.expect(page.locator(".shot").nth(2).locator(".problem")).to_contain_text("broken.jpg")
 
     _, text = saved(page, "#image-csv")

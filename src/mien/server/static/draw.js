@@ -86,7 +86,7 @@ function drawTag(context, face, box, place, style, number) {
   if (!name) return;
   const unit = style.unit || 1;
   const size = Math.max(12, Math.min(17, (box.w / unit) * 0.16)) * unit;
-  const id = face.track_id !== null && face.track_id !== undefined ? `#${face.track_id} ` : style.numbers ? `${number + 1}. ` : "";
+  const id = face.track_id !== null && face.track_id !== undefined ? `#${face.track_id} ` : style.numbers ? `${number}. ` : "";
   const p = shownProbs(face)[name] ?? face.confidence ?? 0;
   const words = `${id}${name} ${Math.round(100 * p)}%`;
   const before = look(name).emoji ? size * 1.6 : 0;

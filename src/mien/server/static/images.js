@@ -195,7 +195,7 @@ class ImagesView {
       };
       const mix = Object.entries(face.probs).map(([name, p]) => `${name} ${percent(p)}`).join(", ");
       const row = h("tr", { mouseenter: light(true), mouseleave: light(false) },
-        h("th", { scope: "row" }, String(i + 1)),
+        h("th", { scope: "row" }, String(i)),
         h("td", {}, h("span", { class: "emoji", "aria-hidden": "true" }, look(face.expression).emoji), ` ${face.expression}`),
         h("td", {}, mixBar(face.probs, mix)),
         h("td", { class: "num" }, percent(face.confidence)));
