@@ -15,7 +15,7 @@ def run(*command: object) -> str:
     """Run a program outside the repository's sources and return what it printed."""
     alone = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}  # not the repository's sources
     done = subprocess.run(
-        [str(part) for part in command], capture_output=True, text=True, timeout=280, cwd=ROOT.parent, env=alone
+        [str(part) for part in command], capture_output=True, text=True, timeout=900, cwd=ROOT.parent, env=alone
     )
     assert done.returncode == 0, f"{command}: {done.stdout[-1500:]}{done.stderr[-1500:]}"
     return done.stdout
@@ -34,6 +34,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.network
+@pytest.mark.timeout(1200)  # three environments are filled from the registry
 @pytest.mark.skipif(sys.platform == "win32", reason="paths of a virtual environment")
 @pytest.mark.parametrize("kind", ["*.whl", "*.tar.gz"])
 def test_what_is_built_installs_and_runs(kind: str, built: Path, tmp_path: Path) -> None:
