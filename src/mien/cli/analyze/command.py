@@ -102,7 +102,7 @@ def analyze(
     model: ModelOption = DEFAULT_MODEL,
     prior: PriorOption = NATURAL,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines, as when piped without -o.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but warnings and errors.")] = False,
     interval: Annotated[
         str | None,
         typer.Option(help="One row per person and interval (1s), not per face and frame.", rich_help_panel=VIDEOS),

@@ -26,7 +26,7 @@ class Request:
         jobs: Videos at once; 0 for one per core.
         rows: Whether rows are printed.
         shown: Whether results are shown to people.
-        quiet: Whether nothing but errors is printed.
+        quiet: Whether nothing but warnings and errors is printed.
         root: Sources below this folder keep their folders in folders of results; None where they share none.
     """
 
