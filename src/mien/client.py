@@ -29,7 +29,7 @@ from urllib.parse import quote, urlencode, urlsplit
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.errors import InputError, MienError, SourceError, require_extra, shortened
+from mien.errors import InputError, MienError, SourceError, require_extra, shown
 from mien.faces import KEEP_ALL, FaceFilter, Faces
 from mien.files import PartFile
 from mien.labels import LabelSet
@@ -101,11 +101,11 @@ class Client:
         except (ValueError, AttributeError):
             parts, host = urlsplit(""), None
         if parts.scheme not in ("http", "https") or not host or " " in url or not _is_plain(url):
-            raise InputError(f"the address must be like http://127.0.0.1:8000, got {shortened(repr(url))}")
+            raise InputError(f"the address must be like http://127.0.0.1:8000, got {shown(url)}")
         if not isinstance(token, str) or not _is_plain(token):
             raise InputError("the token must be printable ASCII characters; copy it again from where the server runs")
         if not (isinstance(timeout_s, (int, float)) and 0 < timeout_s < math.inf):
-            raise InputError(f"timeout_s must be a number of seconds more than 0, got {timeout_s!r}")
+            raise InputError(f"timeout_s must be a number of seconds more than 0, got {shown(timeout_s)}")
         self._parts = parts
         self._place = parts.netloc.rpartition("@")[2]  # without a password
         self._host = host
@@ -254,7 +254,7 @@ class Client:
             OutputError: The file cannot be written.
         """
         if kind not in KINDS:
-            raise InputError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
+            raise InputError(f"kind must be one of {', '.join(KINDS)}, got {shown(kind)}")
         address = kind if kind in ("summary", "video") else f"result.{kind}"
         target = _path(path)
         part = PartFile(target)

@@ -13,7 +13,7 @@ Each one is also the built-in error that fits best (`ValueError`, `OSError`…),
 """
 
 import importlib
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from types import ModuleType
 
 
@@ -65,6 +65,24 @@ def shortened(text: str, most: int = SHOWN) -> str:
     return f"{text[: most - end - 1]}…{text[len(text) - end :]}"
 
 
+def shown(value: object) -> str:
+    """Return a value for a message, as Python writes it: its beginning and end, where that is long.
+
+    Args:
+        value: What came.
+    """
+    return shortened(repr(value))
+
+
+def listed(values: Iterable[object]) -> str:
+    """Return values for a message, with commas between them: the first and the last, where they are many.
+
+    Args:
+        values: What came.
+    """
+    return shortened(", ".join(map(str, values)))
+
+
 def check_known(what: str, name: str, known: Collection[str]) -> None:
     """Refuse a name that is not one of the known ones.
 
@@ -77,7 +95,7 @@ def check_known(what: str, name: str, known: Collection[str]) -> None:
         InputError: It is none of them; the message lists them.
     """
     if name not in known:
-        raise InputError(f"unknown {what} {shortened(name)!r}; known: {', '.join(known)}")
+        raise InputError(f"unknown {what} {shown(name)}; known: {', '.join(known)}")
 
 
 def require_extra(extra: str, module: str) -> ModuleType:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.errors import InputError, require_extra
+from mien.errors import InputError, require_extra, shown
 from mien.labels import LabelSet
 
 if TYPE_CHECKING:
@@ -347,7 +347,9 @@ class Faces:
         if n and not _sum_to_one(self.smoothed):
             raise InputError("every row of smoothed must sum to 1; pass probabilities (0-1)")
         if n and not ((self.steady >= 0) & (self.steady < len(self.labels))).all():
-            raise InputError(f"steady must number the {len(self.labels)} labels from 0, got {self.steady.tolist()}")
+            raise InputError(
+                f"steady must number the {len(self.labels)} labels from 0, got {shown(self.steady.tolist())}"
+            )
 
     @classmethod
     def empty(cls, *, frame: Frame | None = None) -> Self:

@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO
 
-from mien.errors import InputError, OutputError
+from mien.errors import InputError, OutputError, shown
 
 # What a spreadsheet takes for a formula, the apostrophes of earlier guarding before it included. Full-width signs
 # count: some spreadsheets read them as the plain ones.
@@ -62,7 +62,7 @@ def ending_of(path: str | Path, known: Container[str], must: str) -> str:
     """
     kind = Path(path).suffix.lower()
     if kind not in known:
-        raise InputError(f"{path}: {must}, got {kind or 'no ending'!r}; rename it")
+        raise InputError(f"{path}: {must}, got {shown(kind or 'no ending')}; rename it")
     return kind
 
 
@@ -86,6 +86,11 @@ def check_not_source(path: Path, source: str | Path, *, kind: str = "video", ins
         raise InputError(f"{path} is the {kind} that is analyzed; write to {instead}")
 
 
+def storable(text: str) -> str:
+    """Return text that every file can hold: names of files may have bytes that are no UTF-8, which become escapes."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def write_whole(path: str | Path, content: bytes | str) -> Path:
     """Write a file so that other programs see the old content or all of the new, never a part.
 
@@ -102,7 +107,7 @@ def write_whole(path: str | Path, content: bytes | str) -> Path:
     part = PartFile(Path(path))
     try:
         with part.guarded() as file:
-            file.write(content.encode() if isinstance(content, str) else content)
+            file.write(storable(content).encode() if isinstance(content, str) else content)
         part.commit()
     except BaseException:  # Ctrl-C, too
         part.discard()

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.errors import InputError, check_known
+from mien.errors import InputError, check_known, listed, shown
+from mien.files import storable
 
 EMOJI = {
     "angry": "😠",
@@ -66,7 +67,7 @@ def canonical_name(name: str) -> str:
     Returns:
         The name used throughout mien; unknown names come back lower-cased and stripped.
     """
-    key = name.strip().lower()
+    key = storable(name).strip().lower()
     return SYNONYMS.get(key, key)
 
 
@@ -85,7 +86,7 @@ class LabelSet:
     def __post_init__(self) -> None:
         """Check that there is at least one name and none twice."""
         if not self.names or len(set(self.names)) != len(self.names):
-            raise InputError(f"a label set needs distinct names, got {self.names!r}; remove the repeated ones")
+            raise InputError(f"a label set needs distinct names, got {shown(self.names)}; remove the repeated ones")
 
     def __len__(self) -> int:
         """Return the number of expressions."""
@@ -102,7 +103,7 @@ class LabelSet:
         """
         wanted = canonical_name(name)
         if wanted not in self.names:
-            raise InputError(f"label set {self.key!r} has no {name!r}; it has {', '.join(self.names)}")
+            raise InputError(f"label set {shown(self.key)} has no {shown(name)}; it has {listed(self.names)}")
         return self.names.index(wanted)
 
     def columns_for(self, other: "LabelSet") -> NDArray[np.int64]:
@@ -152,7 +153,7 @@ def named_labels(names: Sequence[str], *, key: str = OWN) -> LabelSet:
     """
     given = tuple(canonical_name(name) for name in names)
     if not all(given):
-        raise InputError(f"label names must not be empty, got {', '.join(map(repr, names))}; name every class")
+        raise InputError(f"label names must not be empty, got {listed(map(repr, names))}; name every class")
     return next((known for known in LABEL_SETS.values() if known.names == given), LabelSet(key, given))
 
 

@@ -68,13 +68,13 @@ def without_votes(data):
 assert FERPLUS8.index("neutral") == VOTE_COLUMNS.index("neutral")
 
 
-def tiny_net(heads):
+def tiny_net(heads=(FER7,)):
     """Return a network of 20,000 parameters that learns the drawn faces in a few epochs."""
     trunk = nn.Sequential(ConvUnit(1, 16, stride=2), ConvUnit(16, 32, stride=2), ConvUnit(32, 48, stride=2))
     return MultiHeadNet(trunk, 48, heads=heads, view_px=44, dropout=0.1)
 
 
-def plain_net(heads):
+def plain_net(heads=(FER7,)):
     """Return a network without anything random (not even the place of the view) and without statistics over a batch."""
     layers = [nn.Conv2d(1, 8, 3, stride=3), nn.ReLU(), nn.Conv2d(8, 16, 3, stride=2), nn.ReLU()]
     return MultiHeadNet(nn.Sequential(*layers), 16, heads=heads, view_px=48, dropout=0.0)

@@ -1,6 +1,7 @@
 """The Typer application, put together from one small file per group of commands."""
 
 import glob
+import inspect
 import os
 import sys
 from pathlib import Path
@@ -16,7 +17,7 @@ from mien.cli.console import DONE, INTERRUPTED, WRONG_USE, say_error
 from mien.cli.live import command as live
 from mien.cli.plain import write_anything
 from mien.cli.train import command as train
-from mien.errors import MienError
+from mien.errors import MienError, shortened
 from mien.sources.addresses import URL
 from mien.sources.images import STDIN
 
@@ -67,6 +68,16 @@ app.command("serve")(serve.serve)
 app.command("doctor")(doctor.doctor)
 
 
+def _paragraph_per_line(text: str) -> str:
+    """Return a docstring without the line breaks that only its source needs; the terminal breaks lines itself."""
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in inspect.cleandoc(text).split("\n\n"))
+
+
+for _group in (app, data.app, models.app):
+    for _command in _group.registered_commands:
+        _command.help = _paragraph_per_line((_command.callback and _command.callback.__doc__) or "")
+
+
 def _print_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"mien {__version__}")
@@ -100,5 +111,6 @@ def main() -> None:
         sys.stderr.close()  # the reader went away: `mien … | head`
         sys.exit(DONE)
     except OSError as error:
-        say_error(f"{error.filename or 'the system'}: {error.strerror or error}; check the name and its permissions")
+        name = shortened(str(error.filename or "the system"))
+        say_error(f"{name}: {error.strerror or error}; check the name and its permissions")
         sys.exit(WRONG_USE)

@@ -1,5 +1,6 @@
 """The two consoles, the exit codes, and the small pieces that several commands print."""
 
+import json
 import re
 import sys
 from pathlib import Path
@@ -35,6 +36,11 @@ def say(text: str, *, to: Console = errors, mark: str = "") -> None:
         mark: What stands before the line; this is read as markup.
     """
     to.print(Text.from_markup(mark).append(text), soft_wrap=True)
+
+
+def print_json(value: object) -> None:
+    """Print a value as JSON on standard output; letters that its encoding lacks become JSON's own escapes."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=not takes_emoji(), indent=2) + "\n")
 
 
 def say_written(path: str | Path, note: str = "") -> None:

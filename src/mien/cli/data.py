@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 from collections import Counter
 from enum import StrEnum
 from pathlib import Path
@@ -15,7 +14,7 @@ from rich.progress import Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from mien.analyzer import DEFAULT_DETECTOR
-from mien.cli.console import bar, colour, errors, expression_text, out, say, say_written, takes_emoji
+from mien.cli.console import bar, colour, errors, expression_text, out, print_json, say, say_written
 from mien.cli.options import DataArgument, DetectorOption, JsonOption, SkipOption, VotesOption
 from mien.datasets.dataset import LEFT_OUT, TEST, TRAINING, USAGES, VALIDATION, CropDataset, ReadResult
 from mien.datasets.duplicates import find_duplicates
@@ -71,7 +70,7 @@ def info(
     duplicates = find_duplicates(result.data.crops) if near else None
     summary = summarise_dataset(result, duplicates=duplicates)
     if as_json:
-        typer.echo(json.dumps(summary.to_json(), ensure_ascii=not takes_emoji(), indent=2))
+        print_json(summary.to_json())
     else:
         _print_summary(summary)
     written = write_sheets(result.data, summary, sheets, seed=seed) if sheets else []

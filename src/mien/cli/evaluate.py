@@ -4,6 +4,7 @@ import csv
 import datetime
 import hashlib
 import itertools
+import json
 import math
 import platform
 import shlex
@@ -22,7 +23,7 @@ from rich.table import Table
 
 from mien._version import __version__
 from mien.analyzer import DEFAULT_DETECTOR
-from mien.cli.console import errors, expression_text, out, say, say_written
+from mien.cli.console import errors, expression_text, out, print_json, say, say_written
 from mien.cli.import_keras import is_adapter, open_adapter
 from mien.cli.options import VotesOption, with_groups
 from mien.datasets.dataset import PUBLIC_TEST, TRAINING, CropDataset
@@ -190,7 +191,7 @@ def _evaluate_one(
     if predictions:
         _write_predictions(candidate, images, predictions, candidate.labels)
     if as_json:
-        typer.echo(to_json(document))
+        print_json(json.loads(to_json(document)))
     else:
         _print_report(document, more.uncertain_below)
     if output:
@@ -241,7 +242,7 @@ def _evaluate_sets(
     }
     document = SetsDocument(f"{candidate.name} on {len(report.sets)} sets, {n:,} images", report, facts)
     if as_json:
-        typer.echo(sets_to_json(document))
+        print_json(json.loads(sets_to_json(document)))
     else:
         table = Table(*SET_COLUMNS, title=document.title)
         for row in sets_rows(report):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mien.cli.console import megabytes, out, say, say_written
 from mien.cli.options import CardLicence, CardName, CardVersion
-from mien.errors import InputError, require_extra
+from mien.errors import InputError, require_extra, shown
 from mien.labels import LabelSet
 from mien.models.expression import ExpressionModel
 from mien.models.foreign import Adapter, ForeignModel, Scaling, named_scaling, parse_labels, read_adapter
@@ -144,7 +144,7 @@ def _size(text: str | None) -> tuple[int, int] | None:
         return None
     width, _, height = text.lower().partition("x")
     if not (width.isdigit() and height.isdigit()):
-        raise InputError(f"--size must be WIDTHxHEIGHT in pixels, 64x64 say, got {text!r}")
+        raise InputError(f"--size must be WIDTHxHEIGHT in pixels, 64x64 say, got {shown(text)}")
     return int(width), int(height)
 
 

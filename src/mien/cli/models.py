@@ -1,13 +1,12 @@
 """`mien models`: what ships, and what each model says about itself."""
 
-import json
 from typing import Annotated
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
-from mien.cli.console import megabytes, out, takes_emoji
+from mien.cli.console import megabytes, out, print_json
 from mien.cli.options import JsonOption
 from mien.models.card import ModelCard
 from mien.models.catalogue import CATALOGUE, DEFAULT_MODEL, load_model, model_path
@@ -23,7 +22,7 @@ def list_models(as_json: JsonOption = False) -> None:
         cards = [
             {"sha256": model.sha256, "default": e.name == DEFAULT_MODEL, **model.card.to_json()} for e, model in rows
         ]
-        typer.echo(json.dumps(cards, ensure_ascii=not takes_emoji(), indent=2))
+        print_json(cards)
         return
     table = Table("model", "size", "accuracy on FER2013 PublicTest", "for")
     for entry, model in rows:
@@ -53,7 +52,7 @@ def show(
     opened = load_model(model)
     card = opened.card
     if as_json:
-        typer.echo(json.dumps({"sha256": opened.sha256, **card.to_json()}, ensure_ascii=not takes_emoji(), indent=2))
+        print_json({"sha256": opened.sha256, **card.to_json()})
         return
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="bold")

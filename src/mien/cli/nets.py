@@ -1,6 +1,5 @@
 """`mien models nets`, `summary` and `diagram`, and `mien train-baseline`."""
 
-import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -14,7 +13,7 @@ import typer
 from numpy.typing import NDArray
 from rich.table import Table
 
-from mien.cli.console import errors, out, say_written
+from mien.cli.console import errors, out, print_json, say_written
 from mien.cli.options import DataArgument, JsonOption
 from mien.datasets.dataset import CropDataset
 from mien.datasets.policy import hold_out, training_and_validation
@@ -59,7 +58,7 @@ def nets(as_json: JsonOption = False) -> None:
     found = [summarise_net(name) for name in NETS]
     if as_json:
         rows = [{"name": s.name, "parameters": s.parameters, "values": s.values, "macs": s.macs} for s in found]
-        typer.echo(json.dumps(rows, indent=2))
+        print_json(rows)
         return
     table = Table()
     table.add_column("network", no_wrap=True, style="bold")
@@ -86,7 +85,7 @@ def summary(net: NetArgument, labels: LabelsOption = None, as_json: JsonOption =
         "macs": found.macs,
     }
     if as_json:
-        typer.echo(json.dumps({**asdict(found), **totals}, indent=2))
+        print_json({**asdict(found), **totals})
         return
     table = Table("layer", "kind", "", "output", title=f"{found.name}, input {' × '.join(map(str, found.input))}")
     for heading in ("parameters", "multiply-adds"):
@@ -152,7 +151,7 @@ def baseline(
         errors.print(f"{row.model}: {row.accuracy:.2%}, fitted in {row.fit_cpu_s:.0f} s of CPU")
         measured.append(row)
     if as_json:
-        typer.echo(json.dumps([asdict(row) for row in measured], indent=2))
+        print_json([asdict(row) for row in measured])
     else:
         out.print(_table(measured))
 

@@ -12,7 +12,7 @@ from mien.analyzer import Analyzer, shared_analyzer
 from mien.compat._haar import shared_haar
 from mien.compat._images import read_frame
 from mien.compat._seven import seven_of
-from mien.errors import InputError, check_known
+from mien.errors import InputError, check_known, shown
 from mien.faces import Face, Frame
 from mien.labels import FER7
 
@@ -92,7 +92,7 @@ class _DeepFace:
 
     def __getattr__(self, name: str) -> NoReturn:
         raise AttributeError(
-            f"mien.compat.DeepFace has no {name!r}; it has analyze(). mien reads expressions: it does not verify, "
+            f"mien.compat.DeepFace has no {shown(name)}; it has analyze(). mien reads expressions: it does not verify, "
             "search or embed people, and mien.Analyzer().find() gives faces without expressions"
         )
 
@@ -116,7 +116,9 @@ def _check_actions(actions: object) -> None:
         if action == "race":
             raise InputError("mien does not guess the action 'race'; pass actions=['emotion']")
         if action != "emotion":
-            raise InputError(f"this version of mien does not answer the action {action!r}; pass actions=['emotion']")
+            raise InputError(
+                f"this version of mien does not answer the action {shown(action)}; pass actions=['emotion']"
+            )
 
 
 def _analyze_frame(frame: Frame, backend: str, *, enforce: bool, align: bool, grow: float) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.compat.fer import FER
-from mien.errors import InputError, SourceError, check_known, require_extra
+from mien.errors import InputError, SourceError, check_known, listed, require_extra
 from mien.faces import Faces, Frame
 from mien.files import PartFile, explained, write_whole
 from mien.labels import FER7
@@ -272,7 +272,7 @@ def _analyzed(
 
 def _sides(part: dict[str, int], width: int, height: int) -> tuple[int, int, int, int]:
     if missing := [side for side in SIDES if side not in part]:
-        raise InputError(f"detection_box needs {', '.join(SIDES)}; {', '.join(missing)} is missing")
+        raise InputError(f"detection_box needs {', '.join(SIDES)}; {listed(missing)} is missing")
     x1, y1 = max(0, part["x_min"]), max(0, part["y_min"])
     x2, y2 = min(width, part["x_max"]), min(height, part["y_max"])
     if x1 >= x2 or y1 >= y2:

@@ -19,7 +19,7 @@ from mien.datasets.dataset import (
     label_set_of_names,
     missing_classes,
 )
-from mien.errors import InputError
+from mien.errors import InputError, listed
 from mien.faces import CROP_PX
 from mien.labels import FER7, LabelSet, canonical_name, label_set
 
@@ -74,7 +74,7 @@ def read_npz(path: Path, labels: LabelSet | None) -> ReadResult:
 def _from_arrays(arrays: Mapping[str, NDArray[Any]], labels: LabelSet | None) -> CropDataset:
     crops = arrays.get("crops", arrays.get("pixels"))
     if crops is None:
-        raise InputError(f"it must hold an array crops, it has {', '.join(arrays) or 'nothing'}")
+        raise InputError(f"it must hold an array crops, it has {listed(arrays) or 'nothing'}")
     label = np.asarray(arrays.get("label", np.full(len(crops), UNLABELLED)))
     chosen = labels or _labels_of_npz(arrays, label)
     splits = (arrays[key] for key in ("usage", "split", "set") if key in arrays)

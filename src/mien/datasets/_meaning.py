@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from mien.datasets.dataset import UNLABELLED, label_set_of_names
-from mien.errors import InputError
+from mien.errors import InputError, shown
 from mien.labels import FER7, FIVE, LabelSet, canonical_name
 
 RAF_DB = ("surprise", "fear", "disgust", "happy", "sad", "angry", "neutral")  # of 1 to 7 (Li et al. 2017)
@@ -59,7 +59,7 @@ def parse_label(value: Any) -> int | str | None:
         return None
     if not isinstance(value, str):
         if float(value) != int(value):
-            raise ValueError(f"the label must be a whole number or a name, got {value!r}")
+            raise ValueError(f"the label must be a whole number or a name, got {shown(value)}")
         return int(value)
     text = value.strip()
     if not text:

@@ -27,7 +27,7 @@ from mien.datasets.dataset import (
     refuse_bad_rows,
 )
 from mien.datasets.folders import CropReader, WholeImageReader
-from mien.errors import InputError
+from mien.errors import InputError, listed, shown
 from mien.faces import CROP_PX
 from mien.files import plain_cell
 from mien.labels import FIVE, LabelSet
@@ -195,7 +195,7 @@ def _parse_label(text: str) -> int | str:
 
 def _parse_usage(text: str, usages: tuple[str, ...]) -> str:
     if text.strip() not in usages:
-        raise RowError(f"Usage must be one of {', '.join(usages)}, got {text!r}")
+        raise RowError(f"Usage must be one of {listed(usages)}, got {shown(text)}")
     return text.strip()
 
 

@@ -8,7 +8,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.errors import InputError
+from mien.errors import InputError, shown
 from mien.faces import CROP_PX
 from mien.labels import FER7, FERPLUS8, FIVE, LabelSet, named_labels
 
@@ -97,7 +97,7 @@ class CropDataset:
         mask = self.usage == usage
         if not mask.any():
             present = ", ".join(self.splits()) or "no crop at all"
-            raise InputError(f"the data set has no split {usage!r}; it has {present}")
+            raise InputError(f"the data set has no split {shown(usage)}; it has {present}")
         return self.where(mask)
 
     def splits(self) -> tuple[str, ...]:

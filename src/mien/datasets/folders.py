@@ -26,8 +26,9 @@ from mien.datasets.dataset import (
     own_classes,
     refuse_bad_rows,
 )
-from mien.errors import InputError
+from mien.errors import InputError, listed, shown
 from mien.faces import CROP_PX
+from mien.files import storable
 from mien.labels import LabelSet, canonical_name
 
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".pgm"}
@@ -227,7 +228,7 @@ def read_folders(
     kept, crops, label = zip(*good, strict=True)
     data = CropDataset(
         np.stack(crops), np.array(label, np.int8), np.array([_split_of(path) for path in kept]), chosen,
-        name=np.array([path.as_posix() for path in kept]),
+        name=np.array([storable(path.as_posix()) for path in kept]),
     )  # fmt: skip
     notes = (*meaning.notes, *own_classes(chosen), *reader.notes(), *missing_classes(data))
     return ReadResult(data, "class folders", tuple(bad), notes)
@@ -261,8 +262,8 @@ def _class_of(path: PurePath, meaning: Meaning) -> int:
     if index is not None:
         return index
     raise InputError(
-        f"a class folder must be one of {', '.join(labels.names)} (any case or wording), got "
-        f"{path.parent.name or 'no folder'!r}; for classes of your own give all of them as labels "
+        f"a class folder must be one of {listed(labels.names)} (any case or wording), got "
+        f"{shown(path.parent.name or 'no folder')}; for classes of your own give all of them as labels "
         "(--labels bored,happy)"
     )
 

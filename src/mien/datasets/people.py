@@ -1,6 +1,7 @@
 """A folder of photos with `people.csv`: crops as the default pipeline makes them, and groups of people."""
 
 import csv
+import os
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ def has_people(path: Path) -> bool:
     Args:
         path: File or folder.
     """
-    return (path / PEOPLE_FILE).is_file()
+    return os.path.isfile(path / PEOPLE_FILE)
 
 
 def read_people(folder: Path, crop_of: CropReader) -> tuple[ReadResult, Groups]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from mien.datasets.dataset import PUBLIC_TEST, TEST, TRAINING, UNSPLIT, VALIDATION, CropDataset
 from mien.datasets.duplicates import exact_groups
 from mien.datasets.splits import stratified_split
-from mien.errors import InputError
+from mien.errors import InputError, listed
 
 HELD_OUT_SHARE = 0.1
 FEW_VALIDATION_CROPS = 100  # with fewer, one crop is a point of accuracy or more, and the loss tells epochs apart
@@ -74,7 +74,7 @@ def training_and_validation(data: CropDataset) -> tuple[CropDataset, CropDataset
     if TRAINING not in present or validation is None:
         raise InputError(
             f"training needs the split Training and one of Validation, PublicTest or Test; the data has "
-            f"{', '.join(present) or 'no crop at all'}; make one with: mien data split stratified"
+            f"{listed(present) or 'no crop at all'}; make one with: mien data split stratified"
         )
     return data.split(TRAINING), data.split(validation)
 

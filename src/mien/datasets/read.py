@@ -1,5 +1,6 @@
 """The reader that looks at a file and picks the right one of the others."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -20,7 +21,7 @@ from mien.datasets._tables import (
 from mien.datasets.dataset import USAGES, CropDataset, ReadResult
 from mien.datasets.folders import CropReader, list_folders, list_images, read_folders
 from mien.datasets.votes import join_votes, read_ferplus_votes
-from mien.errors import InputError
+from mien.errors import InputError, shortened
 from mien.labels import FER7, LabelSet, label_set, named_labels
 
 
@@ -95,8 +96,8 @@ def _is_list(source: Path) -> bool:
 
 def _existing(path: str | Path) -> Path:
     source = Path(path)
-    if not source.exists():
-        raise InputError(f"no file or folder {source}; give the path of a data set")
+    if not os.path.exists(source):
+        raise InputError(f"no file or folder {shortened(str(source))}; give the path of a data set")
     return source
 
 
@@ -169,8 +170,8 @@ def read_fer2013(csv_path: str | Path, *, votes_path: str | Path | None = None, 
         InputError: A column is missing, a row is malformed (its number is named) or the two files do not match.
     """
     path = Path(csv_path)
-    if not path.is_file():
-        raise InputError(f"no file {path}; give the path of Kaggle's fer2013.csv")
+    if not os.path.isfile(path):
+        raise InputError(f"no file {shortened(str(path))}; give the path of Kaggle's fer2013.csv")
     with_table(path, _check_official)
     data = _read_source(path, None, skip_bad=False, cache=cache).data
     if data.labels != FER7 or not set(data.usage.tolist()) <= set(USAGES):

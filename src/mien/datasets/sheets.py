@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from mien.datasets.dataset import CropDataset
 from mien.datasets.summary import NO_LABEL, DatasetSummary, present_classes
-from mien.errors import InputError
+from mien.errors import InputError, shown
 from mien.faces import CROP_PX
 from mien.files import write_whole
 from mien.output.encode import encode_image
@@ -58,7 +58,7 @@ def class_sheet(data: CropDataset, name: str, *, columns: int = 12, rows: int = 
     number = -1 if name == NO_LABEL else data.labels.index(name)
     found = np.flatnonzero(data.label == number)
     if not len(found):
-        raise InputError(f"the data set has no crop of {name!r}; see its classes with: mien data info")
+        raise InputError(f"the data set has no crop of {shown(name)}; see its classes with: mien data info")
     chosen = np.random.default_rng(seed).permutation(found)[: columns * rows]
     return crop_grid(data.crops[np.sort(chosen)], columns=columns, scale=2)
 

@@ -1,6 +1,7 @@
 """Splits: stratified, k-fold, checked for leaks, and kept in a file."""
 
 import csv
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from mien.datasets._tables import Table, with_table
 from mien.datasets.dataset import LEFT_OUT, TEST, TRAINING, VALIDATION, CropDataset
 from mien.datasets.duplicates import copies_across
-from mien.errors import InputError, require_extra
+from mien.errors import InputError, listed, require_extra, shortened, shown
 from mien.files import guarded_cells, whole_or_nothing
 
 DEFAULT_SHARES = {TRAINING: 0.8, VALIDATION: 0.1, TEST: 0.1}
@@ -42,7 +43,7 @@ def stratified_split(
     """
     selection = require_extra("train", "sklearn.model_selection")
     if min(shares.values(), default=0) <= 0 or abs(sum(shares.values()) - 1) > 1e-6:
-        raise InputError(f"shares must be above 0 and add up to 1, got {', '.join(map(str, shares.values()))}")
+        raise InputError(f"shares must be above 0 and add up to 1, got {listed(shares.values())}")
     units, unit_of, label = _units(data, groups, least=len(shares))
     dealt = np.full(len(units), next(iter(shares)), dtype=object)
     rest = np.arange(len(units))
@@ -196,8 +197,8 @@ def with_split(data: CropDataset, path: str | Path, *, fold: int | None = None) 
     Raises:
         InputError: The file is not of these crops, or holds folds and `fold` does not pick one.
     """
-    if not Path(path).is_file():
-        raise InputError(f"no split file {path}; make one with: mien data split")
+    if not os.path.isfile(path):
+        raise InputError(f"no split file {shortened(str(path))}; make one with: mien data split")
     split = with_table(Path(path), lambda table: _parse_split(table, data))
     if fold is not None:
         split = use_fold(split, fold)
@@ -219,7 +220,7 @@ def _parse_split(table: Table, data: CropDataset) -> NDArray[np.str_]:
             )
         if names is not None and fields[1] and (number >= len(names) or names[number] != fields[1]):
             raise InputError(
-                f"{table.path}, line {line}: crop {fields[1]!r} is not row {number} of this data set; "
+                f"{table.path}, line {line}: crop {shown(fields[1])} is not row {number} of this data set; "
                 "read the data it was made of"
             )
         split.append(fields[2])

@@ -1,5 +1,6 @@
 """FER+ votes: what they say about crops, and how they are joined to them by row or by image name."""
 
+import os
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from mien.datasets._tables import Table, row_name, with_table
 from mien.datasets.dataset import USAGES, VOTE_COLUMNS, CropDataset
-from mien.errors import InputError
+from mien.errors import InputError, shortened, shown
 from mien.faces import Floats
 from mien.labels import FERPLUS8
 
@@ -75,8 +76,8 @@ class _Votes:
 
 
 def _read_votes(votes_path: Path) -> _Votes:
-    if not votes_path.is_file():
-        raise InputError(f"no file {votes_path}; give the path of the FER+ file fer2013new.csv")
+    if not os.path.isfile(votes_path):
+        raise InputError(f"no file {shortened(str(votes_path))}; give the path of the FER+ file fer2013new.csv")
     return with_table(votes_path, _parse_votes)
 
 
@@ -149,7 +150,7 @@ def join_votes(data: CropDataset, path: str | Path) -> tuple[CropDataset, tuple[
     if not len(rows) or (rows < 0).all():
         raise InputError(
             f"{path} names none of the {len(data):,} crops; votes join rows of fer2013.csv, or images named "
-            f"as in FER+ ({row_name(0)}); the first crop is {names[0].name if names else 'without a name'!r}"
+            f"as in FER+ ({row_name(0)}); the first crop is {shown(names[0].name if names else 'without a name')}"
         )
     for name, usage, row in zip(names, data.usage.tolist(), rows.tolist(), strict=True):
         if row >= 0 and usage in USAGES and found.usage[row] in USAGES and found.usage[row] != usage:

@@ -23,7 +23,7 @@ from mien.datasets.dataset import (
 )
 from mien.datasets.folders import OFFICIAL_PREFIXES
 from mien.datasets.votes import FERPLUS_NAME
-from mien.errors import InputError
+from mien.errors import InputError, shown
 from mien.files import guarded_cells, whole_or_nothing
 from mien.labels import FER7, FERPLUS8, FIVE
 from mien.output.encode import encode_image
@@ -83,7 +83,7 @@ def check_target(path: Path) -> None:
     """
     kind = FORMATS.get(path.suffix.lower())
     if kind is None:
-        raise InputError(f"unknown format {path.suffix!r}; known: .csv, .npz, .parquet, or a folder (no suffix)")
+        raise InputError(f"unknown format {shown(path.suffix)}; known: .csv, .npz, .parquet, or a folder (no suffix)")
     if kind == "folders" and path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise InputError(f"{path} exists and is not empty; choose a new folder")
 

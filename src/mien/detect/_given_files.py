@@ -1,5 +1,6 @@
 """What detectors share whose model files the user gives."""
 
+import os
 from abc import abstractmethod
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from mien.detect._threads import PerThread
 from mien.detect.detector import Detector
-from mien.errors import InputError
+from mien.errors import InputError, shortened
 from mien.faces import Faces, check_image
 
 Network = TypeVar("Network")
@@ -57,6 +58,6 @@ def given_file(path: Path | None, *, setting: str, what: str) -> Path:
     if path is None:
         option = f"--detector-{setting.removesuffix('_path')}"
         raise InputError(f"{setting} must name {what}, got nothing; set it ({option} on the command line)")
-    if not Path(path).is_file():
-        raise InputError(f"{setting} must name {what}, but there is no file {path}; check the path")
+    if not os.path.isfile(path):
+        raise InputError(f"{setting} must name {what}, but there is no file {shortened(str(path))}; check the path")
     return Path(path)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.datasets.dataset import PUBLIC_TEST, TRAINING, CropDataset
-from mien.errors import InputError
+from mien.errors import InputError, shown
 from mien.evaluate.evaluation import evaluate
 from mien.evaluate.measures import accuracy_of, balanced_accuracy_of, estimate, resample
 from mien.evaluate.values import Estimate, LeftOut, Predictions, PredictProba, Progress, Report
@@ -179,7 +179,7 @@ def _check_names(sets: Sequence[EvaluationSet]) -> None:
     if not names:
         raise InputError("there is nothing to measure on; give one set or more")
     if twice := [name for i, name in enumerate(names) if name in names[:i]]:
-        raise InputError(f"two sets are named {twice[0]!r}; rename one of the files")
+        raise InputError(f"two sets are named {shown(twice[0])}; rename one of the files")
 
 
 def _mean(values: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:

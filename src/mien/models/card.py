@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from mien._onnxruntime import ort
-from mien.errors import InputError, ModelError
+from mien.errors import InputError, ModelError, listed, shown
 from mien.labels import LabelSet
 
 METADATA_KEY = "mien.card"
@@ -77,7 +77,7 @@ class ModelCard:
         """
         name = next(iter(self.heads)) if head is None else head
         if name not in self.heads:
-            raise InputError(f"model {self.name!r} has no label set {name!r}; it has {', '.join(self.heads)}")
+            raise InputError(f"model {shown(self.name)} has no label set {shown(name)}; it has {listed(self.heads)}")
         return LabelSet(name, tuple(self.heads[name]))
 
     def calibration_text(self, head: str) -> str:

@@ -1,11 +1,12 @@
 """The catalogue of models that ship with mien, each with the hash of its file."""
 
 import hashlib
+import os
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from mien.errors import ModelError
+from mien.errors import ModelError, shortened, shown
 from mien.models.expression import ExpressionModel
 from mien.models.runtime import RuntimeSettings
 
@@ -74,12 +75,12 @@ def model_path(name_or_path: str | Path) -> Path:
     if entry is not None:
         return entry.path
     path = Path(name_or_path)
-    if path.is_file():
+    if os.path.isfile(path):
         return path
     if path.suffix or len(path.parts) > 1:
-        raise ModelError(f"no model file {path}; check the path, or use one of {', '.join(CATALOGUE)}")
+        raise ModelError(f"no model file {shortened(str(path))}; check the path, or use one of {', '.join(CATALOGUE)}")
     raise ModelError(
-        f"unknown model {str(name_or_path)!r}; known: {', '.join(CATALOGUE)}, or the path of an .onnx file"
+        f"unknown model {shown(str(name_or_path))}; known: {', '.join(CATALOGUE)}, or the path of an .onnx file"
     )
 
 

@@ -1,13 +1,14 @@
 """The expression model: one ONNX file from crops to probabilities, with its card in the file's metadata."""
 
 import hashlib
+import os
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mien._onnxruntime import ort
-from mien.errors import InputError, ModelError
+from mien.errors import InputError, ModelError, shortened
 from mien.faces import CROP_PX
 from mien.models.card import ModelCard, read_card
 from mien.models.runtime import RuntimeSettings, device_of, open_model
@@ -83,8 +84,10 @@ def check_crops(crops: NDArray[np.uint8]) -> None:
 
 
 def _read_model(path: Path) -> bytes:
-    if not path.is_file():
-        raise ModelError(f"no model file {path}; give a name from `mien models list` or the path of an .onnx file")
+    if not os.path.isfile(path):
+        raise ModelError(
+            f"no model file {shortened(str(path))}; give a name from `mien models list` or the path of an .onnx file"
+        )
     content = path.read_bytes()
     if not content:
         raise ModelError(f"{path} is empty; export or copy the model again")

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.errors import InputError, ModelError, check_known
+from mien.errors import InputError, ModelError, check_known, listed, shown
 from mien.faces import CROP_PX
 from mien.labels import LABEL_SETS, LabelSet, label_set, named_labels
 from mien.models.expression import MAX_BATCH, check_crops
@@ -48,9 +48,9 @@ class Scaling:
         """Check that the numbers are usable."""
         for name, values in (("scale", self.scale), ("offset", self.offset)):
             if len(values) not in (1, 3) or not all(math.isfinite(value) for value in values):
-                raise InputError(f"{name} must be one finite number, or three for three channels, got {values!r}")
+                raise InputError(f"{name} must be one finite number, or three for three channels, got {shown(values)}")
         if 0.0 in self.scale:
-            raise InputError(f"scale must not be 0, got {self.scale!r}; it would blacken every image")
+            raise InputError(f"scale must not be 0, got {shown(self.scale)}; it would blacken every image")
 
     def apply(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return scaled images.
@@ -111,15 +111,15 @@ class Adapter:
     def __post_init__(self) -> None:
         """Check choices and ranges."""
         if self.layout not in LAYOUTS:
-            raise InputError(f"layout must be one of {', '.join(LAYOUTS)}, got {self.layout!r}")
+            raise InputError(f"layout must be one of {', '.join(LAYOUTS)}, got {shown(self.layout)}")
         if self.channels not in (1, 3):
-            raise InputError(f"channels must be 1 or 3, got {self.channels!r}")
+            raise InputError(f"channels must be 1 or 3, got {shown(self.channels)}")
         if self.layout == "NHW" and self.channels != 1:
             raise InputError("layout NHW has no channels; set channels = 1 or another layout")
         if self.output not in OUTPUTS:
-            raise InputError(f"the output's activation must be one of {', '.join(OUTPUTS)}, got {self.output!r}")
+            raise InputError(f"the output's activation must be one of {', '.join(OUTPUTS)}, got {shown(self.output)}")
         if not all(1 <= side <= MAX_SIDE_PX for side in self.image_px):
-            raise InputError(f"width and height must be 1 to {MAX_SIDE_PX} pixels, got {self.size_px!r}")
+            raise InputError(f"width and height must be 1 to {MAX_SIDE_PX} pixels, got {shown(self.size_px)}")
         if self.channels == 1 and (len(self.scaling.scale) > 1 or len(self.scaling.offset) > 1):
             raise InputError("scale and offset of three numbers need channels = 3")
 
@@ -167,11 +167,11 @@ def parse_labels(value: str | list[str] | tuple[str, ...], *, key: str = "custom
     if isinstance(value, str) and "," not in value:
         if value not in LABEL_SETS:
             known = ", ".join((*LABEL_SETS, "alphabetical"))
-            raise InputError(f"unknown labels {value!r}; give {known}, or the names in the order of the outputs")
+            raise InputError(f"unknown labels {shown(value)}; give {known}, or the names in the order of the outputs")
         return LABEL_SETS[value]
     names = value.split(",") if isinstance(value, str) else value
     if not all(isinstance(name, str) and name.strip() for name in names):
-        raise InputError(f"labels must be names, got {names!r}; give them in the order of the outputs")
+        raise InputError(f"labels must be names, got {shown(names)}; give them in the order of the outputs")
     return named_labels(names, key=key)
 
 
@@ -277,7 +277,7 @@ class ForeignModel:
         if raw.shape[1] != len(self.labels):
             raise InputError(
                 f"{self.adapter.model} gives {raw.shape[1]} numbers a face, the adapter names {len(self.labels)} "
-                f"labels ({', '.join(self.adapter.labels.names)}); name one label for each"
+                f"labels ({listed(self.adapter.labels.names)}); name one label for each"
             )
         return raw[: len(crops)]
 
@@ -321,9 +321,7 @@ def _chosen(values: list[Any], name: str | None, what: str, path: Path) -> Any:
         return values[0]
     if name not in names:
         came = "names none" if name is None else f"names {name!r}"
-        raise InputError(
-            f"{path} has the {what}s {', '.join(names)}, the adapter {came}; set {what}.name to one of them"
-        )
+        raise InputError(f"{path} has the {what}s {listed(names)}, the adapter {came}; set {what}.name to one of them")
     return values[names.index(name)]
 
 
@@ -426,26 +424,26 @@ def named_scaling(name: str) -> Scaling:
 
 def _check_keys(value: Any, known: tuple[str, ...], where: str) -> None:
     if not isinstance(value, Mapping):
-        raise InputError(f"{where} must be a table, got {value!r}; see docs/other-models.md")
+        raise InputError(f"{where} must be a table, got {shown(value)}; see docs/other-models.md")
     unknown = sorted(set(value) - set(known))
     if unknown:
-        raise InputError(f"{where} has unknown fields {', '.join(unknown)}; known: {', '.join(known)}")
+        raise InputError(f"{where} has unknown fields {listed(unknown)}; known: {', '.join(known)}")
 
 
 def _text(value: Any, key: str) -> str:
     if not isinstance(value, str) or not value:
-        raise InputError(f"`{key}` must be a text, got {value!r}")
+        raise InputError(f"`{key}` must be a text, got {shown(value)}")
     return value
 
 
 def _whole(value: Any, key: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
-        raise InputError(f"`{key}` must be a whole number, got {value!r}")
+        raise InputError(f"`{key}` must be a whole number, got {shown(value)}")
     return value
 
 
 def _numbers(value: Any, key: str) -> tuple[float, ...]:
     values = value if isinstance(value, list) else [value]
     if not all(isinstance(v, int | float) and not isinstance(v, bool) for v in values):
-        raise InputError(f"`{key}` must be a number or a list of numbers, got {value!r}")
+        raise InputError(f"`{key}` must be a number or a list of numbers, got {shown(value)}")
     return tuple(float(v) for v in values)

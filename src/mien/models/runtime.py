@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mien._onnxruntime import ort
-from mien.errors import DeviceError, InputError, ModelError
+from mien.errors import DeviceError, InputError, ModelError, listed, shown
 
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
@@ -28,7 +28,7 @@ class RuntimeSettings:
     """Where and how ONNX Runtime runs.
 
     Attributes:
-        device: auto, cpu, cuda, coreml, … (a key of `PROVIDERS`).
+        device: Where models run: auto (a GPU where one is ready), cpu, cuda, coreml, …; `mien doctor` lists those here.
         threads: CPU threads for one call; 0 lets ONNX Runtime choose.
         gpu_memory_mb: Limit of the GPU memory arena in MiB; None for no limit.
     """
@@ -40,7 +40,7 @@ class RuntimeSettings:
     def __post_init__(self) -> None:
         """Check names and ranges."""
         if self.device != "auto" and self.device not in PROVIDERS:
-            raise InputError(f"unknown device {self.device!r}; known: auto, {', '.join(PROVIDERS)}")
+            raise InputError(f"unknown device {shown(self.device)}; known: auto, {', '.join(PROVIDERS)}")
         if self.threads < 0:
             raise InputError(f"threads must be 0 (automatic) or more, got {self.threads}")
         if self.gpu_memory_mb is not None and self.gpu_memory_mb < 1:
@@ -68,7 +68,7 @@ def choose_device(settings: RuntimeSettings) -> str:
     if settings.device not in offered:
         raise DeviceError(
             f"device {settings.device!r} needs {PROVIDERS[settings.device]}, but this onnxruntime offers only "
-            f"{', '.join(offered)}; install the matching build (onnxruntime-gpu for cuda) or use --device auto"
+            f"{listed(offered)}; install the matching build (onnxruntime-gpu for cuda) or use --device auto"
         )
     return settings.device
 

@@ -10,6 +10,7 @@ import io
 import math
 import re
 import threading
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import InputError, require_extra
-from mien.files import ending_of, write_whole
+from mien.files import ending_of, storable, write_whole
 from mien.labels import COLOURS
 
 if TYPE_CHECKING:
@@ -419,7 +420,7 @@ def _colours(n: int) -> list[str]:
 
 def _heading(figure: "Figure", title: str) -> None:
     if title:
-        figure.suptitle(title, fontweight="bold")
+        figure.suptitle(storable(title), fontweight="bold")
 
 
 def _percent(axes: "Axes", which: str) -> None:
@@ -463,7 +464,9 @@ def figure_bytes(
     matplotlib = require_extra("plots", "matplotlib")
     buffer = io.BytesIO()
     metadata = {"png": None, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[kind]  # equal figures, equal bytes
-    with _STYLE_LOCK, matplotlib.rc_context({"svg.fonttype": text_as, "svg.hashsalt": "mien"}):
+    context = {"svg.fonttype": text_as, "svg.hashsalt": "mien"}
+    with _STYLE_LOCK, matplotlib.rc_context(context), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph \d+ .*missing from font", UserWarning)  # a box; in a page, no box
         figure.savefig(buffer, format=kind, dpi=dpi, facecolor=background, metadata=metadata)
     return buffer.getvalue()
 

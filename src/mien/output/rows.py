@@ -13,6 +13,7 @@ from collections.abc import Iterable
 
 from mien.errors import InputError
 from mien.faces import COLUMNS, STEADY, Faces, Record, columns_of
+from mien.files import storable
 from mien.labels import LabelSet
 
 ERROR = "error"
@@ -84,5 +85,5 @@ def complete_row(record: Record, columns: Iterable[str]) -> Record:
 def _storable(value: str | int | float | None) -> str | int | float | None:
     """Return what every format can hold: no NaN, and text that is UTF-8 whatever a file name was."""
     if isinstance(value, str):
-        return value.encode("utf-8", "backslashreplace").decode("utf-8")
+        return storable(value)
     return None if isinstance(value, float) and not math.isfinite(value) else value

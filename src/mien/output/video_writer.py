@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.errors import OutputError, require_extra
+from mien.errors import OutputError, listed, require_extra
 from mien.files import PartFile, explained
 from mien.output.kinds import VIDEO
 
@@ -229,7 +229,7 @@ def _encoder(av: Any, extension: str) -> tuple[str, dict[str, str]]:
         except av.codec.codec.UnknownCodecError:
             continue
         return name, options
-    raise OutputError(f"this PyAV has no encoder for {extension} ({', '.join(wanted)}); write another format")
+    raise OutputError(f"this PyAV has no encoder for {extension} ({listed(wanted)}); write another format")
 
 
 def time_base_of(path: Path, stream: int = 0) -> Fraction | None:

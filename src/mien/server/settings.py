@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Self, get_type_hints
 
 from mien.analyzer import DEFAULT_DETECTOR
-from mien.errors import InputError
+from mien.errors import InputError, shown
 from mien.models.catalogue import DEFAULT_MODEL
 from mien.models.prior import NATURAL
 
@@ -51,7 +51,7 @@ class ServerSettings:
     """How the server listens, what it loads and what it refuses.
 
     Attributes:
-        host: Address to listen on. Any other than a loopback address needs a token, or `insecure`.
+        host: Address to listen on. Any other than a loopback address needs a token, or the switch `insecure`.
         port: TCP port; 0 takes a free one.
         source: A camera (0), video or stream (rtsp://…) that the server itself shows at /video_feed.
         token: Secret that clients must send, at least 16 characters; a variable is safer than an option. The page's own
@@ -155,7 +155,9 @@ class ServerSettings:
             if not getattr(self, name) >= 0:
                 raise InputError(f"{name} must be 0 or more, got {getattr(self, name)}")
         if self.detector not in self.detector_names:
-            raise InputError(f"detector {self.detector!r} must be one of detectors, got {self.detectors!r}; add it")
+            raise InputError(
+                f"detector {shown(self.detector)} must be one of detectors, got {shown(self.detectors)}; add it"
+            )
         self._check_door()
 
     def _check_door(self) -> None:
@@ -252,4 +254,4 @@ def _value(name: str, text: str, kind: type | types.UnionType) -> Any:
         return SWITCHES[text.strip().lower()] if kind is bool else kind(text)  # type: ignore[operator]
     except (ValueError, KeyError) as error:
         wanted = "1 or 0" if kind is bool else "a number"
-        raise InputError(f"{name} must be {wanted}, got {text!r}; correct or unset it") from error
+        raise InputError(f"{name} must be {wanted}, got {shown(text)}; correct or unset it") from error

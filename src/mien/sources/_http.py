@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import cast
 from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
 
+from mien.errors import shown
 from mien.sources.addresses import DEFAULT_PORTS, AddressRule, Deadline, RefusedError, connect, host_of
 
 REDIRECTS = (301, 302, 303, 307, 308)
@@ -159,7 +160,7 @@ def _split(url: str) -> SplitResult:
     except ValueError as error:
         raise RefusedError(f"is not a valid URL ({error}); check the address") from error
     if target.scheme not in ("http", "https"):
-        raise RefusedError(f"leads to a {target.scheme!r} address; only http and https are fetched")
+        raise RefusedError(f"leads to a {shown(target.scheme)} address; only http and https are fetched")
     if target.username is not None:
         raise RefusedError("holds a user name or password; mien does not log in, give an address that needs none")
     return target

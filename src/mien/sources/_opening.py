@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from mien.errors import SourceError, require_extra
+from mien.errors import SourceError, require_extra, shown
 from mien.sources._decode import MAX_PIXELS
 from mien.sources._frames import is_an_image
 from mien.sources.addresses import PUBLIC, AddressRule, is_http, pinned
@@ -152,7 +152,7 @@ def _container(address: Address, remote: "Remote | None") -> "InputContainer":
         container = open_(_checked(address, scheme), options=options)
     else:
         known = ", ".join(["http", "https", *PROTOCOLS])
-        raise SourceError(f"{address.name} cannot be opened: {scheme!r} is no protocol mien knows ({known})")
+        raise SourceError(f"{address.name} cannot be opened: {shown(scheme)} is no protocol mien knows ({known})")
     return container
 
 
@@ -237,7 +237,7 @@ def _chosen(container: "InputContainer", videos: "list[VideoStream]", address: A
     known = ", ".join(f"{number}: {_said(one)}" for number, one in enumerate(videos[:MOST_NAMED]))
     return stream, (
         f"{name} holds {len(videos)} video streams ({known}); stream {videos.index(stream)} is read; choose another "
-        "with VideoSettings(stream=…) or --video-stream"
+        "with --video-stream (stream=… in Python and jobs)"
     )
 
 

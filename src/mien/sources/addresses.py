@@ -22,6 +22,7 @@ Permit = Callable[[str], bool]
 
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 DEFAULT_PORTS = {"http": 80, "https": 443, "rtsp": 554, "rtsps": 322, "rtmp": 1935, "rtmpe": 1935, "rtmps": 443}
+LONGEST_HOST = 253  # characters (RFC 1035)
 _HOST = re.compile(r"[A-Za-z0-9._~:%-]+")
 _LOCAL_NAME = re.compile(r"localhost|[^.:]*[A-Za-z_-][^.:]*|.+\.(local|lan|internal|home\.arpa|localhost)\.?", re.I)
 
@@ -115,7 +116,8 @@ def is_plainly_local(host: str) -> bool:
     try:
         ip = ipaddress.ip_address(host)
     except ValueError:
-        return bool(_LOCAL_NAME.fullmatch(host)) and not re.fullmatch(r"0x[0-9a-f]+", host, re.I)
+        known = len(host) <= LONGEST_HOST and _LOCAL_NAME.fullmatch(host)
+        return bool(known) and not re.fullmatch(r"0x[0-9a-f]+", host, re.I)
     embeds = isinstance(ip, ipaddress.IPv6Address) and any(
         ipaddress.IPv6Address(int(ip)) in network for network, _ in EMBEDDING_NETWORKS
     )

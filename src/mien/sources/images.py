@@ -173,7 +173,8 @@ def read_image(source: ImageSource, *, channels: str = "rgb", settings: SourceSe
     if len(items) != 1:
         name = shortened(str(source)) if isinstance(source, str | os.PathLike) else "the source"
         raise SourceError(
-            f"{name} holds {len(items)} images, and one is wanted; analyze_images() and read_frames() take them all"
+            f"{name} holds {len(items)} images, and one is wanted; give one of them, or "
+            "take them all (in Python: analyze_images() or read_frames())"
         )
     return load(items[0], settings=settings)
 

@@ -32,7 +32,7 @@ from mien.sources._feeds import (
 from mien.sources._frames import OpenedSource, VideoInfo
 from mien.sources._opening import Address
 from mien.sources.addresses import URL, AddressRule, camera_rule, public_name
-from mien.sources.videos import open_reader, scale_frame
+from mien.sources.videos import VideoSettings, check_stream, open_reader, scale_frame
 
 CLOSE_S = 0.5  # how long close() waits for the thread; one that waits for the network ends by itself later
 DRIVER_S = 1.0  # how much later than FFmpeg itself a camera's silence is noticed here
@@ -55,7 +55,9 @@ class LiveSettings:
         reconnect_s: How long to try to get a stopped stream back, from its last image on; 0 gives up at once.
         realtime: Whether a file plays at its own speed. If not, each frame waits until it is taken, and none is left
             out.
-        loop: Whether a file starts again at its end.
+        loop: Start a file again at its end.
+        stream: Number of the video stream to read, from 0, where a file or network stream holds several; None takes
+            the best.
         allow_private: Connect to any address. Without, a camera may be in the private network where its address says
             so (`rtsp://192.168.1.10/…`, `http://camera.local/…`); other names, and what the camera redirects to or
             names inside, must lead to public addresses or to that same host.
@@ -69,6 +71,7 @@ class LiveSettings:
     reconnect_s: float = 120.0
     realtime: bool = True
     loop: bool = False
+    stream: int | None = None
     allow_private: bool = False
 
     def __post_init__(self) -> None:
@@ -79,6 +82,7 @@ class LiveSettings:
                 raise InputError(f"{name} must be more than 0, got {value}")
         if not self.reconnect_s >= 0:
             raise InputError(f"reconnect_s must be at least 0, got {self.reconnect_s}")
+        check_stream(self.stream)
         if (self.width is None) != (self.height is None):
             raise InputError(f"give width and height together, got {self.width} and {self.height}")
 
@@ -258,6 +262,8 @@ class LiveSource(OpenedSource):
         """Return what opens the source, in the thread, because the network may keep it waiting."""
         settings, text = self.settings, str(source)
         if isinstance(source, int) or CAMERA.fullmatch(text):
+            if settings.stream:
+                raise SourceError(f"{self.name} has one video stream, numbered 0; leave out --video-stream")
             number = int(text) if text.isdecimal() else text
             self._silence_s = settings.stall_s + DRIVER_S
             return partial(
@@ -268,12 +274,13 @@ class LiveSource(OpenedSource):
         return partial(self._video_feed, source)
 
     def _video_feed(self, source: str | Path, rule: AddressRule | None = None) -> LiveFeed:
-        reader = open_reader(source, self._problems, rule=rule)
+        settings = VideoSettings(stream=self.settings.stream)
+        reader = open_reader(source, self._problems, settings=settings, rule=rule)
         return FileFeed(reader, self._stop, realtime=self.settings.realtime, loop=self.settings.loop)
 
     def _stream_feed(self, url: str) -> LiveFeed:
         rule = camera_rule(url, allow_private=self.settings.allow_private)
-        address = Address(url, self.name, options=STREAM_OPTIONS, rule=rule)
+        address = Address(url, self.name, options=STREAM_OPTIONS, rule=rule, stream=self.settings.stream)
         patience = Patience(self.settings.stall_s, self.settings.reconnect_s)
         return StreamFeed(address, self._stop, self._problems, patience, video=partial(self._video_feed, url, rule))
 

@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.errors import InputError, SourceError
+from mien.errors import InputError, SourceError, shortened, shown
 from mien.faces import Frame
 from mien.sources._ffmpeg import FFmpegReader
 from mien.sources._frames import OpenedSource, Problems, RawFrame, VideoInfo, VideoReader
@@ -85,9 +85,8 @@ class VideoSettings:
         for name in ("every", "max_frames", "threads", "max_pixels"):
             value = getattr(self, name)
             if value is not None and (not isinstance(value, int) or value < 1):
-                raise InputError(f"{name} must be a whole number of at least 1, got {value!r}")
-        if self.stream is not None and (not isinstance(self.stream, int) or self.stream < 0):
-            raise InputError(f"stream must be a whole number of at least 0, got {self.stream!r}")
+                raise InputError(f"{name} must be a whole number of at least 1, got {shown(value)}")
+        check_stream(self.stream)
         for name in ("fps", "image_fps", "start_s", "end_s"):
             value = getattr(self, name)
             if value is not None and not math.isfinite(value):
@@ -102,6 +101,19 @@ class VideoSettings:
             raise InputError(f"start_s must be at least 0, got {self.start_s}")
         if self.end_s is not None and self.end_s <= self.start_s:
             raise InputError(f"end_s must be after start_s = {self.start_s}, got {self.end_s}")
+
+
+def check_stream(stream: int | None) -> None:
+    """Refuse what is no number of a video stream.
+
+    Args:
+        stream: From 0; None for the best.
+
+    Raises:
+        InputError: It is less, or no whole number.
+    """
+    if stream is not None and (not isinstance(stream, int) or stream < 0):
+        raise InputError(f"stream must be a whole number of at least 0, got {shown(stream)}")
 
 
 DEFAULTS = VideoSettings()
@@ -274,7 +286,9 @@ def open_reader(
     """
     if isinstance(source, str) and URL.match(source):
         if source.lower().startswith("file://"):
-            return _open_file(Path(unquote(urlsplit(source).path)), settings, problems)
+            path = Path(unquote(urlsplit(source).path))
+            _check_name(path)
+            return _open_file(path, settings, problems)
         rule = rule or video_rule(source, allow_private=settings.allow_private)
         address = Address(
             source,
@@ -287,6 +301,7 @@ def open_reader(
         )
         return FFmpegReader(address, problems)
     path = Path(source).expanduser()
+    _check_name(path)
     if _is_pattern(path):
         return ImagesReader(numbered_files(path), str(source), settings.image_fps, problems, settings.max_pixels)
     return _open_file(path, settings, problems)
@@ -294,6 +309,13 @@ def open_reader(
 
 def _is_pattern(path: Path) -> bool:
     return len(NUMBER.findall(path.name)) == 1 and not path.exists()
+
+
+def _check_name(path: Path) -> None:
+    try:
+        path.exists()
+    except OSError as error:  # it is too long
+        raise SourceError(f"{shortened(str(path))}: {error.strerror}; check the name") from None
 
 
 def _open_file(path: Path, settings: VideoSettings, problems: Problems) -> VideoReader:

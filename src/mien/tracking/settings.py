@@ -18,7 +18,7 @@ class TrackSettings:
         half_life_s: Time after which a frame counts half in the smoothed probabilities; 0 for no smoothing.
         steady_margin: Lead in smoothed probability with which another expression becomes the steady one at once.
         steady_after_s: Time after which it does with any lead.
-        reid: Whether somebody who comes back gets the old number, at once or within a second, where the looks are
+        reid: Give somebody who comes back the old number, at once or within a second, where the looks are
             surely the same.
         baseline: Take each person's resting face as the measure: `auto` finds it, a stretch (`0:02-0:06`) says when
             people rest; None for neither, (start, end) in seconds for a stretch.

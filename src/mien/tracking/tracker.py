@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from mien.analyzer import Analyzer
-from mien.errors import InputError
+from mien.errors import InputError, listed
 from mien.faces import Faces, Frame
 from mien.tracking._stages import in_stages
 from mien.tracking.baseline import Baselines
@@ -156,8 +156,8 @@ class Tracker:
         try:
             if state["version"] != STATE_VERSION or state["labels"] != list(self.labels.names):
                 raise InputError(
-                    f"the state must be of version {STATE_VERSION} with the labels {', '.join(self.labels.names)}, got "
-                    f"version {state['version']} with {', '.join(state['labels'])}; start the video from the beginning"
+                    f"the state must be of version {STATE_VERSION} with the labels {listed(self.labels.names)}, got "
+                    f"version {state['version']} with {listed(state['labels'])}; start the video from the beginning"
                 )
             running = {int(track_id): RunningExpression.from_json(one) for track_id, one in state["running"]}
             self._go_to(_Stand(Memory.from_json(state["memory"]), running, state["frame"]))

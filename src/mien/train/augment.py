@@ -7,7 +7,7 @@ import kornia.augmentation as K
 import torch
 from torch import Tensor, nn
 
-from mien.errors import InputError
+from mien.errors import InputError, shown
 from mien.faces import CROP_PX
 
 AFFINE_SHARE = 0.9  # of the crops are rotated, scaled and shifted
@@ -61,7 +61,7 @@ class AugmentSettings:
             value = getattr(self, f.name)
             high = {"rotate_deg": 180.0, "view_px": CROP_PX, "mixup": 100.0, "cutmix": 100.0}.get(f.name, 1.0)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= high:
-                raise InputError(f"augment.{f.name} must be 0 to {high:g}, got {value!r}")
+                raise InputError(f"augment.{f.name} must be 0 to {high:g}, got {shown(value)}")
 
 
 NO_AUGMENTATION = AugmentSettings(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 from torch import Tensor, nn
 
-from mien.errors import InputError
+from mien.errors import InputError, shown
 from mien.labels import LabelSet
 from mien.models.catalogue import CATALOGUE, model_path
 from mien.models.expression import ExpressionModel
@@ -120,7 +120,7 @@ def start_from(
     try:
         _carry_over(trained, net)
     except (KeyError, RuntimeError) as error:
-        raise InputError(f"{source} holds another network than {name!r}; choose the same with --net") from error
+        raise InputError(f"{source} holds another network than {shown(name)}; choose the same with --net") from error
     return {labels.key: fitted[labels.key] for labels in net.heads if labels in trained.heads and labels.key in fitted}
 
 
@@ -195,7 +195,7 @@ def net_from_onnx(path: Path, *, name: str, crops: NDArray[np.uint8]) -> Express
     weights = next((w for w in _members(_onnx_weights(path)) if _shapes(w) == wanted), None)
     if weights is None:
         raise InputError(
-            f"{path} does not hold the weights of {name!r}; choose the network it was exported from with --net"
+            f"{path} does not hold the weights of {shown(name)}; choose the network it was exported from with --net"
         )
     pairs = normalised_layers(net)
     norms = {norm for _, norm in pairs}

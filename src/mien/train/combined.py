@@ -9,7 +9,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from mien.errors import InputError, ModelError
+from mien.errors import InputError, ModelError, listed
 from mien.files import write_whole
 from mien.labels import COMBINED8, FER7, FERPLUS8
 from mien.models.card import METADATA_KEY, Measured, ModelCard, card_in_json
@@ -30,7 +30,7 @@ def append_combined(model: onnx.ModelProto, rule: CombinedRule) -> None:
     outputs = {output.name: output for output in model.graph.output}
     if set(outputs) != {FER7.key, FERPLUS8.key}:
         raise ModelError(
-            f"a combined answer needs the outputs {FER7.key} and {FERPLUS8.key} and no other, got {', '.join(outputs)}"
+            f"a combined answer needs the outputs {FER7.key} and {FERPLUS8.key} and no other, got {listed(outputs)}"
         )
     made_by = {name: node for node in model.graph.node for name in node.output}
     logits = [_logits_of(made_by, labels.key) for labels in (FER7, FERPLUS8)]

@@ -12,7 +12,7 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 
 from mien._version import __version__
 from mien.datasets.dataset import CropDataset
-from mien.errors import InputError, OutputError
+from mien.errors import InputError, OutputError, listed
 from mien.files import write_whole
 from mien.train.callbacks import BEST, LAST
 from mien.train.checkpoints import load_settings
@@ -79,7 +79,7 @@ def _check_resumable(out: Path, settings: TrainSettings, record: dict[str, Any])
         if same != settings:
             ours, theirs = asdict(settings), asdict(begun)
             changed = [name for name in ours if ours[name] != theirs[name] and name not in MAY_CHANGE]
-            raise InputError(f"{out} was begun with other settings ({', '.join(changed)}); resume it with its own")
+            raise InputError(f"{out} was begun with other settings ({listed(changed)}); resume it with its own")
     if (out / RUN).is_file():
         begun_with = json.loads((out / RUN).read_text(encoding="utf-8"))["data"]
         if begun_with != record["data"]:

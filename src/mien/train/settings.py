@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from mien.errors import InputError, check_known
+from mien.errors import InputError, check_known, listed, shown
 from mien.train.augment import AugmentSettings
 
 TARGETS = ("auto", "both", "labels", "votes")
@@ -123,7 +123,7 @@ def check_within(name: str, value: float, low: float, high: float | None) -> Non
     """Refuse a value that is no number from `low` to `high`; None as `high` sets no limit above."""
     if not (isinstance(value, int | float) and value >= low and (high is None or value <= high)):
         wanted = f"at least {low:g}" if high is None else f"{low:g} to {high:g}"
-        raise InputError(f"{name} must be {wanted}, got {value!r}")
+        raise InputError(f"{name} must be {wanted}, got {shown(value)}")
 
 
 def _mixed_share(augment: AugmentSettings) -> float:
@@ -180,7 +180,7 @@ def _known_fields(
     names = [f.name for f in fields(kind)]
     unknown = sorted(set(value) - set(names))
     if unknown:
-        raise InputError(f"{where}: unknown setting(s) {', '.join(unknown)}; known: {', '.join(names)}")
+        raise InputError(f"{where}: unknown setting(s) {listed(unknown)}; known: {', '.join(names)}")
     return dict(value)
 
 
@@ -206,9 +206,11 @@ def _check_kind(settings: TrainSettings | AugmentSettings, name: str, value: Any
     names = [f.name for f in fields(settings)]
     if name not in names or name == "augment":
         inner = [f"augment.{f.name}" for f in fields(AugmentSettings)]
-        raise InputError(f"unknown setting {name!r}; known: {', '.join([n for n in names if n != 'augment'] + inner)}")
+        raise InputError(
+            f"unknown setting {shown(name)}; known: {', '.join([n for n in names if n != 'augment'] + inner)}"
+        )
     wanted = type(getattr(settings, name))
     if wanted is float and type(value) is int:
         return
     if type(value) is not wanted:
-        raise InputError(f"setting {name!r} must be {wanted.__name__}, got {value!r}")
+        raise InputError(f"setting {shown(name)} must be {wanted.__name__}, got {shown(value)}")

@@ -11,7 +11,7 @@ from torch.utils.data import Dataset, Sampler
 
 from mien.datasets.dataset import CropDataset
 from mien.datasets.votes import ferplus_distribution, ferplus_majority, is_face
-from mien.errors import InputError
+from mien.errors import InputError, listed, shown
 from mien.faces import Floats
 from mien.labels import FERPLUS8, LabelSet, canonical_name
 from mien.train.augment import central_views
@@ -61,7 +61,9 @@ def head_label_sets(data: CropDataset, settings: TrainSettings) -> tuple[LabelSe
 def _sources(data: CropDataset, settings: TrainSettings) -> tuple[str, ...]:
     wanted = settings.targets
     if wanted in ("both", VOTES) and data.votes is None:
-        raise InputError(f"targets {wanted!r} need FER+ votes, the data have none; pass --votes, or targets 'labels'")
+        raise InputError(
+            f"targets {shown(wanted)} need FER+ votes, the data have none; pass --votes, or targets 'labels'"
+        )
     if wanted == "auto":
         return (LABELS, VOTES) if data.votes is not None else (LABELS,)
     return (LABELS, VOTES) if wanted == "both" else (wanted,)
@@ -76,10 +78,10 @@ def _check_classes(settings: TrainSettings, known: set[str]) -> None:
     result = {merges.get(name, name) for name in known}
     for name in merges:
         if name not in known:
-            raise InputError(f"cannot merge {name!r}: the data have {', '.join(sorted(known))}")
+            raise InputError(f"cannot merge {shown(name)}: the data have {listed(sorted(known))}")
     for name in map(canonical_name, settings.classes):
         if name not in result:
-            raise InputError(f"cannot keep class {name!r}: there are {', '.join(sorted(result))}")
+            raise InputError(f"cannot keep class {shown(name)}: there are {listed(sorted(result))}")
 
 
 def _canonical_merges(settings: TrainSettings) -> list[tuple[str, str]]:

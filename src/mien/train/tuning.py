@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mien.datasets.dataset import CropDataset
-from mien.errors import InputError, MissingExtraError, require_extra
+from mien.errors import InputError, MissingExtraError, listed, require_extra
 from mien.files import guarded_cells, write_whole
 from mien.train.callbacks import EpochMetrics
 from mien.train.hardware import Hardware
@@ -135,7 +135,7 @@ def chosen_space(names: tuple[str, ...]) -> Space:
     """
     unknown = [name for name in names if name not in SPACE]
     if unknown:
-        raise InputError(f"cannot search {', '.join(unknown)}; the space has {', '.join(SPACE)}")
+        raise InputError(f"cannot search {listed(unknown)}; the space has {', '.join(SPACE)}")
     return {name: SPACE[name] for name in names or SPACE}
 
 

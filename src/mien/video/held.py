@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.errors import InputError
+from mien.errors import InputError, shown
 from mien.faces import SMOOTHED, STEADY, Faces, Frame, Record
 from mien.labels import LabelSet
 
@@ -91,7 +91,7 @@ class Holder:
         """
         if faces.labels is not None and faces.labels.names != self._labels.names:
             came = faces.labels.key
-            raise InputError(f"the faces carry the label set {came!r}, the summary is for {self._labels.key!r}")
+            raise InputError(f"the faces carry the label set {shown(came)}, the summary is for {self._labels.key!r}")
         return self._next(frame.source, frame.time_s, tuple(map(_sight, faces)))
 
     def add_record(self, row: Record) -> list[Held]:
@@ -127,7 +127,9 @@ class Holder:
             return []
         if source != before.source:
             self._now = before
-            raise InputError(f"one video at a time: after {before.source!r} came {source!r}; make another for that")
+            raise InputError(
+                f"one video at a time: after {shown(before.source)} came {shown(source)}; make another for that"
+            )
         if time_s < before.start_s:
             self._now = before
             raise InputError(
@@ -165,7 +167,7 @@ class Holder:
         if name in (None, ""):
             return -1
         if name not in self._numbers:
-            raise InputError(f"the rows name the expression {name!r}, which {self._labels.key!r} has not")
+            raise InputError(f"the rows name the expression {shown(name)}, which {self._labels.key!r} has not")
         return self._numbers[str(name)]
 
 

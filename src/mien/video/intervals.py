@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
-from mien.errors import InputError
+from mien.errors import InputError, listed
 from mien.faces import Faces, Frame, Record
 from mien.labels import LabelSet
 from mien.output.base import Sink, SinkSettings
@@ -38,7 +38,7 @@ class IntervalTable:
             raise InputError(f"interval_s must be at least 0.001 seconds, got {interval_s}; 1 is a row per second")
         clash = sorted(set(labels.names) & set(INTERVAL_COLUMNS))
         if clash:
-            raise InputError(f"label set {labels.key!r} has the name of another column: {', '.join(clash)}; rename it")
+            raise InputError(f"label set {labels.key!r} has the name of another column: {listed(clash)}; rename it")
         self.columns = (*INTERVAL_COLUMNS, *labels.names)
         self._labels, self._interval_s = labels, interval_s
         self._holder = Holder(labels)

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import require_extra
-from mien.files import write_whole
+from mien.files import storable, write_whole
 from mien.labels import EMOJI, LabelSet, canonical_name
 from mien.output import plots
 from mien.output.draw.colours import expression_colour
@@ -269,7 +269,7 @@ def _figure(timeline: Timeline, rows: Sequence[TimelineRow], title: str) -> "Fig
     legend_in, heading_in = 0.34, 0.3 * bool(title)
     figure, all_axes = plots.new_figure(7.2, (1.08 if known else 0.94) * count + 0.5 + legend_in + heading_in, count)
     if title:
-        figure.suptitle(title, fontweight="bold", fontsize=11, x=0.01, ha="left")
+        figure.suptitle(storable(title), fontweight="bold", fontsize=11, x=0.01, ha="left")
     if not rows:
         all_axes[0].text(0.5, 0.5, "no face was seen", transform=all_axes[0].transAxes, ha="center", va="center")
         all_axes[0].set_yticks([])

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.errors import InputError
+from mien.errors import InputError, listed, shown
 from mien.faces import Faces, Frame, Record
 from mien.files import plain_cell
 from mien.labels import LabelSet
@@ -241,10 +241,10 @@ def _check_columns(path: str | Path, columns: Sequence[str]) -> None:
         set(IMAGE_COLUMNS) <= set(columns) and not {"start_s", "end_s"} & set(columns)
     )
     if not whole or len(set(columns)) != len(columns):
-        raise InputError(f"{path} has the columns {', '.join(columns) or '(none)'}; {HOW}")
+        raise InputError(f"{path} has the columns {listed(columns) or '(none)'}; {HOW}")
     strange = [name for name in columns if name not in known]
     if strange:
-        raise InputError(f"{path} has a column that is not known: {', '.join(strange)}; {HOW}")
+        raise InputError(f"{path} has a column that is not known: {listed(strange)}; {HOW}")
 
 
 def _span(row: dict[str, str], labels: LabelSet) -> TruthSpan:
@@ -270,7 +270,7 @@ def _track(text: str) -> int | None:
     try:
         return int(text)
     except ValueError:
-        raise InputError(f"track_id must be a whole number, got {text.strip()!r}") from None
+        raise InputError(f"track_id must be a whole number, got {shown(text.strip())}") from None
 
 
 def parse_time(text: str, what: str = "a time") -> float:
@@ -294,7 +294,7 @@ def parse_time(text: str, what: str = "a time") -> float:
     except ValueError:
         seconds = math.nan
     if not (math.isfinite(seconds) and len(parts) <= 3) or "-" in text:
-        raise InputError(f"{what} must be seconds (65.5) or min:s (1:05.5), got {text.strip()!r}")
+        raise InputError(f"{what} must be seconds (65.5) or min:s (1:05.5), got {shown(text.strip())}")
     return seconds
 
 

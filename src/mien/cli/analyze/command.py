@@ -120,8 +120,8 @@ def analyze(
     truth: Annotated[
         Path | None,
         typer.Option(
-            help="CSV of what was really shown (start_s,end_s,expression[,track_id] or file,expression): it is drawn "
-            "in gray, and the results are compared with it.".replace("[", r"\["),
+            help="CSV of what was really shown, with the columns start_s, end_s, expression (and track_id), or file, "
+            "expression: it is drawn in gray, and the results are compared with it.",
             rich_help_panel=VIDEOS,
         ),
     ] = None,

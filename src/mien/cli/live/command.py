@@ -33,7 +33,7 @@ def live(
         TrackSettings,
         Shown(reads={"baseline": read_baseline_later}, half_life_s="--half-life", baseline="--baseline"),
     ],
-    camera: Annotated[LiveSettings, Shown(fps="--fps", loop="--loop")],
+    camera: Annotated[LiveSettings, Shown(fps="--fps", loop="--loop", stream="--video-stream")],
     style: DrawOptions,
     keep: KeepOptions,
     detecting: DetectorOptions,

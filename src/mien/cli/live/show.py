@@ -19,7 +19,7 @@ from rich.text import Text
 from mien.analyzer import Analyzer, AnalyzerSettings
 from mien.cli.console import FAILED, expression_text, for_people, out, say, say_error, say_problem, say_written
 from mien.cli.live.window import Window, require_display
-from mien.errors import InputError, SourceError
+from mien.errors import InputError, SourceError, shown
 from mien.faces import CROP_PX
 from mien.labels import LabelSet
 from mien.output.draw.marks import shown_expression
@@ -75,7 +75,7 @@ class LiveRequest:
         """
         match = re.fullmatch(r"(\d{1,5})[xX×](\d{1,5})", self.size or "")
         if self.size is not None and match is None:
-            raise InputError(f"--size must be width x height, 640x480 say, got {self.size!r}")
+            raise InputError(f"--size must be width x height, 640x480 say, got {shown(self.size)}")
         return replace(self.opening, width=int(match[1]), height=int(match[2])) if match else self.opening
 
 

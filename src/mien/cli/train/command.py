@@ -52,7 +52,10 @@ def train(
     optimizer: Annotated[str | None, typer.Option(help="sgd, adam or adamw.", rich_help_panel=RECIPE)] = None,
     lr: Annotated[float | None, typer.Option(min=0.0, help="Peak learning rate.", rich_help_panel=RECIPE)] = None,
     schedule: Annotated[str | None, typer.Option(help="cosine, plateau or constant.", rich_help_panel=RECIPE)] = None,
-    warmup_epochs: Annotated[float | None, typer.Option("--warmup", min=0.0, rich_help_panel=RECIPE)] = None,
+    warmup_epochs: Annotated[
+        float | None,
+        typer.Option("--warmup", min=0.0, help="Epochs until the learning rate is reached.", rich_help_panel=RECIPE),
+    ] = None,
     patience: Annotated[
         int | None,
         typer.Option(min=0, help="Stop after so many epochs without an improvement.", rich_help_panel=RECIPE),
@@ -61,7 +64,10 @@ def train(
     focal_gamma: Annotated[
         float | None, typer.Option("--focal", min=0.0, help="Exponent of the focal loss.", rich_help_panel=RECIPE)
     ] = None,
-    label_smoothing: Annotated[float | None, typer.Option(min=0.0, max=1.0, rich_help_panel=RECIPE)] = None,
+    label_smoothing: Annotated[
+        float | None,
+        typer.Option(min=0.0, max=1.0, help="Share of a target given to all classes.", rich_help_panel=RECIPE),
+    ] = None,
     ema_decay: Annotated[
         float | None, typer.Option("--ema", min=0.0, max=1.0, help="Weight averaging; 0: off.", rich_help_panel=RECIPE)
     ] = None,

@@ -12,7 +12,7 @@ from mien.datasets.dataset import CropDataset
 from mien.datasets.policy import FEW_VALIDATION_CROPS, HELD_OUT_SHARE, splits_for_training
 from mien.datasets.read import read_dataset
 from mien.datasets.splits import with_split
-from mien.errors import InputError
+from mien.errors import InputError, shown
 
 if TYPE_CHECKING:
     from mien.train.settings import TrainSettings
@@ -108,9 +108,13 @@ class RecipeOptions:
     net: Annotated[
         str | None, typer.Option(help="Network: mien-b, mien-s, tutorial-two-dense, vgg16, …", rich_help_panel=RECIPE)
     ] = None
-    epochs: Annotated[int | None, typer.Option(min=1, rich_help_panel=RECIPE)] = None
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Passes over the training crops.", rich_help_panel=RECIPE)
+    ] = None
     batch_size: Annotated[int | None, typer.Option(min=1, help="Crops per step.", rich_help_panel=RECIPE)] = None
-    seed: Annotated[int | None, typer.Option(min=0, rich_help_panel=RECIPE)] = None
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Seed of weights, order and held-out crops.", rich_help_panel=RECIPE)
+    ] = None
 
     def settings(self, more: Mapping[str, Any], *, run: Path | None = None) -> "TrainSettings":
         """Return the recipe, or that of a run to resume, with the options given on top.
@@ -157,13 +161,13 @@ def say_once(text: str) -> None:
 def _assignment(settings: "TrainSettings", text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals:
-        raise InputError(f"--set needs name=value, got {text!r}")
+        raise InputError(f"--set needs name=value, got {shown(text)}")
     owner = settings.augment if name.startswith("augment.") else settings
     current = getattr(owner, name.removeprefix("augment."), value)
     try:
         return name, _parsed(value, type(current))
     except ValueError:
-        raise InputError(f"--set {name} needs a value like {current!r}, got {value!r}") from None
+        raise InputError(f"--set {name} needs a value like {current!r}, got {shown(value)}") from None
 
 
 def _parsed(value: str, kind: type) -> Any:
@@ -181,5 +185,5 @@ def _merges(texts: list[str] | None) -> tuple[tuple[str, str], ...] | None:
     pairs = [tuple(part.strip() for part in text.split("=")) for text in texts or ()]
     for text, pair in zip(texts or (), pairs, strict=True):
         if len(pair) != 2 or not all(pair):
-            raise InputError(f"--merge needs expression=expression, fear=surprise say; got {text!r}")
+            raise InputError(f"--merge needs expression=expression, fear=surprise say; got {shown(text)}")
     return tuple((pair[0], pair[1]) for pair in pairs) or None

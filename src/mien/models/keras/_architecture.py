@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
-from mien.errors import ModelError
+from mien.errors import ModelError, shown
 
 MAX_LAYERS = 2000
 MAX_NESTING = 8
@@ -161,7 +161,9 @@ def _walk_weights(layer: Layer, path: tuple[str, ...]) -> Iterator[tuple[tuple[s
 def _parse_model(value: Any, *, depth: int) -> Model:
     if not isinstance(value, dict) or value.get("class_name") not in MODEL_CLASSES:
         came = value.get("class_name") if isinstance(value, dict) else type(value).__name__
-        raise ModelError(f"the architecture must be a Sequential or Functional model, got {came!r}; rebuild it as one")
+        raise ModelError(
+            f"the architecture must be a Sequential or Functional model, got {shown(came)}; rebuild it as one"
+        )
     if depth > MAX_NESTING:
         raise ModelError(f"the architecture nests models more than {MAX_NESTING} deep; flatten it")
     config = value["config"]
@@ -251,7 +253,7 @@ def _refs(value: Any) -> Iterator[Ref]:
     elif isinstance(value, list) and len(value) > 2 and isinstance(value[0], str) and isinstance(value[1], int):
         if value[2] != 0:
             raise ModelError(
-                f"layer {value[0]!r} gives more than one result; only layers with one result are supported"
+                f"layer {shown(value[0])} gives more than one result; only layers with one result are supported"
             )
         yield Ref(value[0], value[1])
     elif isinstance(value, list):

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.errors import ModelError, require_extra
+from mien.errors import ModelError, require_extra, shown
 from mien.models.keras._architecture import Layer, Model, has_weights, owned_weights, weight_roles
 
 MAX_ARCHITECTURE_BYTES = 4 * 2**20
@@ -185,14 +185,14 @@ def _read_member(archive: zipfile.ZipFile, name: str, limit: int, path: Path) ->
     members = [info for info in archive.infolist() if info.filename == name]
     if len(members) != 1:
         raise ModelError(
-            f"{path} must hold {name!r} once, but holds it {len(members)} times; save it with model.save()"
+            f"{path} must hold {shown(name)} once, but holds it {len(members)} times; save it with model.save()"
         )
     if members[0].flag_bits & 1:
-        raise ModelError(f"{path}: {name!r} is encrypted; save the model without a password")
+        raise ModelError(f"{path}: {shown(name)} is encrypted; save the model without a password")
     with archive.open(members[0]) as member:
         content = member.read(limit + 1)  # the size that the archive states may be a lie
     if len(content) > limit:
-        raise ModelError(f"{path}: {name!r} is larger than the {limit >> 20} MiB allowed")
+        raise ModelError(f"{path}: {shown(name)} is larger than the {limit >> 20} MiB allowed")
     return content
 
 
@@ -258,7 +258,7 @@ def _assign(layer: Layer, datasets: Sequence[tuple[str, Any]]) -> Iterator[tuple
 def _check_count(layer: Layer, *, needed: int, found: int) -> None:
     if needed != found:
         raise ModelError(
-            f"layer {layer.name!r} ({layer.kind}) needs {needed} weights, the file has {found} for it; "
+            f"layer {shown(layer.name)} ({layer.kind}) needs {needed} weights, the file has {found} for it; "
             "give the pair that was saved together"
         )
 
@@ -330,9 +330,11 @@ def _child(group: Any, name: str) -> Any:
     for part in (part for part in name.split("/") if part not in ("", ".")):
         link = group.get(part, getlink=True) if isinstance(group, h5py.Group) else None
         if link is None:
-            raise ModelError(f"the weights file has no {name!r}; give the pair that was saved together")
+            raise ModelError(f"the weights file has no {shown(name)}; give the pair that was saved together")
         if not isinstance(link, h5py.HardLink):
-            raise ModelError(f"the weights file has a link at {name!r}; only files that Keras wrote itself are read")
+            raise ModelError(
+                f"the weights file has a link at {shown(name)}; only files that Keras wrote itself are read"
+            )
         group = group[part]
     return group
 
@@ -341,9 +343,9 @@ def _dataset(group: Any, name: str) -> Any:
     h5py = require_extra("keras", "h5py")
     dataset = _child(group, name)
     if not isinstance(dataset, h5py.Dataset) or dataset.shape is None:
-        raise ModelError(f"the weights file has no array at {name!r}; save the weights again")
+        raise ModelError(f"the weights file has no array at {shown(name)}; save the weights again")
     if dataset.is_virtual or dataset.external:
-        raise ModelError(f"the array {name!r} lies in another file; only weights inside the file are read")
+        raise ModelError(f"the array {shown(name)} lies in another file; only weights inside the file are read")
     return dataset
 
 
@@ -354,7 +356,7 @@ def _attribute_text(group: Any, name: str) -> str:
     text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
     if len(text) > MAX_ARCHITECTURE_BYTES:
         raise ModelError(
-            f"the attribute {name!r} is larger than {MAX_ARCHITECTURE_BYTES >> 20} MiB; save the model again"
+            f"the attribute {shown(name)} is larger than {MAX_ARCHITECTURE_BYTES >> 20} MiB; save the model again"
         )
     return text
 

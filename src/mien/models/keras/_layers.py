@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.errors import MienError, ModelError, require_extra
+from mien.errors import MienError, ModelError, require_extra, shown
 from mien.models.keras._architecture import MODEL_CLASSES, Layer, Model, Ref, kind_of
 from mien.models.keras._files import Owner, read_weight
 
@@ -146,8 +146,8 @@ class Builder:
         dataset = self.datasets[owner]
         if tuple(dataset.shape) != shape:  # before reading: a shape in the file may claim any size
             raise ModelError(
-                f"layer {'/'.join(owner[0])!r} needs {owner[1]} of shape {shape}, the file has {tuple(dataset.shape)}; "
-                "give the pair that was saved together"
+                f"layer {shown('/'.join(owner[0]))} needs {owner[1]} of shape {shape}, "
+                f"the file has {tuple(dataset.shape)}; give the pair that was saved together"
             )
         return read_weight(dataset, f"{'/'.join(owner[0])}/{owner[1]}")
 
@@ -216,7 +216,7 @@ def emit_model(builder: Builder, model: Model, inputs: Sequence[Tensor]) -> list
         waiting = [(layer, i) for layer, i in pending if not all(ref in values for ref in layer.calls[i])]
         if len(waiting) == len(pending):
             raise ModelError(
-                f"layer {pending[0][0].name!r} depends on itself or on no layer of the file; save it again"
+                f"layer {shown(pending[0][0].name)} depends on itself or on no layer of the file; save it again"
             )
         for layer, i in pending:
             if all(ref in values for ref in layer.calls[i]) and Ref(layer.name, i) not in values:
@@ -224,7 +224,7 @@ def emit_model(builder: Builder, model: Model, inputs: Sequence[Tensor]) -> list
         pending = [(layer, i) for layer, i in pending if Ref(layer.name, i) not in values]
     missing = [ref.layer for ref in model.outputs if ref not in values]
     if missing:
-        raise ModelError(f"the output {missing[0]!r} is no layer of the file; save the model again")
+        raise ModelError(f"the output {shown(missing[0])} is no layer of the file; save the model again")
     return [values[ref] for ref in model.outputs]
 
 
@@ -247,10 +247,10 @@ def _emit(builder: Builder, layer: Layer, inputs: list[Tensor]) -> Tensor:
     except MienError as error:
         if str(error).startswith("layer "):
             raise
-        raise ModelError(f"layer {'/'.join(builder.path)!r} ({layer.kind}): {error}") from error
+        raise ModelError(f"layer {shown('/'.join(builder.path))} ({layer.kind}): {error}") from error
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError) as error:
         raise ModelError(
-            f"layer {'/'.join(builder.path)!r} ({layer.kind}) is malformed ({error!r}); save it again"
+            f"layer {shown('/'.join(builder.path))} ({layer.kind}) is malformed ({error!r}); save it again"
         ) from error
     finally:
         builder.path = outer
@@ -268,11 +268,11 @@ def _emitter(layer: Layer) -> Emit:
         return LAYERS[layer.kind]
     if layer.kind in ("Lambda", "TFOpLambda", "SlicingOpLambda") or ">" in layer.kind:
         raise ModelError(
-            f"layer {layer.name!r} ({layer.kind}) holds code of its own, which is never run; "
+            f"layer {shown(layer.name)} ({layer.kind}) holds code of its own, which is never run; "
             "replace it by layers of Keras and save the model again"
         )
     known = ", ".join(sorted({*LAYERS, *MODEL_CLASSES} - {"Merge"}))
-    raise ModelError(f"layer {layer.name!r} is a {layer.kind}, which cannot be imported; supported: {known}")
+    raise ModelError(f"layer {shown(layer.name)} is a {layer.kind}, which cannot be imported; supported: {known}")
 
 
 # Settings of layers
@@ -281,7 +281,7 @@ def _emitter(layer: Layer) -> Emit:
 def _pair(value: Any) -> Pair:
     first, second = (value, value) if isinstance(value, int) else value
     if int(first) != first or int(second) != second or min(first, second) < 1:
-        raise ModelError(f"sizes must be whole numbers from 1 on, got {value!r}; check the architecture")
+        raise ModelError(f"sizes must be whole numbers from 1 on, got {shown(value)}; check the architecture")
     return int(first), int(second)
 
 
@@ -317,7 +317,7 @@ class PoolWindow:
 def _window(config: Mapping[str, Any], size: Pair, strides: Any) -> PoolWindow:
     padding = config.get("padding", "valid")
     if padding not in ("same", "valid"):
-        raise ModelError(f"padding {padding!r} cannot be imported; supported: same, valid")
+        raise ModelError(f"padding {shown(padding)} cannot be imported; supported: same, valid")
     return PoolWindow(size, _pair(strides), _pair(config.get("dilation_rate") or 1), padding)
 
 
@@ -447,7 +447,7 @@ def _margins(value: Any) -> tuple[int, int, int, int]:
         value = [side for item in value for side in ((item, item) if isinstance(item, int) else item)]
     top, bottom, left, right = (int(side) for side in value)
     if min(top, bottom, left, right) < 0:
-        raise ModelError(f"margins must not be negative, got {value!r}; check the architecture")
+        raise ModelError(f"margins must not be negative, got {shown(value)}; check the architecture")
     return top, bottom, left, right
 
 
@@ -475,7 +475,7 @@ def resize(b: Builder, name: str, rows: float, columns: float, interpolation: st
             coordinate_transformation_mode="asymmetric",
         )  # fmt: skip
     if interpolation != "bilinear":
-        raise ModelError(f"interpolation {interpolation!r} cannot be imported; supported: nearest, bilinear")
+        raise ModelError(f"interpolation {shown(interpolation)} cannot be imported; supported: nearest, bilinear")
     return b.node("Resize", [name, "", scales], mode="linear", coordinate_transformation_mode="half_pixel")
 
 
@@ -576,7 +576,7 @@ def _merge_of_keras_1(b: Builder, layer: Layer, inputs: list[Tensor]) -> Tensor:
     mode = layer.config.get("mode")
     modes = {"sum": "Add", "mul": "Multiply", "ave": "Average", "max": "Maximum", "concat": "Concatenate"}
     if mode not in modes:
-        raise ModelError(f"mode {mode!r} cannot be imported; supported: {', '.join(modes)}")
+        raise ModelError(f"mode {shown(mode)} cannot be imported; supported: {', '.join(modes)}")
     return LAYERS[modes[mode]](b, layer, inputs)
 
 
@@ -594,7 +594,7 @@ def _activate(b: Builder, x: Tensor, config: Mapping[str, Any]) -> Tensor:
         return _emitter(layer)(b, layer, [x])
     if activation not in ACTIVATIONS:
         known = ", ".join(sorted(ACTIVATIONS))
-        raise ModelError(f"activation {activation!r} cannot be imported; supported: {known}")
+        raise ModelError(f"activation {shown(activation)} cannot be imported; supported: {known}")
     return ACTIVATIONS[activation](b, x)
 
 

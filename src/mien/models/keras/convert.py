@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien._version import __version__
-from mien.errors import InputError, ModelError, require_extra
+from mien.errors import InputError, ModelError, listed, require_extra, shown
 from mien.faces import CROP_PX
 from mien.files import whole_or_nothing, write_whole
 from mien.labels import FER7, FERPLUS8, FIVE, LabelSet
@@ -64,9 +64,9 @@ class KerasImportSettings:
     def __post_init__(self) -> None:
         """Check choices and ranges."""
         if self.output not in OUTPUTS:
-            raise InputError(f"the output's activation must be one of {', '.join(OUTPUTS)}, got {self.output!r}")
+            raise InputError(f"the output's activation must be one of {', '.join(OUTPUTS)}, got {shown(self.output)}")
         if self.size_px is not None and not all(1 <= side <= MAX_SIDE_PX for side in self.size_px):
-            raise InputError(f"the input's sides must be 1 to {MAX_SIDE_PX} pixels, got {self.size_px!r}")
+            raise InputError(f"the input's sides must be 1 to {MAX_SIDE_PX} pixels, got {shown(self.size_px)}")
 
 
 def settings_of(adapter: Adapter) -> KerasImportSettings:
@@ -157,7 +157,7 @@ def export_keras_pair(onnx_path: str | Path, out_dir: str | Path) -> tuple[Path,
             f"{onnx_path}: the metadata {WEIGHTS_KEY!r} is malformed ({error!r}); import it again"
         ) from error
     if missing := [owner for layer in model.layers for owner in owned_weights(layer) if owner not in values]:
-        raise ModelError(f"{onnx_path}: the weights of {'/'.join(missing[0][0])!r} are missing; import it again")
+        raise ModelError(f"{onnx_path}: the weights of {shown('/'.join(missing[0][0]))} are missing; import it again")
     architecture, weights = out_dir / MODEL_FILE, out_dir / WEIGHTS_FILE
     with whole_or_nothing(architecture) as json_part, whole_or_nothing(weights) as weights_part:  # both, or neither
         json_part.write_text(metadata[ARCHITECTURE_KEY], encoding="utf-8")
@@ -302,7 +302,7 @@ def _postprocess(b: Builder, x: Tensor, settings: KerasImportSettings) -> LabelS
     if count != len(given):
         raise InputError(
             f"the network gives {count} numbers a face, but {len(given)} labels were named "
-            f"({', '.join(given.names)}); name one label for each, in the order of the outputs (--labels)"
+            f"({listed(given.names)}); name one label for each, in the order of the outputs (--labels)"
         )
     name = b.node("Flatten", [x.name], axis=1)
     if x.ends == "sigmoid" and settings.output == "auto":
@@ -377,7 +377,7 @@ def _stored_values(proto: Any, index: list[dict[str, Any]], path: Path) -> dict[
         tensor = tensors.get(at.name)
         if tensor is None or tensor.data_type != kind or math.prod(tensor.dims) != math.prod(at.shape):
             raise ModelError(
-                f"{path}: the weights {at.name!r} were changed after the import; give the fp32 file itself"
+                f"{path}: the weights {shown(at.name)} were changed after the import; give the fp32 file itself"
             )
         ordered = onnx.numpy_helper.to_array(tensor).reshape([at.shape[axis] for axis in at.axes])
         values[tuple(entry["layer"]), entry["role"]] = ordered.transpose(np.argsort(at.axes))

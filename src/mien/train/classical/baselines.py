@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.datasets.dataset import CropDataset
-from mien.errors import InputError, MissingExtraError, ModelError, check_known, require_extra
+from mien.errors import InputError, MissingExtraError, ModelError, check_known, listed, require_extra, shown
 from mien.evaluate.calibrate import fit_temperature
 from mien.evaluate.evaluation import truth_of
 from mien.faces import CROP_PX, Floats
@@ -374,7 +374,7 @@ def load_baseline(path: Path) -> Baseline:
             arrays = {name: file[name] for name in file.files}
         about = json.loads(str(arrays.pop("about")))
         if about["format"] != FORMAT:
-            raise ValueError(f"its format is {about['format']!r}, not {FORMAT!r}")
+            raise ValueError(f"its format is {shown(about['format'])}, not {FORMAT!r}")
         settings = BaselineSettings(**about["settings"])
         labels = LabelSet(about["labels"]["key"], tuple(about["labels"]["names"]))
         scaling = FeatureScaling(arrays.pop("mean"), arrays.pop("deviation"))
@@ -424,6 +424,6 @@ def in_labels(data: CropDataset, labels: LabelSet) -> CropDataset:
     """
     truth = truth_of(data, labels)
     if not (truth >= 0).any():
-        raise InputError(f"no crop has a label of {labels.key!r}; it has {', '.join(labels.names)}")
+        raise InputError(f"no crop has a label of {labels.key!r}; it has {listed(labels.names)}")
     known = data.where(truth >= 0)
     return replace(known, label=truth[truth >= 0].astype(np.int8), labels=labels)

@@ -3,6 +3,7 @@
 The weights come from a file or from the official place; both are read only if the SHA-256 is right.
 """
 
+import os
 import shutil
 import urllib.request
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from mien.errors import InputError, ModelError, SourceError
+from mien.errors import InputError, ModelError, SourceError, shortened
 from mien.faces import CROP_PX
 from mien.files import sha256_of, whole_or_nothing
 from mien.labels import LabelSet
@@ -68,8 +69,10 @@ def load_imagenet_weights(net: VggNet, path: Path, *, sha256: str = WEIGHTS_SHA2
     Raises:
         ModelError: The file is missing, has another hash, or holds other layers.
     """
-    if not path.is_file():
-        raise ModelError(f"no weights at {path}; download {WEIGHTS_URL}, or call download_imagenet_weights()")
+    if not os.path.isfile(path):
+        raise ModelError(
+            f"no weights at {shortened(str(path))}; download {WEIGHTS_URL} (in Python: download_imagenet_weights())"
+        )
     found = sha256_of(path)
     if found != sha256:
         raise ModelError(f"{path} must have SHA-256 {sha256}, got {found}; download {WEIGHTS_URL} again")

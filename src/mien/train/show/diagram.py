@@ -1,6 +1,5 @@
 """An image of a network: one card per resolution with what happens there, arrows that shrink, heads at the end."""
 
-import io
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 from mien.errors import InputError, require_extra
 from mien.files import write_whole
 from mien.labels import LABEL_SETS
+from mien.output.plots import figure_bytes
 from mien.train.show.layers import NetLayer, NetSummary, Shape
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FORMATS = (".svg", ".png")
-DOTS_PER_INCH = 150
 CARD_IN, GAP_IN, MARGIN_IN = 2.5, 0.95, 0.3
 GLYPH_IN, LINE_IN, HEAD_IN, FOOT_IN = 1.15, 0.235, 0.36, 0.34
 CARDS_PER_ROW = 7
@@ -351,6 +350,4 @@ def save_diagram(summary: NetSummary, path: Path) -> None:
     suffix = path.suffix.lower()
     if suffix not in FORMATS:
         raise InputError(f"a diagram must end in {' or '.join(FORMATS)}, got {path.name}; change the name after -o")
-    content = io.BytesIO()
-    draw_network(summary).savefig(content, format=suffix[1:], dpi=DOTS_PER_INCH)
-    write_whole(path, content.getvalue())
+    write_whole(path, figure_bytes(draw_network(summary), suffix[1:]))

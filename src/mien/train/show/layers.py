@@ -1,12 +1,13 @@
 """What a network is made of: layers, shapes, values and multiply-adds, of a registered net or of an ONNX file."""
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mien.errors import InputError, ModelError, require_extra
+from mien.errors import InputError, ModelError, require_extra, shortened, shown
 
 if TYPE_CHECKING:
     import torch
@@ -112,7 +113,7 @@ def summarise_net(name_or_path: str, *, heads: Sequence[str] | None = None) -> N
         return summarise_module(net, name=name_or_path)
     path = Path(name_or_path)
     if path.suffix.lower() != ".onnx":
-        raise InputError(f"unknown net {name_or_path!r}; known: {', '.join(NETS)}, or the path of an .onnx file")
+        raise InputError(f"unknown net {shown(name_or_path)}; known: {', '.join(NETS)}, or the path of an .onnx file")
     return summarise_onnx(path)
 
 
@@ -197,8 +198,8 @@ def summarise_onnx(path: Path) -> NetSummary:
         ModelError: The file is missing or not a sound ONNX file.
     """
     onnx = require_extra("train", "onnx")
-    if not path.is_file():
-        raise ModelError(f"no model file {path}; check the path")
+    if not os.path.isfile(path):
+        raise ModelError(f"no model file {shortened(str(path))}; check the path")
     try:
         model = onnx.load(str(path), load_external_data=False)
         _one_crop(model)
