@@ -35,6 +35,7 @@ FROM_PYTHON_ALONE = {  # messages that only a program's own values lead to
     "models/expression.py": ["align.crop_faces()"],
     "output/base.py": ["open_sink()", "mien.draw_faces"],
     "output/rows.py": ["convert_probs()"],
+    "tracking/tracker.py": ["mien.analyze_video"],
     "train/classical/baselines.py": ["align()"],
     "train/classical/distances.py": ["crop_landmarks()"],
     "video/result.py": ["mien.analyze_video"],

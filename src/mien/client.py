@@ -29,7 +29,7 @@ from urllib.parse import quote, urlencode, urlsplit
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.errors import InputError, MienError, SourceError, require_extra, shown
+from mien.errors import InputError, MienError, SourceError, require_extra, shortened, shown
 from mien.faces import KEEP_ALL, FaceFilter, Faces
 from mien.files import PartFile
 from mien.labels import LabelSet
@@ -530,8 +530,8 @@ def _opened(path: Path) -> Iterator[tuple[IO[bytes], int]]:
         size = os.fstat(file.fileno()).st_size
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
         why = getattr(error, "strerror", None) or str(error)
-        shown = shortened(_printable(str(path)))
-        raise SourceError(f"{shown} cannot be opened: {why}; check the name and its permissions") from error
+        named = shortened(_printable(str(path)))
+        raise SourceError(f"{named} cannot be opened: {why}; check the name and its permissions") from error
     with file:
         yield file, size
 

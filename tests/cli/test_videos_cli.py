@@ -388,3 +388,21 @@ class TestTerminal:
         assert re.search(r"#1 +0\.0 s – 16\.0 s +█{24} +😄 happy 100%", end)
         assert "wrote" in end and "rows.csv" in end
         assert "{" not in shown  # no rows
+
+
+def test_live_reads_the_video_stream_that_is_chosen(mien, tmp_path):
+    two = write_two_streams(tmp_path / "two.mkv")
+    live = ("live", two, "--headless", "--record")
+    code, _, err = mien(*live, tmp_path / "a.mp4")
+    assert code == 0 and "holds 2 video streams (0: 96x64, 1: 192x128)" in err and "--video-stream" in err
+    for number, size in enumerate(((96, 64), (192, 128))):
+        code, _, err = mien(*live, tmp_path / f"{number}.mp4", "--video-stream", number)
+        assert code == 0 and "video streams" not in err
+        with Video(tmp_path / f"{number}.mp4") as video:
+            assert (video.info.width, video.info.height) == size
+    code, _, err = mien(*live, tmp_path / "b.mp4", "--video-stream", "2")
+    assert code == 1 and "has 2 video streams, numbered from 0; there is no stream 2, choose another" in err
+    code, _, err = mien(*live, tmp_path / "b.mp4", "--video-stream", "-1")
+    assert code == 2 and "--video-stream must be a whole number of at least 0" in err
+    code, _, err = mien("live", "9", "--headless", "--video-stream", "1")
+    assert code == 1 and "leave out --video-stream" in err

@@ -70,7 +70,7 @@ class Shown:
         flags: The flag of each field that is shown.
         panels: The heading in the help under which each stands.
         env: Prefix of the environment variables that set them, too; "" for none.
-        reads: What reads the text of a field that is a time, `65.5` or `1:05.5`.
+        reads: What reads the text of a field, where its type alone does not say how; a time may be `65.5` or `1:05.5`.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Shown:
         Args:
             panel: The heading of all, or of each field.
             env: Prefix of environment variables.
-            reads: What reads the text of a field that is a time; it raises InputError.
+            reads: What reads the text of a field that is not read by its type; it raises InputError.
             flags: The flag of each field: `half_life_s="--half-life"`.
         """
         self.flags, self.env, self.reads = flags, env, reads or {}
@@ -224,7 +224,7 @@ def _options_of(kind: Any, shown: Shown, names: Mapping[str, str]) -> list[inspe
             flag,
             help=escape(re.sub(r"[;.] None [^.;]*", "", help_of[field]).replace("`", "")),
             rich_help_panel=shown.panels[field],
-            metavar="s|min:s" if field in shown.reads else None,
+            metavar="s|min:s" if field in shown.reads and field.endswith("_s") else None,
             envvar=f"{shown.env}{field.upper()}" if shown.env else None,
             show_default=show,
         )
