@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mien.errors import InputError, check_known
+from mien.errors import InputError, check_known, shown
 from mien.labels import LabelSet
 from mien.train.nets.blocks import ExpressionNet
 from mien.train.nets.faces import face_dlib, face_hse, load_face_dlib, load_face_hse
@@ -79,5 +79,7 @@ def pretrained_loader(name: str, place: Path | None) -> Callable[[ExpressionNet]
     if place is None:
         return lambda _: None
     if name not in PRETRAINED:
-        raise InputError(f"weights of another origin fill {', '.join(PRETRAINED)}, not {name!r}; choose one with --net")
+        raise InputError(
+            f"weights of another origin fill {', '.join(PRETRAINED)}, not {shown(name)}; choose one with --net"
+        )
     return lambda net: PRETRAINED[name](net, place)
