@@ -21,7 +21,7 @@ from mien.video.truth import parse_time
 
 SRC = Path(mien.__file__).parent
 OWN = re.compile(  # what is known to be short: constants, keys of label sets, exceptions of libraries, names of devices
-    r"[A-Z_]+|(.+\.)?key|error(\.name)?|missing|current|shortened\(.+\)|(self\.)?settings\.(net|device)|device|.+\[:.+\]"
+    r"[A-Z_]+|(.+\.)?key|card\.name|error(\.name)?|missing|current|shortened\(.+\)|(self\.)?settings\.(net|device)|device|.+\[:.+\]"
 )
 CALL = re.compile(r"\bmien\.[A-Za-z_.]*\w\b|(?<![\w{.'(-])[a-z_]{3,}(\.[a-z_]+)*\((?!e?s\))[a-z_, ]*\)")
 OF_KERAS = re.compile(r"model\.(to_json|save|save_weights)\(\)")
@@ -90,7 +90,7 @@ def test_errors_show_what_came_with_the_helper_that_cuts_it():
             if not (isinstance(node, ast.Call) and name.endswith("Error")):
                 continue
             for part in ast.walk(node):
-                if isinstance(part, ast.FormattedValue) and part.conversion == ord("r"):
+                if isinstance(part, ast.FormattedValue) and part.conversion == ord("r") and not part.format_spec:
                     value = ast.unparse(part.value)
                     if not OWN.fullmatch(value):
                         wrong.append(f"{path.relative_to(SRC)}:{node.lineno}: {value}")
