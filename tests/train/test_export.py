@@ -106,6 +106,15 @@ def test_the_graph_scales_logits_as_the_fit_does(checkpoint, scaling):
         np.testing.assert_allclose(probs, z, atol=2e-6)
 
 
+def test_the_card_tells_the_shares_that_answers_assume(faces, exported):
+    training, card = faces[0], exported[1]
+    shares = np.bincount(training.label, minlength=7) / len(training)
+    assumed = card.priors["fer2013"]
+    smoothed = (1 - SETTINGS.label_smoothing) * shares + SETTINGS.label_smoothing / 7
+    assert list(assumed.values()) == pytest.approx(smoothed.tolist(), abs=1e-3)
+    assert "contempt" not in card.priors.get("ferplus", {})
+
+
 def test_equal_logits_stay_numbers():
     graph = InferenceGraph(plain_net((FER7,)), [ConfidenceScaling(1.0, -0.9)]).eval()
     for parameter in graph.net.parameters():
