@@ -86,10 +86,10 @@ def test_each_stream_has_people_of_its_own(server):
 
 def test_settings_may_change_on_the_way(server):
     with Stream(server, '{"half_life_s": 2}') as stream:
-        assert len(stream.ask(ASTRONAUT)["faces"][0]["probs"]) == 7
-        assert stream.ask('{"labels": "ferplus", "detector": "haar"}')["label_set"] == "ferplus"
+        assert len(stream.ask(ASTRONAUT)["faces"][0]["probs"]) == 8
+        assert stream.ask('{"labels": "fer2013", "detector": "haar"}')["label_set"] == "fer2013"
         face = stream.ask(ASTRONAUT)["faces"][0]
-        assert len(face["probs"]) == 8 and face["landmarks"] is None
+        assert len(face["probs"]) == 7 and face["landmarks"] is None
 
 
 def test_every_kind_of_image_is_taken_and_an_empty_one_has_no_face(server):
