@@ -10,22 +10,29 @@ import shlex
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import typer
-from conftest import EXAMPLES, ROOT
+from conftest import EXAMPLES, ROOT, read_rgb
+from PIL import Image
 
 from mien.cli.app import app
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-BLOCK = re.compile(r"(?:<!-- (.+?) -->\n+)?```(\w+)\n(.*?)```", re.S)
+BLOCK = re.compile(r"(?:<!-- ([^\n]+?) -->\n+)?```(\w+)\n(.*?)```(?:\n+```text\n(.*?)```)?", re.S)
 NOT_RUN = re.compile(r"not run: \w|run by (tests/\S+\.py)")
-STANDS_FOR = {"rtsp://camera.local/stream": "clip.mp4"}  # what is not at hand, and what is taken for it
+STANDS_FOR = {  # what is not at hand, and what is taken for it
+    "rtsp://camera.local/stream": "clip.mp4",
+    "https://example.org/a.jpg": "photo.jpg",
+}
+
+PICTURES = {"start.md": {"first.jpg": "start-image.jpg", "timeline.png": "start-timeline.png"}}  # made and shown
 
 
-def blocks(page: Path, *kinds: str) -> list[tuple[str, str]]:
-    """Return the blocks of a page, each with the comment above it."""
+def blocks(page: Path, *kinds: str) -> list[tuple[str, str, str]]:
+    """Return the blocks of a page, each with the comment above it and the output below it."""
     found = BLOCK.findall(page.read_text(encoding="utf-8"))
-    return [(comment, code) for comment, kind, code in found if kind in kinds]
+    return [(comment, code, output) for comment, kind, code, output in found if kind in kinds]
 
 
 def name_of(page: Path) -> str:
@@ -39,30 +46,41 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from videos import portraits, write_video
 
     folder = tmp_path_factory.mktemp("pages")
-    for name in ("photo.jpg", "team.jpg", "photos/a.jpg", "more/b.jpg"):
+    for name in ("photo.jpg", "team.jpg", "photos/a.jpg", "more/b.jpg", "more/c.png"):
         (folder / name).parent.mkdir(exist_ok=True)
-        shutil.copy(EXAMPLES / "astronaut.jpg", folder / name)
+        Image.open(EXAMPLES / "astronaut.jpg").save(folder / name)
     shutil.copytree(EXAMPLES, folder / "examples")
     write_video(folder / "clip.mp4", portraits(4))
     return folder
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=name_of)
-def test_python_blocks_run(page: Path, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_python_blocks_run_and_print_what_the_page_says(
+    page: Path,
+    inputs: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     pytest.importorskip("pandas")
     pytest.importorskip("matplotlib").use("agg")
     shutil.copytree(inputs, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
     ran = 0
-    for comment, code in blocks(page, "python"):
+    for comment, code, output in blocks(page, "python"):
         if told := NOT_RUN.match(comment):
             assert not told[1] or (ROOT / told[1]).is_file(), comment
             continue
         for named, taken in STANDS_FOR.items():
             code = code.replace(named, taken)
+        capsys.readouterr()
         exec(compile(code, name_of(page), "exec"), names)
+        assert not output or capsys.readouterr().out == output
         ran += 1
+    for made, shown in PICTURES.get(page.name, {}).items():
+        difference = np.abs(read_rgb(tmp_path / made).astype(int) - read_rgb(ROOT / "docs" / "images" / shown))
+        assert difference.mean() < 3, f"{shown} is not what the page makes; put {tmp_path / made} there"
     if not ran:
         pytest.skip("every block of this page says why it is not run")
 
@@ -72,7 +90,7 @@ def lines() -> list[tuple[str, str]]:
     found = []
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
-        code = [code for _, code in blocks(page, "sh", "console", "bash")]
+        code = [code for _, code, _ in blocks(page, "sh", "console", "bash")]
         indented = re.findall(r"^ {4}(?:\$ )?(mien .*)$", BLOCK.sub("", text), re.M)
         joined = "\n".join([*code, *indented]).replace("\\\n", " ")
         found += [(name_of(page), line) for line in re.findall(r"^(?:\$ )?(mien .+)$", joined, re.M)]
