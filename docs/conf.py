@@ -15,6 +15,7 @@ version = release = __version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "site_parts"]
 source_suffix = {".md": "markdown"}
 exclude_patterns = ["images"]
+suppress_warnings = ["misc.highlighting_failure"]  # of blocks in languages that Pygments does not know
 
 myst_heading_anchors = 4
 myst_enable_extensions = ["colon_fence"]

@@ -178,6 +178,11 @@ def _columns() -> str:
     return "\n".join(["| column | type |", "|---|---|", *(f"| `{c}` | {type_of(c).__name__} |" for c in columns)])
 
 
+def _unlisted() -> str:
+    listed = (DOCS / "index.md").read_text(encoding="utf-8").splitlines()
+    return "\n".join(sorted(page.stem for page in DOCS.glob("*.md") if page.stem not in [*listed, "index"]))
+
+
 def _plain(markup: str) -> str:
     return Text.from_markup(markup).plain.replace("<", "&lt;")
 
@@ -192,4 +197,5 @@ MADE = {
     "commands": _commands,
     "settings": _settings,
     "columns": _columns,
+    "unlisted": _unlisted,
 }
