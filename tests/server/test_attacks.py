@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 import socket
+import struct
 import time
 import weakref
 from concurrent.futures import ThreadPoolExecutor
@@ -352,6 +353,25 @@ def test_refused_sockets_and_garbage_leave_no_errors_in_the_log(server, caplog):
             connect(f"ws://127.0.0.1:{server.port}/v1/stream", additional_headers={"Authorization": "Bearer wrong"})
         with pytest.raises(InvalidStatus):
             connect(f"ws://127.0.0.1:{server.port}/nothing", additional_headers=BEARER)
+    assert not [record for record in caplog.records if record.levelname in ("ERROR", "CRITICAL")]
+
+
+def test_who_hangs_up_in_the_middle_of_an_answer_leaves_no_errors(server, caplog):
+    """With a reset, so that the server learns of it while it writes."""
+    body = json.dumps({"images": [base64.b64encode(ASTRONAUT).decode()] * 3}).encode()
+    asked = post("/v1/analyze?annotated=1&detector=none", len(body), "application/json").replace(b"\r\n\r\n", b"\r\n")
+    for number in range(12):
+        with connected(server, asked + BEARER_LINE + b"\r\n" + body) as bare:
+            bare.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            bare.recv(1)
+            time.sleep(0.001 * number)
+    pages = (HEAD.replace(b"v1/models", b"docs/swagger-ui-bundle.js") + b"\r\n") * 20
+    for _ in range(12):
+        with connected(server, pages) as bare:
+            bare.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            bare.recv(1)
+    wait_for(lambda: server.app.state.bodies._taken == 0)
+    assert server.http.get("/health").status_code == 200
     assert not [record for record in caplog.records if record.levelname in ("ERROR", "CRITICAL")]
 
 

@@ -15,6 +15,7 @@ from mien.server.routes import jobs as job_routes
 from mien.server.routes.streams import Streams
 from mien.server.settings import MEBI, ServerSettings
 from mien.server.web import described, problems
+from mien.server.web.connections import Hangups
 from mien.server.web.forms import Budget
 from mien.server.web.metrics import Measure, Metrics
 from mien.server.web.security import Door, RateLimit, SecurityHeaders, SlowBodies
@@ -65,6 +66,7 @@ def _put_layers(app: FastAPI, settings: ServerSettings) -> None:
     app.add_middleware(RateLimit, per_s=settings.rate, token=settings.token)
     app.add_middleware(Measure, metrics=app.state.metrics)
     app.add_middleware(SecurityHeaders)
+    app.add_middleware(Hangups)
 
 
 def _describe(app: FastAPI, settings: ServerSettings) -> None:

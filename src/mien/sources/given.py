@@ -48,7 +48,7 @@ class PillowImage(Protocol):
 def is_pillow(source: object) -> bool:
     """Return whether something is an image of Pillow, without loading Pillow."""
     module = sys.modules.get("PIL.Image")
-    return module is not None and isinstance(source, module.Image)
+    return module is not None and isinstance(source, getattr(module, "Image", ()))
 
 
 def is_tensor(source: object) -> bool:

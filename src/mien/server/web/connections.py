@@ -9,6 +9,7 @@ import logging
 import time
 from typing import Any
 
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
@@ -23,6 +24,7 @@ LEAST_READ_BYTES = 64 << 10  # of an answer, in the time that a client may take
 PATIENCE_S = 10.0
 WELCOME = "mien.welcome"  # in a web socket's extensions: called when its client is known
 REPEAT_S = 10.0
+NEWS_S = 0.05  # until uvicorn, too, knows that a connection is closed
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +52,27 @@ class Seldom(logging.Filter):
 
 class _HeadTooLarge(ValueError):
     """Raised inside the parser, to stop it."""
+
+
+class Hangups:
+    """Sends nothing more to a client that has hung up, which is no error: uvloop says so before uvicorn knows."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        """Wrap an application."""
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection."""
+
+        async def send_unless_closed(message: Message) -> None:
+            try:
+                await send(message)
+            except RuntimeError as error:
+                if "handler is closed" not in str(error):
+                    raise
+                await asyncio.sleep(NEWS_S)
+
+        await self._app(scope, receive, send_unless_closed if scope["type"] != "lifespan" else send)
 
 
 class ReaderClock:
