@@ -347,6 +347,14 @@ def test_the_images_of_a_request_are_drawn_one_after_another(tmp_path, monkeypat
 # Noise.
 
 
+def test_text_that_is_none_ends_the_stream_in_silence(server, caplog):
+    with connected(server, HEAD.replace(b"models", b"stream") + UPGRADE + b"\r\n") as bare:
+        assert bare.recv(4096).startswith(b"HTTP/1.1 101")
+        bare.sendall(b"\x81\x82\0\0\0\0\xff\xfe")
+        assert b"\x03\xef" in everything(bare)  # 1007
+    assert not [record for record in caplog.records if record.levelname in ("ERROR", "CRITICAL")]
+
+
 def test_refused_sockets_and_garbage_leave_no_errors_in_the_log(server, caplog):
     for _ in range(3):
         with pytest.raises(InvalidStatus):

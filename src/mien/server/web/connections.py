@@ -7,10 +7,11 @@ So what comes before is bounded here, where the bytes arrive, and so is what wai
 import asyncio
 import logging
 import time
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from mien.server.web.problems import MEDIA_TYPE, Problem
@@ -24,7 +25,7 @@ LEAST_READ_BYTES = 64 << 10  # of an answer, in the time that a client may take
 PATIENCE_S = 10.0
 WELCOME = "mien.welcome"  # in a web socket's extensions: called when its client is known
 REPEAT_S = 10.0
-NEWS_S = 0.05  # until uvicorn, too, knows that a connection is closed
+HUNG_UP = "mien.hung_up"  # in a request's scope: called when its connection turns out to be closed
 
 logger = logging.getLogger(__name__)
 
@@ -70,9 +71,18 @@ class Hangups:
             except RuntimeError as error:
                 if "handler is closed" not in str(error):
                     raise
-                await asyncio.sleep(NEWS_S)
+                scope.get(HUNG_UP, _nothing)()
 
         await self._app(scope, receive, send_unless_closed if scope["type"] != "lifespan" else send)
+
+
+def _note_hangup(cycle: RequestResponseCycle) -> None:
+    cycle.disconnected = True
+    cycle.message_event.set()
+
+
+def _nothing() -> None:
+    """Do nothing."""
 
 
 class ReaderClock:
@@ -169,6 +179,8 @@ class PatientHttp(ReaderClock, HttpToolsProtocol):
         self._silent_bytes = 0
         self._clock.cancel()
         super().on_headers_complete()
+        if self.cycle is not None and self.cycle.scope is self.scope:
+            cast(dict[str, Any], self.scope)[HUNG_UP] = partial(_note_hangup, self.cycle)
 
     def on_body(self, body: bytes) -> None:
         """Take a piece of the body."""
@@ -272,6 +284,17 @@ class PoliteWebSocket(ReaderClock, WebSocketsSansIOProtocol):
         if self.writable.is_set():
             return super().handle_ping()
         self.conn.data_to_send()  # thrown away
+
+    def send_receive_event_to_app(self) -> None:
+        """Hand over a message; one that says it is text and is none ends the connection, without a word in the log."""
+        if self.curr_msg_data_type == "text" and not self.close_sent:
+            try:
+                b"".join(self.frames).decode()
+            except UnicodeDecodeError:
+                self.frames = []
+                self.conn.send_close(1007)
+                return self.handle_parser_exception()
+        super().send_receive_event_to_app()
 
     async def send(self, message: Any) -> None:
         """Send; a refusal is a whole answer, and no handshake is missing after it."""
