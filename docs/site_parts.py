@@ -173,7 +173,7 @@ def _default(field: Any) -> str:
 
 
 def _columns() -> str:
-    labels = LABEL_SETS["fer2013"]
+    labels = LABEL_SETS["combined"]
     columns = table_columns(labels, tracked=True)
     return "\n".join(["| column | type |", "|---|---|", *(f"| `{c}` | {type_of(c).__name__} |" for c in columns)])
 
