@@ -45,7 +45,11 @@ class Process:
         self.http = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=30)
 
     def __enter__(self):
-        wait_for(self.answers)
+        try:
+            wait_for(self.answers, seconds=120)  # each of its processes opens the models, beside other work
+        except BaseException:
+            self.__exit__()  # nobody else ends it
+            raise
         return self
 
     def answers(self):
