@@ -22,7 +22,7 @@ from mien import Analyzer
 from mien.analyzer import AnalyzerSettings
 from mien.detect.detector import Detector
 from mien.errors import InputError, OutputError, SourceError
-from mien.labels import COMBINED8, FER7
+from mien.labels import COMBINED8
 from mien.output.draw.style import DrawStyle
 from mien.output.rows import INTERRUPTED_ROW
 from mien.output.sinks import open_sink
@@ -167,7 +167,7 @@ class TestOutputs:
         assert not any(len(analyzer.detector.detect(image)) for image in images(tmp_path / "b.mp4"))
 
     def test_truth_is_drawn_and_scored(self, analyzer, clip, tmp_path):
-        truth = Truth([TruthSpan(0, 1, "happy"), TruthSpan(1, 2, "sad")], FER7)
+        truth = Truth([TruthSpan(0, 1, "happy"), TruthSpan(1, 2, "sad")], COMBINED8)
         result = analyze_video(
             clip, analyzer=analyzer, outputs=[tmp_path / "t.mp4", tmp_path / "s.json"], truth=truth,
             video=VideoSettings(every=5),
