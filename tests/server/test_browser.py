@@ -15,6 +15,7 @@ import pytest
 from conftest import EXAMPLES, read_rgb
 
 import browser_tools as tools
+from videos import make_video
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install 'mien[dev]'")
 pytest.importorskip("fastapi", reason="needs the extra server")
@@ -438,6 +439,29 @@ def test_the_token_is_asked_for_and_kept_in_the_tab_only(open_page, guarded):
     assert kept == [[TOKEN], [], ""]
     page.reload()
     sync_api.expect(page.locator("#live-start")).to_be_visible()
+
+
+def test_videos_and_downloads_load_from_signed_addresses_that_are_renewed(open_page, guarded, tmp_path):
+    page = open_page("videos", url=guarded.url)
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    unlock(page)
+    sync_api.expect(page.locator(".blank")).to_contain_text("No videos yet")
+    page.set_input_files("#video-file", make_video(tmp_path / "a smile.mp4"))
+    page.wait_for_selector(".job[data-state=done]")
+    page.get_by_role("link", name="Open a smile.mp4").click()
+    wait_until(page, "document.querySelector('.video video')?.readyState >= 2")
+    with page.expect_download() as download:
+        page.click("a[data-kind=csv]")
+    assert "result.csv?until=" in download.value.url and "token" not in download.value.url
+    assert Path(download.value.path()).read_bytes().startswith(b"source,frame")
+    page.evaluate(
+        "{ const v = document.querySelector('.video video'); v.src = v.src.replace('signature=', 'signature=x'); }"
+    )
+    wait_until(page, "!document.querySelector('.video video').src.includes('signature=x')")
+    wait_until(page, "document.querySelector('.video video').readyState >= 2")
+    assert sum("/video?until=" in url for url in asked) >= 3
+    assert not any("token" in url for url in asked)
 
 
 def test_a_busy_server_is_waited_for(open_page, guarded):
