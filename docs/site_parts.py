@@ -29,13 +29,14 @@ from mien.train.augment import AugmentSettings
 from mien.train.settings import TrainSettings
 
 DOCS = Path(__file__).parent
-SHOWN_BY = {  # pages outside docs/ and the pages that show them
+SHOWN_BY = {  # pages outside docs/, or that moved, and the pages that show them
     "README.md": "index.md",
     "CHANGELOG.md": "developers/changelog.md",
     "CONTRIBUTING.md": "developers/contributing.md",
     "SECURITY.md": "developers/security.md",
     "CODE_OF_CONDUCT.md": "developers/conduct.md",
     "examples/README.md": "example-photos.md",
+    "docs/log.md": "developers/log.md",
 }
 BESIDE = (  # what the names at the door take, give and raise, and the server's client
     *(f"mien.sources.{name}" for name in ("Item", "Failed", "SourceSettings", "LiveSettings", "VideoInfo")),
