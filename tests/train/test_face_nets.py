@@ -97,23 +97,25 @@ def test_views_are_enlarged_and_have_the_contrast_the_network_knows():
 
 
 def test_padding_is_at_the_end_alone_where_a_stride_meets_an_even_side():
-    conv = faces._SamePadded(1, 1, 3, stride=2, bias=False)
-    nn.init.ones_(conv.weight)
-    assert conv(torch.ones(1, 1, 4, 4))[0, 0].tolist() == [[9, 6], [6, 4]]
-    assert conv(torch.ones(1, 1, 5, 5))[0, 0].tolist() == [[4, 6, 4], [6, 9, 6], [4, 6, 4]]
+    trunk = faces.face_hse((FER7,)).trunk
+    nn.init.ones_(trunk.conv1.weight)
+    nn.init.zeros_(trunk.conv1.bias)
+    found = trunk.conv1(trunk.pad(torch.ones(1, 1, 4, 4)))[0, 0]
+    assert found.tolist() == [[9, 6], [6, 4]]
+    assert trunk(torch.ones(1, 1, 96, 96)).shape == (1, 1024, 3, 3)
 
 
-@pytest.mark.parametrize("name", ["face-dlib", "face-hse"])
-def test_files_that_are_missing_or_others_are_named(tmp_path, name):
+@pytest.mark.parametrize(("name", "first"), [("face-dlib", "conv32_down"), ("face-hse", "conv1")])
+def test_files_that_are_missing_or_others_are_named(tmp_path, name, first):
     net = NETS[name]((FER7,))
-    before = net.trunk[0].weight.clone()
+    before = net.trunk.get_submodule(first).weight.clone()
     with pytest.raises(ModelError, match="no weights at"):
         pretrained_loader(name, tmp_path)(net)
     for file in (*faces.DLIB_SHA256, *faces.HSE_SHA256):
         (tmp_path / file).write_text("other")
     with pytest.raises(ModelError, match="must have SHA-256"):
         pretrained_loader(name, tmp_path)(net)
-    assert torch.equal(net.trunk[0].weight, before)
+    assert torch.equal(net.trunk.get_submodule(first).weight, before)
 
 
 def test_weights_of_another_origin_fill_three_networks(tmp_path):

@@ -84,14 +84,6 @@ class _DlibBlock(nn.Module):
         return torch.relu(x + y)
 
 
-class _SamePadded(nn.Conv2d):
-    """A 3x3 convolution padded as TensorFlow does: at the end alone where a stride of 2 meets an even side."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        before = 1 if self.stride[0] == 1 or x.shape[-1] % 2 else 0
-        return super().forward(nn.functional.pad(x, (before, 1, before, 1)))
-
-
 def face_dlib(heads: tuple[LabelSet, ...] = TWO_HEADS) -> FaceNet:
     """Dlib's face ResNet (Davis King, CC0): 29 convolutions, 5.6 M parameters, views enlarged to 112 px.
 
@@ -121,17 +113,25 @@ def face_hse(heads: tuple[LabelSet, ...] = TWO_HEADS) -> FaceNet:
     Returns:
         The network with fresh weights; `load_face_hse` fills the convolutions.
     """
-    layers: OrderedDict[str, nn.Module] = OrderedDict(
-        conv1=_SamePadded(1, 32, 3, stride=2), relu=nn.ReLU6(inplace=True)
-    )
     inputs = 32
+    layers: OrderedDict[str, nn.Module] = OrderedDict(
+        pad=_at_the_end(), conv1=nn.Conv2d(1, inputs, 3, stride=2), relu=nn.ReLU6(inplace=True)
+    )
     for number, (outputs, stride) in enumerate(HSE_STAGES, 1):
-        layers[f"conv_dw_{number}"] = _SamePadded(inputs, inputs, 3, stride=stride, groups=inputs)
+        if stride == 2:
+            layers[f"pad_{number}"] = _at_the_end()
+        padding = 0 if stride == 2 else 1
+        layers[f"conv_dw_{number}"] = nn.Conv2d(inputs, inputs, 3, stride=stride, padding=padding, groups=inputs)
         layers[f"relu_dw_{number}"] = nn.ReLU6(inplace=True)
         layers[f"conv_pw_{number}"] = nn.Conv2d(inputs, outputs, 1)
         layers[f"relu_pw_{number}"] = nn.ReLU6(inplace=True)
         inputs = outputs
     return FaceNet(nn.Sequential(layers), inputs, heads=heads, side_px=HSE_PX)
+
+
+def _at_the_end() -> nn.Module:
+    """Return the padding of TensorFlow where a 3x3 convolution with a stride of 2 meets an even side."""
+    return nn.ZeroPad2d((0, 1, 0, 1))
 
 
 def load_face_dlib(net: FaceNet, folder: Path) -> None:
