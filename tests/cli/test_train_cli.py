@@ -280,6 +280,7 @@ def test_without_a_terminal_a_line_now_and_then(monkeypatch, capsys):
     assert second.startswith("epoch 2/10: step 15 of 100, 0:00:0")
     monkeypatch.setattr(commands, "SILENCE_S", 30.0)
     with commands._watching(TrainSettings(epochs=10)) as watch:
+        watch.spoken -= 60.0  # a slow start: nobody knows yet how long a step takes
         watch.step(5, 100)
     assert not capsys.readouterr().err
 

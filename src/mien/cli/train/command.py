@@ -167,6 +167,7 @@ class _Watch:
         """Move the bar."""
         if self.first is None:
             self.first, self.started = done - 1, time.monotonic()
+            self.spoken = self.started
             self.bars.reset(self.task, completed=done - 1, total=total)
         epoch = (done - 1) * self.epochs // max(1, total) + 1
         self.bars.update(self.task, completed=done, description=f"epoch {epoch}/{self.epochs}")
