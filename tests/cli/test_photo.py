@@ -46,7 +46,7 @@ VISITED = {
     },
     "sources": {"given", "images", "videos", "_decode", "_formats", "_headers", "_jpeg"},
     "detect": {"registry", "identity", "mtcnn", "boxes", "align", "_mtcnn_nets", "_octaves", "_onnx_graph"},
-    "models": {"catalogue", "card", "expression", "runtime"},
+    "models": {"catalogue", "card", "expression", "prior", "runtime"},
     "output": {"base", "rows", "tables"},
 }
 

@@ -262,7 +262,7 @@ def test_own_classes_next_to_known_ones_are_named(mien, tmp_path, monkeypatch, c
     assert json.loads(out)["overall"]["n"] == 120
     code, out, err = run_cli(monkeypatch, capsys)("compare", model, "mien-b", folder, "--split", "Unsplit")
     assert code == 2
-    assert "same images and label set" in err
+    assert "mien-b does not answer with focused, bored; compare models on the same images and label set" in err
 
 
 def test_export_says_what_it_needs(mien, tmp_path):

@@ -84,7 +84,7 @@ class Feed:
             return None
         number, self._number = self._number, self._number + 1
         (image,) = numbered(1, size=self._size, start=number)
-        return LiveFrame(image, self.name, number, number / 25, time.monotonic())
+        return LiveFrame(image, self.name, number, number / 25, captured_s=time.monotonic())
 
 
 def run_to_end(session, limit_s=20.0):

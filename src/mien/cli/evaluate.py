@@ -31,7 +31,7 @@ from mien.datasets.people import has_people, read_people
 from mien.datasets.photos import LargestFace
 from mien.datasets.read import read_dataset
 from mien.detect.registry import create_detector
-from mien.errors import InputError, MissingExtraError, require_extra
+from mien.errors import InputError, MissingExtraError, listed, require_extra
 from mien.evaluate.compare_page import comparison_to_html
 from mien.evaluate.comparison import compare as compare_predictions
 from mien.evaluate.document import ReportDocument, comparison_to_json, to_json
@@ -305,6 +305,11 @@ def compare(
     images, trained_on = everything.split(split), _training_crops(everything, split)
     answered = {candidate.labels for candidate in candidates.values()}
     target = label_set(labels) if labels else answered.pop() if len(answered) == 1 else everything.labels
+    for name, candidate in candidates.items():
+        if unknown := [one for one in target.names if one not in candidate.labels.names]:
+            raise InputError(
+                f"{name} does not answer with {listed(unknown)}; compare models on the same images and label set"
+            )
     reports: dict[str, Report] = {}
     sha256: dict[str, str] = {}
     for name, candidate in candidates.items():
