@@ -49,6 +49,19 @@ class TestOneVideo:
         code, _, err = mien("analyze", clip, "--start", "3", "--end", "2")
         assert code == 2 and "--end must be after --start = 3.0, got 2.0" in err
 
+    @pytest.mark.parametrize(
+        ("module", "output", "extra"), [("matplotlib", "out", "plots"), ("pyarrow", "a.parquet", "data")]
+    )
+    def test_a_missing_extra_is_said_before_anything_is_made(
+        self, mien, clip, tmp_path, monkeypatch, module, output, extra
+    ):
+        monkeypatch.setitem(sys.modules, module, None)
+        sources = [(clip,), (clip, ASTRONAUT, clip)][: 2 if output == "out" else 1]
+        for given in sources:
+            code, _, err = mien("analyze", *given, "-o", tmp_path / "new" / output)
+            assert code == 2 and f"mien[{extra}]" in err
+            assert names_in(tmp_path) == []
+
     def test_of_two_streams_one_is_named_and_can_be_chosen(self, mien, tmp_path):
         two = write_two_streams(tmp_path / "two.mkv")
         code, _, err = mien("analyze", two, "-o", tmp_path / "rows.csv")

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from mien.errors import InputError, require_extra
+from mien.errors import InputError
 from mien.faces import Faces, Frame
 from mien.files import write_whole
 from mien.labels import LabelSet
@@ -222,13 +222,8 @@ class TimelineSink(ReportSink):
         Args:
             path: Ends in `.png`, `.svg`, `.pdf` or `.html`.
             timeline: Filled by the caller.
-
-        Raises:
-            MissingExtraError: matplotlib is not installed, and the timeline is not a page.
         """
         super().__init__(path)
-        if path.suffix.lower() != ".html":
-            require_extra("plots", "matplotlib")
         self._timeline, self._title = timeline, ""
 
     def _write(self, frame: Frame, faces: Faces) -> None:

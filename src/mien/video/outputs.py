@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from mien.errors import require_extra
 from mien.output.kinds import FOLDER, MOMENTS, OF_A_VIDEO, SUMMARY, TABLE, TIMELINE, VIDEO, kind_of
 
 KINDS = {
@@ -95,6 +96,17 @@ class VideoOutputs:
     def all(self) -> Paths:
         """Return every path, the first being the one that names the run."""
         return sum(vars(self).values(), ())
+
+    def check_extras(self) -> None:
+        """Refuse what needs a package that is not installed: before the work, and before any file or folder is made.
+
+        Raises:
+            MissingExtraError: A timeline that is no page needs matplotlib, a Parquet file pyarrow.
+        """
+        if any(path.suffix.lower() != ".html" for path in self.timelines):
+            require_extra("plots", "matplotlib")
+        if any(path.suffix.lower() == ".parquet" for path in (*self.tables, *self.intervals)):
+            require_extra("data", "pyarrow")
 
     @property
     def need_images(self) -> bool:

@@ -168,6 +168,7 @@ def run_job(
         MienError: As `analyze_video`.
     """
     started = time.monotonic()
+    job.outputs.check_extras()
     with Video(job.source, job.video) as reader, ExitStack() as stack:
         work = stack.enter_context(WorkFolder(job.outputs.all(), sources=[str(job.source)], resume=job.resume))
         kept = KeptFolder() if job.keep else None

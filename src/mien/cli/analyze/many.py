@@ -66,6 +66,8 @@ class ManyVideos:
         single += [*self._jobs.extra.timelines, *self._jobs.extra.moments]
         if single:
             raise InputError(f"{single[0]} is for one video, but there are {len(self._items)} sources; use -o FOLDER/")
+        for folder in self._folders if self._videos else ():
+            VideoOutputs.in_folder(folder).check_extras()
         self._jobs.check_resume(self._request.outputs)
 
     def run(self, settings: AnalyzerSettings, images: Callable[[Sequence[Item]], Iterator[Result]]) -> int:
