@@ -47,14 +47,14 @@ CATALOGUE = {
         CatalogueEntry(
             "mien-b",
             "mien-b.onnx",
-            "b8eadd1171c924222c9139fb020f2f8d998b02f576167a575abb76703074c177",
+            "569e0a3bf7fab9f3a5ef8bc1154620927020948b31d959e040ede98eb64a1760",
             "the default: one to two milliseconds a face",
             net="mien-b2",
         ),
         CatalogueEntry(
             "mien-s",
             "mien-s.onnx",
-            "bd8942df2812206966ed852c13102623d36808797b9f50b903634712679f4a54",
+            "ac55a56fee6f42f3c33b9d6749b95f6afde4152eb51ef02778957717a1b093d7",
             "for videos, live video and small machines: about 0.2 ms a face, a point less accurate",
             net="mien-s2",
         ),
