@@ -16,6 +16,7 @@ import typer
 from conftest import EXAMPLES, ROOT, read_rgb
 from PIL import Image
 
+import mien
 from mien.cli.app import app
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -83,6 +84,32 @@ def test_python_blocks_run_and_print_what_the_page_says(
         assert difference.mean() < 3, f"{shown} is not what the page makes; put {tmp_path / made} there"
     if not ran:
         pytest.skip("every block of this page says why it is not run")
+
+
+def tasks() -> list[str]:
+    """Return mien's code for each task of the page for those who come from other tools."""
+    page = (ROOT / "docs" / "coming-from.md").read_text(encoding="utf-8")
+    rows = page.partition("## Task by task")[2].partition("\n## ")[0].splitlines()
+    return [code for row in rows if row.startswith("|") for code in re.findall(r"`([^`]+)`", row.split("|")[-2])]
+
+
+@pytest.mark.parametrize("code", tasks())
+def test_a_task_takes_the_one_line_that_the_page_shows(
+    code: str, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("pandas")
+    shutil.copytree(inputs, tmp_path, dirs_exist_ok=True)
+    shutil.copy(tmp_path / "photo.jpg", tmp_path / "a.jpg")
+    shutil.copy(tmp_path / "clip.mp4", tmp_path / "a.mp4")
+    monkeypatch.chdir(tmp_path)
+    if code.startswith("mien "):
+        test_lines_of_the_command_line_are_understood("", code, tmp_path, monkeypatch)
+    elif code.startswith("for "):
+        names: dict[str, object] = {"mien": mien}
+        exec(code.replace("(0)", "('a.mp4')") + "\n    break", names)
+        assert len(names["faces"]) == 1
+    else:
+        assert eval(code, {"mien": mien, "bgr": read_rgb(tmp_path / "a.jpg")[..., ::-1].copy()}) is not None
 
 
 def lines() -> list[tuple[str, str]]:
