@@ -85,7 +85,7 @@ def _nothing() -> None:
     """Do nothing."""
 
 
-class ReaderClock:
+class ReaderClock(asyncio.Protocol):
     """Cuts a connection whose other side reads too little of what waits for it. A mixin of uvicorn's protocols.
 
     Closing politely would wait for that other side to read the rest: for ever.
@@ -112,6 +112,21 @@ class ReaderClock:
         if self._reading is not None:
             self._reading.cancel()
             self._reading = None
+
+    def pause_writing(self) -> None:
+        """Wait for the client to read, but not for ever."""
+        super().pause_writing()
+        self.watch_reader()
+
+    def resume_writing(self) -> None:
+        """Go on writing."""
+        self.forget_reader()
+        super().resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop the clock."""
+        self.forget_reader()
+        super().connection_lost(exc)
 
     def _look_at_reader(self, before: int) -> None:
         self._reading = None
@@ -225,21 +240,10 @@ class PatientHttp(ReaderClock, HttpToolsProtocol):
         self.transport.close()
         self.watch_reader()
 
-    def connection_lost(self, error: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:
         """Stop the clocks."""
         self._clock.cancel()
-        self.forget_reader()
-        super().connection_lost(error)
-
-    def pause_writing(self) -> None:
-        """Wait for the client to read, but not for ever."""
-        super().pause_writing()
-        self.watch_reader()
-
-    def resume_writing(self) -> None:
-        """Go on writing."""
-        self.forget_reader()
-        super().resume_writing()
+        super().connection_lost(exc)
 
     def shutdown(self) -> None:
         """Let the running request finish, and tell endless answers to end."""
@@ -304,21 +308,6 @@ class PoliteWebSocket(ReaderClock, WebSocketsSansIOProtocol):
             logger.debug("a web socket was refused")
         if self.transport.is_closing():
             self.watch_reader()
-
-    def pause_writing(self) -> None:
-        """Wait for the client to read, but not for ever."""
-        super().pause_writing()
-        self.watch_reader()
-
-    def resume_writing(self) -> None:
-        """Go on writing."""
-        self.forget_reader()
-        super().resume_writing()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the clock."""
-        self.forget_reader()
-        super().connection_lost(exc)
 
     def shutdown(self) -> None:
         """Leave the closing to the stream, which finishes its answer first."""
