@@ -1,5 +1,7 @@
 """What a user names as the time in which people rest."""
 
+from dataclasses import replace
+
 from mien.analyzer import Analyzer
 from mien.errors import InputError
 from mien.tracking.baseline import typical_answer
@@ -28,6 +30,20 @@ def read_baseline(value: str | tuple[float, float]) -> str | tuple[float, float]
     if end_s <= start_s:
         raise InputError(f"baseline must be a stretch that ends after its start, got {value.strip()[:60]!r}")
     return start_s, end_s
+
+
+def with_baseline(settings: TrackSettings | None, value: str | tuple[float, float] | None) -> TrackSettings:
+    """Return settings with the baseline that a user names.
+
+    Args:
+        settings: What it is added to; None is the defaults.
+        value: As for `read_baseline`; None leaves the baseline of `settings`.
+
+    Raises:
+        InputError: It is no baseline.
+    """
+    settings = settings or TrackSettings()
+    return settings if value is None else replace(settings, baseline=read_baseline(value))
 
 
 def check_baseline(settings: TrackSettings, analyzer: Analyzer) -> None:

@@ -29,7 +29,7 @@ from mien.video._head import head_of
 from mien.video._journal import Journal, Past, read_results
 from mien.video._rested import FirstPass
 from mien.video._writers import Findings, Writers, open_writers
-from mien.video.baseline import check_baseline, read_baseline
+from mien.video.baseline import check_baseline, with_baseline
 from mien.video.job import Progress, VideoJob
 from mien.video.outputs import VideoOutputs
 from mien.video.result import KeptFolder, VideoResult
@@ -126,12 +126,11 @@ def analyze_video(
         clip_boxes=clip_boxes,
         prior=prior,
     )
-    track = track or TrackSettings()
     job = VideoJob(
         source,
         outputs,
         video or VideoSettings(),
-        track if baseline is None else replace(track, baseline=read_baseline(baseline)),
+        with_baseline(track, baseline),
         style,
         interval_s,
         truth,

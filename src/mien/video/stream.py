@@ -4,7 +4,6 @@ import logging
 import re
 from collections.abc import Generator, Iterator
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -16,7 +15,7 @@ from mien.sources.live import CAMERA, LiveSettings, LiveSource
 from mien.sources.videos import Video, VideoSettings
 from mien.tracking.settings import TrackSettings
 from mien.tracking.tracker import Tracker, track_video
-from mien.video.baseline import read_baseline
+from mien.video.baseline import with_baseline
 
 logger = logging.getLogger(__name__)
 
@@ -89,8 +88,7 @@ def track(
         clip_boxes=clip_boxes,
         prior=prior,
     )
-    settings = settings or TrackSettings()
-    tracker = Tracker(analyzer, settings if baseline is None else replace(settings, baseline=read_baseline(baseline)))
+    tracker = Tracker(analyzer, with_baseline(settings, baseline))
     if live or (live is None and _is_live(source)):
         return _newest(source, live if isinstance(live, LiveSettings) else None, tracker)
     return _all(cast(str | Path, source), video, tracker)

@@ -1,6 +1,5 @@
 """The shapes of requests and answers, for the description at /docs and for checking what clients send."""
 
-from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -8,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from mien.errors import InputError
 from mien.faces import FaceFilter
 from mien.tracking.settings import TrackSettings
-from mien.video.baseline import read_baseline
+from mien.video.baseline import read_baseline, with_baseline
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -161,8 +160,7 @@ class JobOptions(TrackingOptions):
 
     def track_settings(self) -> TrackSettings:
         """Return the settings, with the baseline that was asked for."""
-        settings = super().track_settings()
-        return settings if self.baseline is None else replace(settings, baseline=read_baseline(self.baseline))
+        return with_baseline(super().track_settings(), self.baseline)
 
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
