@@ -6,7 +6,19 @@ import numpy as np
 import pytest
 
 from mien.errors import InputError
-from mien.faces import COLUMNS, Face, Faces, Frame, check_image, columns_of
+from mien.faces import (
+    ATTRIBUTES,
+    COLUMNS,
+    NOTE,
+    Face,
+    Faces,
+    Frame,
+    Reduced,
+    attribute_columns,
+    check_image,
+    columns_of,
+    known_attributes,
+)
 from mien.labels import FER7
 
 PIXELS = np.zeros((20, 30, 3), np.uint8)
@@ -209,3 +221,79 @@ def test_the_largest_face_and_boxes_inside_the_image():
 def test_faces_without_their_image_ask_for_it():
     with pytest.raises(InputError, match=r"faces.draw\(image\)"):
         three_faces().draw()
+
+
+def measured_faces():
+    values = {"yaw": np.array([1, np.nan, 3], np.float32), "pitch": np.zeros(3, np.float32)}
+    points = np.arange(3 * 468 * 2, dtype=np.float32).reshape(3, 468, 2)
+    return three_faces().with_attributes(values, ("", "pose: no face", ""), mesh=points)
+
+
+def test_attributes_go_with_their_faces():
+    faces = measured_faces()
+    chosen = faces[[2, 1]]
+    np.testing.assert_array_equal(chosen.attributes["yaw"], np.array([3, np.nan], np.float32))
+    assert chosen.notes == ("", "pose: no face")
+    np.testing.assert_array_equal(chosen.mesh, faces.mesh[[2, 1]])
+    assert faces[np.array([False, True, False])].notes == ("pose: no face",)
+    face = faces[2]
+    assert face.attributes == {"yaw": 3.0, "pitch": 0.0}
+    assert faces[1].note == "pose: no face"
+    np.testing.assert_array_equal(face.mesh, faces.mesh[2])
+
+
+def test_the_mesh_is_in_pixels_of_the_whole_image():
+    faces = measured_faces()
+    small = np.zeros((10, 15, 3), np.uint8)
+    frame = Frame(small, reduced=Reduced(2, 30, 20))
+    found = faces.found_in(frame)
+    np.testing.assert_array_equal(found.mesh, 2 * faces.mesh)
+    np.testing.assert_array_equal(found.attributes["yaw"], faces.attributes["yaw"])
+    np.testing.assert_allclose(found.on(small).mesh, faces.mesh)
+    np.testing.assert_array_equal(faces.clipped(4, 4).mesh, faces.mesh)
+    assert faces.at(frame).notes == faces.notes
+
+
+def test_rows_have_the_columns_of_attributes_and_the_reason():
+    faces = measured_faces()
+    row = faces.to_records()[1]
+    assert (row["yaw"], row["pitch"], row[NOTE]) == (None, 0.0, "pose: no face")
+    assert faces.to_records()[0][NOTE] is None
+    assert list(faces.to_pandas().columns) == [*columns_of(FER7, attributes=["mesh", "pose"])]
+    told = faces[1].to_dict()
+    assert told["attributes"] == {"yaw": None, "pitch": 0.0}
+    assert told[NOTE] == "pose: no face"
+    assert np.shape(told["mesh"]) == (468, 2)
+    json.dumps(faces.to_dict(), allow_nan=False)
+
+
+def test_further_attributes_join_those_there_are():
+    faces = measured_faces().with_attributes({"quality": np.ones(3, np.float32)}, ("dark", "small", ""))
+    assert faces.notes == ("dark", "pose: no face; small", "")
+    assert set(faces.attributes) == {"yaw", "pitch", "quality"}
+    assert faces.measured == ("mesh", "pose", "quality")
+    assert faces.mesh is not None
+
+
+def test_names_of_attributes_come_in_one_order_and_an_unknown_one_gets_the_list():
+    assert known_attributes("quality, pose") == ("pose", "quality")
+    assert attribute_columns(["quality", "pose"]) == ("yaw", "pitch", "roll", "quality", "note")
+    assert attribute_columns([]) == ()
+    with pytest.raises(InputError, match=r"among mesh, pose, .*quality.*got 'smile'"):
+        known_attributes(["pose", "smile"])
+    columns = [column for columns in ATTRIBUTES.values() for column in columns]
+    assert len(columns) == len(set(columns))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"attributes": {"yaw": np.zeros(2, np.float32)}, "notes": ("",) * 3}, r"attributes\['yaw'\] must be \(3,\)"),
+        ({"attributes": {"yaw": np.zeros(3, np.float32)}}, "attributes and notes come together"),
+        ({"attributes": {}, "notes": ("",)}, "notes must be 3 texts, got 1"),
+        ({"mesh": np.zeros((3, 68, 2), np.float32)}, r"mesh must be \(3, 468, 2\)"),
+    ],
+)
+def test_attributes_of_another_shape_are_refused(change, message):
+    with pytest.raises(InputError, match=message):
+        three_faces(**change)

@@ -1,7 +1,7 @@
 """`Frame` goes in, `Faces` comes out: the two values that cross every stage."""
 
 import importlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self, overload
 
@@ -23,19 +23,59 @@ COLUMNS: dict[str, type] = {  # of a row, in this order, with the types of their
     "source": str, "frame": int, "time_s": float, "face": int, "track_id": int,
     "x1": float, "y1": float, "x2": float, "y2": float, "score": float, "expression": str, "confidence": float,
 }  # fmt: skip
+ATTRIBUTES: dict[str, tuple[str, ...]] = {  # what else a face can tell, and the columns of each; docs/attributes.md
+    "mesh": (),  # no column: the points are in `Faces.mesh`
+    "pose": ("yaw", "pitch", "roll"),
+    "eyes": ("eye_left", "eye_right"),
+    "mouth": ("mouth_opening", "mouth_width", "mouth_corners", "mouth_asymmetry"),
+    "brows": ("brow_raise", "brow_furrow"),
+    "gaze": ("gaze_yaw", "gaze_pitch"),
+    "quality": ("quality",),
+}
+NOTE = "note"  # the last column of attributes: why a value is missing, or what is doubtful
+MESH_POINTS = 468
 CROP_PX = 48  # width and height of the gray crops that expression models take: those of FER2013
 STEADY, SMOOTHED, BASELINE = "steady_expression", "smooth_", "baseline"
 
 
-def columns_of(labels: LabelSet | None, *, tracked: bool = False) -> tuple[str, ...]:
+def columns_of(labels: LabelSet | None, *, tracked: bool = False, attributes: Sequence[str] = ()) -> tuple[str, ...]:
     """Return the columns of `Faces.to_records`.
 
     Args:
         labels: The label set of the probabilities; None where there are none.
         tracked: Whether the faces are those of a video, with smoothed probabilities.
+        attributes: Names of `ATTRIBUTES` that are measured.
     """
     names = labels.names if labels else ()
-    return (*COLUMNS, *names, *((STEADY, *(SMOOTHED + name for name in names), BASELINE) if tracked else ()))
+    smoothed = (STEADY, *(SMOOTHED + name for name in names), BASELINE) if tracked else ()
+    return (*COLUMNS, *names, *smoothed, *attribute_columns(attributes))
+
+
+def attribute_columns(attributes: Sequence[str]) -> tuple[str, ...]:
+    """Return the columns of attributes in the order of `ATTRIBUTES`, then `NOTE`; of none, none.
+
+    Args:
+        attributes: Names of `ATTRIBUTES`.
+    """
+    found = tuple(column for name, columns in ATTRIBUTES.items() if name in attributes for column in columns)
+    return (*found, NOTE) if attributes else ()
+
+
+def known_attributes(names: Sequence[str]) -> tuple[str, ...]:
+    """Return names of attributes in the order of `ATTRIBUTES`, each once.
+
+    Args:
+        names: As a user gives them.
+
+    Raises:
+        InputError: One is unknown; the message lists those that are.
+    """
+    if isinstance(names, str):
+        names = [name.strip() for name in names.split(",") if name.strip()]
+    for name in names:
+        if name not in ATTRIBUTES:
+            raise InputError(f"attributes must be among {', '.join(ATTRIBUTES)}, got {shown(name)}")
+    return tuple(name for name in ATTRIBUTES if name in names)
 
 
 @dataclass(frozen=True)
@@ -146,6 +186,10 @@ class Face:
         reduced: How the image was read where that was not whole; the pixels are those of the whole image.
         baseline: How much of the person's resting face was taken out of the probabilities: the largest change of a
             logarithm, nats; None where nothing was.
+        attributes: What was measured, by column of `ATTRIBUTES`; NaN where it could not be. Empty where nothing was
+            asked for.
+        note: Why a value of `attributes` is missing, or what is doubtful; "" where all is well.
+        mesh: (468, 2) float32, the points of the face's mesh, pixels; None where they were not asked for.
     """
 
     xyxy: Floats
@@ -158,6 +202,9 @@ class Face:
     steady: int | None = None
     reduced: Reduced | None = None
     baseline: float | None = None
+    attributes: Mapping[str, float] = field(default_factory=dict)
+    note: str = ""
+    mesh: Floats | None = None
 
     @property
     def expression(self) -> str | None:
@@ -212,7 +259,8 @@ class Face:
 
         Returns:
             `box` [x1, y1, x2, y2] in pixels, `score`, `landmarks` (five [x, y], or None), `expression`, `confidence`
-            and `probabilities` by name; for a face of a video `track_id`, `steady_expression` and `smoothed` as well.
+            and `probabilities` by name; for a face of a video `track_id`, `steady_expression` and `smoothed` as well;
+            where asked for, `attributes` by column, None where one could not be measured, with `note`, and `mesh`.
         """
         told: dict[str, Any] = {
             "box": [round(v, 2) for v in self.xyxy.tolist()],
@@ -231,6 +279,10 @@ class Face:
             }
         if self.baseline is not None:
             told["baseline"] = round(self.baseline, 4)
+        if self.attributes:
+            told |= {"attributes": _measured(self.attributes), NOTE: self.note or None}
+        if self.mesh is not None:
+            told["mesh"] = self.mesh.astype(np.float64).round(2).tolist()
         return told
 
     @property
@@ -266,6 +318,10 @@ def _rounded(values: dict[str, float]) -> dict[str, float]:
     return {name: round(value, 4) for name, value in values.items()}
 
 
+def _measured(values: Mapping[str, float]) -> dict[str, float | None]:
+    return {name: round(value, 4) if np.isfinite(value) else None for name, value in values.items()}
+
+
 def _box_text(xyxy: NDArray[np.float32]) -> str:
     x1, y1, x2, y2 = (round(float(v)) for v in xyxy)
     return f"({x1}, {y1})-({x2}, {y2})"
@@ -288,6 +344,12 @@ class Faces:
             `smoothed` is.
         baseline: (N,) float32, how much of each person's resting face was taken out of `probs`: the largest change of a
             logarithm, nats, NaN where nothing was; None without such a correction.
+        attributes: What else was measured: (N,) float32 per column of `ATTRIBUTES`, NaN where it could not be; None
+            where nothing was asked for.
+        notes: N texts: why values of `attributes` are missing, or what is doubtful; "" where all is well. Given exactly
+            when `attributes` is.
+        mesh: (N, 468, 2) float32, the points of each face's mesh, pixels of the frame, NaN where there is none; None
+            where they were not asked for.
         frame_index: Number of the frame within its source, from 0.
         time_s: Time of the frame within its source, seconds.
         source: Where the frame came from.
@@ -304,6 +366,9 @@ class Faces:
     smoothed: Floats | None = None
     steady: NDArray[np.int64] | None = None
     baseline: Floats | None = None
+    attributes: Mapping[str, Floats] | None = None
+    notes: tuple[str, ...] | None = None
+    mesh: Floats | None = None
     frame_index: int = 0
     time_s: float = 0.0
     source: str = ""
@@ -334,6 +399,17 @@ class Faces:
         if self.baseline is not None:
             _check("baseline", self.baseline, (n,), np.float32)
         self._check_smoothed(n)
+        self._check_attributes(n)
+
+    def _check_attributes(self, n: int) -> None:
+        if (self.attributes is None) != (self.notes is None):
+            raise InputError("attributes and notes come together; pass both or neither")
+        for name, values in (self.attributes or {}).items():
+            _check(f"attributes[{name!r}]", values, (n,), np.float32)
+        if self.notes is not None and len(self.notes) != n:
+            raise InputError(f"notes must be {n} texts, got {len(self.notes)}; pass one per face")
+        if self.mesh is not None:
+            _check("mesh", self.mesh, (n, MESH_POINTS, 2), np.float32)
 
     def _check_smoothed(self, n: int) -> None:
         if (self.smoothed is None) != (self.steady is None):
@@ -379,7 +455,8 @@ class Faces:
 
     def _times(self, factor: float) -> Self:
         landmarks = None if self.landmarks is None else self.landmarks * np.float32(factor)
-        return replace(self, xyxy=self.xyxy * np.float32(factor), landmarks=landmarks)
+        mesh = None if self.mesh is None else self.mesh * np.float32(factor)
+        return replace(self, xyxy=self.xyxy * np.float32(factor), landmarks=landmarks, mesh=mesh)
 
     def with_probs(self, probs: Floats, labels: LabelSet) -> Self:
         """Return the same faces with probabilities.
@@ -389,6 +466,21 @@ class Faces:
             labels: Their label set.
         """
         return replace(self, probs=probs, labels=labels)
+
+    def with_attributes(
+        self, values: Mapping[str, Floats], notes: Sequence[str], *, mesh: Floats | None = None
+    ) -> Self:
+        """Return the same faces with what was measured, beside what they have of it already.
+
+        Args:
+            values: (N,) float32 per column of `ATTRIBUTES`, NaN where it could not be measured.
+            notes: N texts, why not, or what is doubtful; "" where all is well.
+            mesh: (N, 468, 2) float32, pixels of the frame; None leaves it as it is.
+        """
+        before = self.notes or ("",) * len(self)
+        both = tuple("; ".join(filter(None, pair)) for pair in zip(before, notes, strict=True))
+        told = {**(self.attributes or {}), **values}
+        return replace(self, attributes=told, notes=both, mesh=self.mesh if mesh is None else mesh)
 
     def __len__(self) -> int:
         """Return the number of faces."""
@@ -410,6 +502,9 @@ class Faces:
             None if self.steady is None else int(self.steady[i]),
             self.reduced,
             None if self.baseline is None or np.isnan(self.baseline[i]) else float(self.baseline[i]),
+            {name: float(values[i]) for name, values in (self.attributes or {}).items()},
+            self.notes[i] if self.notes else "",
+            None if self.mesh is None else self.mesh[i],
         )
 
     @overload
@@ -440,6 +535,9 @@ class Faces:
             smoothed=None if self.smoothed is None else self.smoothed[index],
             steady=None if self.steady is None else self.steady[index],
             baseline=None if self.baseline is None else self.baseline[index],
+            attributes=None if self.attributes is None else {n: v[index] for n, v in self.attributes.items()},
+            notes=None if self.notes is None else tuple(self.notes[i] for i in index),
+            mesh=None if self.mesh is None else self.mesh[index],
         )
 
     def largest(self) -> Self:
@@ -513,6 +611,16 @@ class Faces:
         return html
 
     @property
+    def measured(self) -> tuple[str, ...]:
+        """The names of `ATTRIBUTES` that were asked for of these faces."""
+        told = self.attributes
+        if told is None:
+            return ()
+        return tuple(
+            n for n, columns in ATTRIBUTES.items() if (set(columns) & set(told) if columns else self.mesh is not None)
+        )
+
+    @property
     def expression(self) -> list[str | None]:
         """The most probable expression of each face; None before the model has run."""
         return [face.expression for face in self]
@@ -529,7 +637,8 @@ class Faces:
         """Return one flat row per face: `COLUMNS`, then one probability column per expression.
 
         Faces of a video have more: `STEADY`, the expression that the track has settled on, and per expression one
-        column of smoothed probabilities, named after it with `SMOOTHED` before; then `BASELINE`.
+        column of smoothed probabilities, named after it with `SMOOTHED` before; then `BASELINE`. Last come the columns
+        of `attributes`, None where one could not be measured, and `NOTE`, which says why.
         """
         return [self._record(number, face) for number, face in enumerate(self)]
 
@@ -549,6 +658,8 @@ class Faces:
             row[STEADY] = face.steady_expression
             row |= {SMOOTHED + n: round(p, 4) for n, p in zip(face.labels.names, face.smoothed.tolist(), strict=True)}
             row[BASELINE] = None if face.baseline is None else round(face.baseline, 4)
+        if self.attributes is not None:
+            row |= {**_measured(face.attributes), NOTE: face.note or None}
         return row
 
     def to_pandas(self) -> "pd.DataFrame":
@@ -558,7 +669,7 @@ class Faces:
             MissingExtraError: pandas is not installed.
         """
         pandas = require_extra("data", "pandas")
-        columns = list(columns_of(self.labels, tracked=self.smoothed is not None))
+        columns = list(columns_of(self.labels, tracked=self.smoothed is not None, attributes=self.measured))
         frame: pd.DataFrame = pandas.DataFrame(self.to_records(), columns=columns)
         return frame
 

@@ -36,6 +36,7 @@ class SinkSettings:
         tracked: Whether tables have the columns of videos.
         video: The video that is annotated, where the result is one.
         root: Sources below this folder keep their folders in a folder of images; None puts all images side by side.
+        attributes: Names of `mien.faces.ATTRIBUTES` that have columns in tables.
     """
 
     labels: LabelSet
@@ -44,6 +45,7 @@ class SinkSettings:
     tracked: bool = False
     video: "VideoInfo | None" = None
     root: Path | None = None
+    attributes: tuple[str, ...] = ()
 
 
 class Sink(ABC):

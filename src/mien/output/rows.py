@@ -6,13 +6,14 @@ their own with nothing else in it but the `source`. An image without a face is a
 `frame` and `time_s`, and nothing else, unless `keep_empty` is off. Tables of videos (`tracked`) have further columns:
 the steady expression of the track, its smoothed probabilities, and how much of the person's resting face was taken out
 of all of them; that last one is there without such a correction as well, empty, so that tables of one study are alike.
+Attributes that were asked for add their columns (`mien.faces.ATTRIBUTES`) and a `note`, before `error`.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from mien.errors import InputError
-from mien.faces import COLUMNS, STEADY, Faces, Record, columns_of
+from mien.faces import COLUMNS, NOTE, STEADY, Faces, Record, columns_of
 from mien.files import storable
 from mien.labels import LabelSet
 
@@ -22,7 +23,7 @@ INTERVAL_COLUMNS: dict[str, type] = {
     "source": str, "interval": int, "start_s": float, "end_s": float, "track_id": int, "frames": int, "seconds": float,
     "expression": str, "confidence": float,
 }  # fmt: skip
-TYPES = {**COLUMNS, **INTERVAL_COLUMNS, STEADY: str, ERROR: str}
+TYPES = {**COLUMNS, **INTERVAL_COLUMNS, STEADY: str, NOTE: str, ERROR: str}
 
 
 def type_of(column: str) -> type:
@@ -30,17 +31,18 @@ def type_of(column: str) -> type:
     return TYPES.get(column, float)
 
 
-def table_columns(labels: LabelSet, *, tracked: bool = False) -> list[str]:
+def table_columns(labels: LabelSet, *, tracked: bool = False, attributes: Sequence[str] = ()) -> list[str]:
     """Return the columns of a table: those of `mien.faces.columns_of`, then `error`.
 
     Args:
         labels: The label set of the results.
         tracked: Whether it is the table of a video.
+        attributes: Names of `mien.faces.ATTRIBUTES` that are measured.
 
     Raises:
         InputError: An expression has the name of another column.
     """
-    columns = [*columns_of(labels, tracked=tracked), ERROR]
+    columns = [*columns_of(labels, tracked=tracked, attributes=attributes), ERROR]
     taken = sorted({name for name in labels.names if columns.count(name) > 1})
     if taken:
         clash = ", ".join(taken)
@@ -48,14 +50,22 @@ def table_columns(labels: LabelSet, *, tracked: bool = False) -> list[str]:
     return columns
 
 
-def rows_of(faces: Faces, labels: LabelSet, *, keep_empty: bool = True, tracked: bool = False) -> list[Record]:
-    """Return the rows of one frame, every one with all the columns of `table_columns(labels, tracked=tracked)`.
+def rows_of(
+    faces: Faces,
+    labels: LabelSet,
+    *,
+    keep_empty: bool = True,
+    tracked: bool = False,
+    attributes: Sequence[str] = (),
+) -> list[Record]:
+    """Return the rows of one frame, every one with all the columns of `table_columns` for the same choices.
 
     Args:
         faces: The faces of the frame, with its source, number and time.
         labels: The label set of the table.
         keep_empty: Whether a frame without a face gets a row with its source, number and time alone.
         tracked: Whether it is the table of a video.
+        attributes: Names of `mien.faces.ATTRIBUTES` that have columns.
 
     Raises:
         InputError: The faces carry another label set.
@@ -68,7 +78,7 @@ def rows_of(faces: Faces, labels: LabelSet, *, keep_empty: bool = True, tracked:
     records = faces.to_records()
     if not records and keep_empty:
         records = [{"source": faces.source, "frame": faces.frame_index, "time_s": round(faces.time_s, 6)}]
-    columns = table_columns(labels, tracked=tracked)
+    columns = table_columns(labels, tracked=tracked, attributes=attributes)
     return [complete_row(record, columns) for record in records]
 
 

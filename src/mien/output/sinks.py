@@ -1,6 +1,6 @@
 """Writers of results, chosen by the extension of a path."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,7 @@ def open_sink(
     tracked: bool = False,
     video: "VideoInfo | None" = None,
     root: Path | None = None,
+    attributes: Sequence[str] = (),
 ) -> Sink:
     """Open the writer that fits a path: a known extension, or else a folder for annotated images.
 
@@ -38,6 +39,7 @@ def open_sink(
         tracked: Whether tables have the columns of videos: steady expression and smoothed probabilities.
         video: The video that is analyzed; needed for annotated videos, which take times and sound from it.
         root: Sources below this folder keep their folders in a folder of images; None puts all images side by side.
+        attributes: Names of `mien.faces.ATTRIBUTES` that have columns in tables.
 
     Returns:
         An open writer, for use in a `with` statement.
@@ -48,7 +50,7 @@ def open_sink(
         OutputError: Nothing can be written there.
         MissingExtraError: The format needs an extra.
     """
-    settings = SinkSettings(labels, draw, keep_empty, tracked, video, root)
+    settings = SinkSettings(labels, draw, keep_empty, tracked, video, root, tuple(attributes))
     target = Path(path)
     if kind_of(path) is FOLDER:
         return FolderSink(target, settings)

@@ -32,7 +32,9 @@ class TableSink(Sink):
             InputError: An expression has the name of another column.
         """
         super().__init__()
-        self.columns = list(columns or table_columns(settings.labels, tracked=settings.tracked))
+        self.columns = list(
+            columns or table_columns(settings.labels, tracked=settings.tracked, attributes=settings.attributes)
+        )
         self._settings = settings
 
     def add_rows(self, rows: Sequence[Record]) -> None:
@@ -60,7 +62,12 @@ class TableSink(Sink):
 
     def _write(self, frame: Frame, faces: Faces) -> None:
         what = self._settings
-        self._add(rows_of(faces.at(frame), what.labels, keep_empty=what.keep_empty, tracked=what.tracked))
+        self._add(
+            rows_of(
+                faces.at(frame), what.labels, keep_empty=what.keep_empty, tracked=what.tracked,
+                attributes=what.attributes,
+            )
+        )  # fmt: skip
 
     def _fail(self, source: str, message: str) -> None:
         self._add([complete_row({"source": source, ERROR: message}, self.columns)])
@@ -82,7 +89,15 @@ class JsonLinesStream(TableSink):
     Each frame's rows go out at once. A reader that goes away raises BrokenPipeError, as everywhere in Python.
     """
 
-    def __init__(self, stream: TextIO, *, labels: LabelSet, keep_empty: bool = True, tracked: bool = False) -> None:
+    def __init__(
+        self,
+        stream: TextIO,
+        *,
+        labels: LabelSet,
+        keep_empty: bool = True,
+        tracked: bool = False,
+        attributes: Sequence[str] = (),
+    ) -> None:
         """Use an open stream.
 
         Args:
@@ -90,8 +105,9 @@ class JsonLinesStream(TableSink):
             labels: The label set of the results.
             keep_empty: Whether a frame without a face gets a row.
             tracked: Whether there are the columns of videos.
+            attributes: Names of `mien.faces.ATTRIBUTES` that have columns.
         """
-        super().__init__(SinkSettings(labels, keep_empty=keep_empty, tracked=tracked))
+        super().__init__(SinkSettings(labels, keep_empty=keep_empty, tracked=tracked, attributes=tuple(attributes)))
         self._stream = stream
         self._name = str(getattr(stream, "name", "the stream"))
         self._ascii = not (stream.encoding or "utf-8").lower().startswith("utf")

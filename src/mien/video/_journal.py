@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mien.errors import InputError, OutputError
-from mien.faces import Faces, Frame
+from mien.faces import MESH_POINTS, Faces, Frame
 from mien.files import explained
 from mien.labels import LabelSet
 from mien.video._head import FORMAT, Head, check_head
@@ -26,6 +27,7 @@ PIXEL = np.zeros((1, 1, 3), np.uint8)  # stands in for images that nobody looks 
 ARRAYS = {
     "xyxy": np.float32, "score": np.float32, "landmarks": np.float32, "probs": np.float32,
     "track_id": np.int64, "smoothed": np.float32, "steady": np.int64, "baseline": np.float32,
+    "mesh": np.float32,
 }  # fmt: skip
 
 
@@ -250,20 +252,36 @@ def _parsed(line: bytes) -> dict[str, Any] | None:
     return entry if isinstance(entry, dict) else None
 
 
-def _packed(faces: Faces) -> dict[str, str] | None:
+def _packed(faces: Faces) -> dict[str, Any] | None:
     """Return the arrays as text, to the last bit."""
     if not len(faces):
         return None
     arrays = {name: getattr(faces, name) for name in ARRAYS}
-    return {name: base64.b64encode(a.tobytes()).decode() for name, a in arrays.items() if a is not None}
+    packed: dict[str, Any] = {name: _text(a) for name, a in arrays.items() if a is not None}
+    if faces.attributes is not None:
+        packed["attributes"] = {name: _text(values) for name, values in faces.attributes.items()}
+        packed["notes"] = faces.notes
+    return packed
 
 
-def _unpacked(packed: dict[str, str] | None, labels: LabelSet) -> Faces:
+def _text(array: NDArray[Any]) -> str:
+    return base64.b64encode(array.tobytes()).decode()
+
+
+def _unpacked(packed: dict[str, Any] | None, labels: LabelSet) -> Faces:
     if packed is None:
         return Faces.empty()
-    shapes = {"xyxy": (-1, 4), "landmarks": (-1, 5, 2), "probs": (-1, len(labels)), "smoothed": (-1, len(labels))}
+    shapes = {
+        "xyxy": (-1, 4), "landmarks": (-1, 5, 2), "probs": (-1, len(labels)), "smoothed": (-1, len(labels)),
+        "mesh": (-1, MESH_POINTS, 2),
+    }  # fmt: skip
     arrays: dict[str, Any] = {
-        name: np.frombuffer(base64.b64decode(text), ARRAYS[name]).reshape(shapes.get(name, (-1,)))
-        for name, text in packed.items()
+        name: np.frombuffer(base64.b64decode(packed[name]), kind).reshape(shapes.get(name, (-1,)))
+        for name, kind in ARRAYS.items()
+        if name in packed
     }
+    if "attributes" in packed:
+        told = packed["attributes"].items()
+        arrays["attributes"] = {name: np.frombuffer(base64.b64decode(text), np.float32) for name, text in told}
+        arrays["notes"] = tuple(packed["notes"])
     return Faces(**arrays, labels=labels if "probs" in arrays else None)
