@@ -511,6 +511,17 @@ def test_teachers_pull_the_student(run, faces, tmp_path):
     assert not (tmp_path / "wrong").exists()
 
 
+def test_shipped_models_teach_by_their_names(faces, tmp_path):
+    settings = replace(TINY, epochs=1, teacher_weight=1.0, teacher_views="plain")
+    losses = {}
+    for names in (["mien-s"], ["mien-b"], ["mien-b", "mien-s"]):
+        quick(faces, tmp_path / "-".join(names), settings, teachers=names)
+        losses["-".join(names)] = rows_of(tmp_path / "-".join(names))[0]["train_loss"]
+    assert len(set(losses.values())) == 3, losses
+    with pytest.raises(InputError, match="mien-x is not a checkpoint"):
+        quick(faces, tmp_path / "none", settings, teachers=["mien-x"])
+
+
 def test_teachers_answer_for_crops_without_labels(run, faces, tmp_path):
     settings = replace(TINY, epochs=1, teacher_weight=0.6)
     more = drawn_faces(48, seed=5)

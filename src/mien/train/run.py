@@ -9,15 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as L
+import numpy as np
 import torch
 from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.loggers import TensorBoardLogger
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
 from mien.datasets.dataset import CropDataset
 from mien.datasets.policy import FEW_VALIDATION_CROPS
 from mien.errors import InputError
 from mien.labels import LabelSet
+from mien.models.catalogue import CATALOGUE
 from mien.train._quiet import quiet
 from mien.train.callbacks import (
     BEST,
@@ -30,7 +33,7 @@ from mien.train.callbacks import (
     StoppedError,
     WarmedAverage,
 )
-from mien.train.checkpoints import load_net, start_from
+from mien.train.checkpoints import load_net, net_from_onnx, start_from
 from mien.train.folder import has_stopped_early, open_folder, run_record
 from mien.train.hardware import Hardware, device_of, precision_of
 from mien.train.module import ExpressionModule
@@ -58,13 +61,13 @@ class Start:
     Attributes:
         init: Where its weights come from: a checkpoint of `fit`, an ONNX file of `mien export`, or the name of a
             shipped model; None starts from fresh ones.
-        teachers: Checkpoints of `fit` to distil from; their heads must be those of the run.
+        teachers: What to distil from: checkpoints of `fit`, names of shipped models; with the heads of the run.
         prepare: Called with the fresh network, before anything is loaded into it: to fill in weights of another origin,
             and to freeze some (`requires_grad = False`).
     """
 
     init: str | Path | None = None
-    teachers: Sequence[Path] = ()
+    teachers: Sequence[str | Path] = ()
     prepare: Callable[[ExpressionNet], object] = lambda _: None
 
 
@@ -138,7 +141,7 @@ def fit(
     if unlabelled is not None and not (start.teachers and settings.teacher_weight):
         raise InputError("crops without labels are learned from teachers; give some (--teacher best.ckpt)")
     data = _read_batches(training, validation, unlabelled, settings, hardware)
-    teachers = [_teacher(path, data.heads) for path in start.teachers]
+    teachers = [_teacher(source, data.heads, training.crops) for source in start.teachers]
     record = run_record(training, validation, settings, hardware, unlabelled=unlabelled)
     last = open_folder(out, settings, record, resume=run.resume, overwrite=run.overwrite)
     if last is not None and has_stopped_early(last, settings):
@@ -215,10 +218,11 @@ def _check_sizes(dealer: EpochBatches, settings: TrainSettings, hardware: Hardwa
         )
 
 
-def _teacher(path: Path, heads: Sequence[LabelSet]) -> ExpressionNet:
-    teacher = load_net(path)
+def _teacher(source: str | Path, heads: Sequence[LabelSet], crops: NDArray[np.uint8]) -> ExpressionNet:
+    shipped = CATALOGUE.get(str(source))
+    teacher = net_from_onnx(shipped.path, name=shipped.net, crops=crops) if shipped else load_net(Path(source))
     if [head.names for head in teacher.heads] != [head.names for head in heads]:
-        raise InputError(f"teacher {path} has other heads than the run; give teachers of the same classes")
+        raise InputError(f"teacher {source} has other heads than the run; give teachers of the same classes")
     return teacher
 
 

@@ -89,7 +89,8 @@ def train(
         bool | None, typer.Option("--freeze", help="Train the heads alone.", rich_help_panel=START)
     ] = None,
     teacher: Annotated[
-        list[Path] | None, typer.Option(help="Checkpoint to distil from; may be repeated.", rich_help_panel=START)
+        list[str] | None,
+        typer.Option(help="Checkpoint, or shipped model, to distil from; may be repeated.", rich_help_panel=START),
     ] = None,
     unlabelled: Annotated[
         Path | None,
