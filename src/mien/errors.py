@@ -7,7 +7,9 @@
     ├── ModelError          a model file that cannot be used
     ├── DeviceError         an execution provider that is not installed here
     ├── OutputError         a result that could not be written
-    └── MissingExtraError   an optional dependency that is not installed
+    ├── MissingExtraError   an optional dependency that is not installed
+    ├── MissingWeightsError weights of others that were not pulled
+    └── FetchError          a package that cannot be fetched
 
 Each one is also the built-in error that fits best (`ValueError`, `OSError`…), so plain `except` clauses catch it, too.
 """
@@ -47,6 +49,14 @@ class OutputError(MienError, OSError):
 
 class MissingExtraError(MienError, ImportError):
     """A feature needs an optional dependency that is not installed."""
+
+
+class MissingWeightsError(MienError, LookupError):
+    """A feature needs weights of others that the user has not pulled; the message has the line to type."""
+
+
+class FetchError(MienError, OSError):
+    """A package cannot be fetched from the registry."""
 
 
 SHOWN = 200  # most characters of what came that a message repeats

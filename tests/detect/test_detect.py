@@ -16,11 +16,11 @@ from conftest import read_rgb
 from numpy.lib.stride_tricks import sliding_window_view
 
 from detector_files import mean_color_ssd, red_spot_yunet
+from mien._onnx_graph import Graph, Value
 from mien.detect import DETECTORS, Detector, DetectorSettings, create_detector
 from mien.detect import _mtcnn_nets as nets
 from mien.detect import mtcnn as mtcnn_module
 from mien.detect._octaves import Octaves
-from mien.detect._onnx_graph import Graph, Value
 from mien.detect.boxes import logit, overlap, sigmoid, squared, suppress
 from mien.detect.haar import FRONTALFACE_ALT2, FRONTALFACE_DEFAULT
 from mien.detect.mtcnn import MtcnnDetector

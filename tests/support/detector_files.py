@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mien.detect._onnx_graph import Graph, Value
+from mien._onnx_graph import Graph, Value
 from mien.detect.detector import DetectorSettings
 
 

@@ -27,8 +27,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mien._onnx_graph import Graph, Value
 from mien._onnxruntime import ort
-from mien.detect._onnx_graph import Graph, Value
 from mien.errors import ModelError
 from mien.faces import Floats
 
