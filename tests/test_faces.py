@@ -297,3 +297,18 @@ def test_names_of_attributes_come_in_one_order_and_an_unknown_one_gets_the_list(
 def test_attributes_of_another_shape_are_refused(change, message):
     with pytest.raises(InputError, match=message):
         three_faces(**change)
+
+
+def test_people_go_with_their_faces_and_into_rows():
+    faces = three_faces().with_person(("Anna", None, "person 3"))
+    assert faces[[2, 0]].person == ("person 3", "Anna")
+    assert faces[0].person == "Anna" and faces[1].person is None
+    assert [row["person"] for row in faces.to_records()] == ["Anna", None, "person 3"]
+    assert faces.measured == ("people",)
+    assert list(faces.to_pandas().columns)[-1] == "person"
+    assert faces[0].to_dict()["person"] == "Anna" and "person" not in faces[1].to_dict()
+    assert measured_faces().with_person(("A", "B", "C")).to_records()[2]["yaw"] == 3.0
+    with pytest.raises(InputError, match="person must be 3 names, got 1"):
+        three_faces(person=("Anna",))
+    with pytest.raises(InputError, match="--people"):
+        known_attributes(["people"])

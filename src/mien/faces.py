@@ -31,7 +31,11 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {  # what else a face can tell, and the
     "brows": ("brow_raise", "brow_furrow"),
     "gaze": ("gaze_yaw", "gaze_pitch"),
     "quality": ("quality",),
+    "age": ("age_estimate",),
+    "gender": ("gender_estimate",),
+    "people": ("person",),  # a name, in `Faces.person`, not in `Faces.attributes`
 }
+PEOPLE, PERSON = "people", "person"
 NOTE = "note"  # the last column of attributes: why a value is missing, or what is doubtful
 MESH_POINTS = 468
 CROP_PX = 48  # width and height of the gray crops that expression models take: those of FER2013
@@ -58,7 +62,7 @@ def attribute_columns(attributes: Sequence[str]) -> tuple[str, ...]:
         attributes: Names of `ATTRIBUTES`.
     """
     found = tuple(column for name, columns in ATTRIBUTES.items() if name in attributes for column in columns)
-    return (*found, NOTE) if attributes else ()
+    return (*found, NOTE) if set(attributes) - {PEOPLE} else found
 
 
 def known_attributes(names: Sequence[str]) -> tuple[str, ...]:
@@ -73,8 +77,11 @@ def known_attributes(names: Sequence[str]) -> tuple[str, ...]:
     if isinstance(names, str):
         names = [name.strip() for name in names.split(",") if name.strip()]
     for name in names:
+        if name == PEOPLE:
+            raise InputError("people are told apart with people=…, on the command line --people; leave it out here")
         if name not in ATTRIBUTES:
-            raise InputError(f"attributes must be among {', '.join(ATTRIBUTES)}, got {shown(name)}")
+            known = ", ".join(name for name in ATTRIBUTES if name != PEOPLE)
+            raise InputError(f"attributes must be among {known}, got {shown(name)}")
     return tuple(name for name in ATTRIBUTES if name in names)
 
 
@@ -190,6 +197,7 @@ class Face:
             asked for.
         note: Why a value of `attributes` is missing, or what is doubtful; "" where all is well.
         mesh: (468, 2) float32, the points of the face's mesh, pixels; None where they were not asked for.
+        person: Who it is: a name, or `person 3` for somebody without one; None where that is not known.
     """
 
     xyxy: Floats
@@ -205,6 +213,7 @@ class Face:
     attributes: Mapping[str, float] = field(default_factory=dict)
     note: str = ""
     mesh: Floats | None = None
+    person: str | None = None
 
     @property
     def expression(self) -> str | None:
@@ -281,6 +290,8 @@ class Face:
             told["baseline"] = round(self.baseline, 4)
         if self.attributes:
             told |= {"attributes": _measured(self.attributes), NOTE: self.note or None}
+        if self.person is not None:
+            told[PERSON] = self.person
         if self.mesh is not None:
             told["mesh"] = self.mesh.astype(np.float64).round(2).tolist()
         return told
@@ -350,6 +361,7 @@ class Faces:
             when `attributes` is.
         mesh: (N, 468, 2) float32, the points of each face's mesh, pixels of the frame, NaN where there is none; None
             where they were not asked for.
+        person: N names, or None for a face that is nobody known; None where that was not asked for.
         frame_index: Number of the frame within its source, from 0.
         time_s: Time of the frame within its source, seconds.
         source: Where the frame came from.
@@ -369,6 +381,7 @@ class Faces:
     attributes: Mapping[str, Floats] | None = None
     notes: tuple[str, ...] | None = None
     mesh: Floats | None = None
+    person: tuple[str | None, ...] | None = None
     frame_index: int = 0
     time_s: float = 0.0
     source: str = ""
@@ -410,6 +423,8 @@ class Faces:
             raise InputError(f"notes must be {n} texts, got {len(self.notes)}; pass one per face")
         if self.mesh is not None:
             _check("mesh", self.mesh, (n, MESH_POINTS, 2), np.float32)
+        if self.person is not None and len(self.person) != n:
+            raise InputError(f"person must be {n} names, got {len(self.person)}; pass one per face, None for nobody")
 
     def _check_smoothed(self, n: int) -> None:
         if (self.smoothed is None) != (self.steady is None):
@@ -482,6 +497,14 @@ class Faces:
         told = {**(self.attributes or {}), **values}
         return replace(self, attributes=told, notes=both, mesh=self.mesh if mesh is None else mesh)
 
+    def with_person(self, names: Sequence[str | None]) -> Self:
+        """Return the same faces with the names of the people.
+
+        Args:
+            names: N names; None for a face that is nobody known.
+        """
+        return replace(self, person=tuple(names))
+
     def __len__(self) -> int:
         """Return the number of faces."""
         return len(self.xyxy)
@@ -505,6 +528,7 @@ class Faces:
             {name: float(values[i]) for name, values in (self.attributes or {}).items()},
             self.notes[i] if self.notes else "",
             None if self.mesh is None else self.mesh[i],
+            None if self.person is None else self.person[i],
         )
 
     @overload
@@ -538,6 +562,7 @@ class Faces:
             attributes=None if self.attributes is None else {n: v[index] for n, v in self.attributes.items()},
             notes=None if self.notes is None else tuple(self.notes[i] for i in index),
             mesh=None if self.mesh is None else self.mesh[index],
+            person=None if self.person is None else tuple(self.person[i] for i in index),
         )
 
     def largest(self) -> Self:
@@ -613,12 +638,9 @@ class Faces:
     @property
     def measured(self) -> tuple[str, ...]:
         """The names of `ATTRIBUTES` that were asked for of these faces."""
-        told = self.attributes
-        if told is None:
-            return ()
-        return tuple(
-            n for n, columns in ATTRIBUTES.items() if (set(columns) & set(told) if columns else self.mesh is not None)
-        )
+        told = {*(self.attributes or {}), *({PERSON} if self.person is not None else ())}
+        meshed = self.attributes is not None and self.mesh is not None
+        return tuple(n for n, columns in ATTRIBUTES.items() if (told & set(columns) if columns else meshed))
 
     @property
     def expression(self) -> list[str | None]:
@@ -660,6 +682,8 @@ class Faces:
             row[BASELINE] = None if face.baseline is None else round(face.baseline, 4)
         if self.attributes is not None:
             row |= {**_measured(face.attributes), NOTE: face.note or None}
+        if self.person is not None:
+            row[PERSON] = face.person
         return row
 
     def to_pandas(self) -> "pd.DataFrame":

@@ -261,6 +261,8 @@ def _packed(faces: Faces) -> dict[str, Any] | None:
     if faces.attributes is not None:
         packed["attributes"] = {name: _text(values) for name, values in faces.attributes.items()}
         packed["notes"] = faces.notes
+    if faces.person is not None:
+        packed["person"] = faces.person
     return packed
 
 
@@ -284,4 +286,6 @@ def _unpacked(packed: dict[str, Any] | None, labels: LabelSet) -> Faces:
         told = packed["attributes"].items()
         arrays["attributes"] = {name: np.frombuffer(base64.b64decode(text), np.float32) for name, text in told}
         arrays["notes"] = tuple(packed["notes"])
+    if "person" in packed:
+        arrays["person"] = tuple(packed["person"])
     return Faces(**arrays, labels=labels if "probs" in arrays else None)

@@ -10,7 +10,7 @@ All are ONNX files in the user's cache, with any number N of images at a time. T
 | `blazeface-full` | `images` (N, 192, 192, 3) RGB, -1 to 1 | `boxes` (N, 2304, 16), `logits` (N, 2304, 1) |
 | `age` | `images` (N, 3, 64, 64), (RGB - (122.782, 117.001, 104.298)) / 256 | `probabilities` (N, 81), of 0 to 80 years |
 | `gender` | `images` (N, 3, 32, 32), as for `age` | `probabilities` (N, 2): female, male |
-| `identity` | `images`, as `mien.weights._dlib` says | `embeddings` (N, 128) |
+| `identity` | `images` (N, 150, 150, 3) uint8 RGB | `embeddings` (N, 128), closer than 0.6 for one person |
 """  # noqa: E501
 
 import os

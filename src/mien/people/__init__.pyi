@@ -1,0 +1,11 @@
+from .embedding import SAME_DISTANCE as SAME_DISTANCE
+from .embedding import FaceEmbedder as FaceEmbedder
+from .embedding import distances as distances
+from .gallery import Gallery as Gallery
+from .gallery import read_gallery as read_gallery
+from .grouping import group_tracks as group_tracks
+from .search import PersonMatch as PersonMatch
+from .search import QueryFace as QueryFace
+from .search import Verification as Verification
+from .search import find_person as find_person
+from .search import verify as verify
