@@ -88,6 +88,30 @@ def test_the_live_page_names_the_expression(open_page):
     page.wait_until("document.querySelector('#live-video').srcObject === null")
 
 
+def test_a_recording_with_its_video_outlives_the_page(open_page):
+    page = open_page("live")
+    page.run(PLAY_A_PORTRAIT, base64.b64encode((EXAMPLES / "astronaut.jpg").read_bytes()).decode())
+    page.click("#live-film")
+    page.click("#live-start")
+    page.wait_until(f"{text_of('.person-name')} === 'happy'")
+    page.click("#live-record")
+    page.wait_until(f"parseInt({text_of('.recording-note')}) >= 5")
+    page.click("#live-record")
+    page.wait_until("document.querySelector('[data-kind=video]') !== null")
+    recorded = page.evaluate(text_of(".recording-note"))
+    page.open("about:blank")
+    page = open_page("live")
+    assert page.wait_until(text_of(".recording-note")) == recorded
+    page.run("() => { const make = URL.createObjectURL; URL.createObjectURL = (b) => make((window.made = b)); }")
+    for kind, largest in (("csv", 100_000), ("video", 10_000_000)):
+        page.run("() => { window.made = null; }")
+        page.click(f"[data-kind={kind}]")
+        size = page.wait_until("window.made?.size")
+        assert 1000 < size < largest
+    start = "window.made.slice(0, 4).arrayBuffer().then((data) => [...new Uint8Array(data)])"
+    assert page.evaluate(start) == [0x1A, 0x45, 0xDF, 0xA3], "Matroska's first four bytes"
+
+
 def test_firefoxs_own_camera_is_shown(open_page):
     page = open_page("live")
     page.click("#live-start")

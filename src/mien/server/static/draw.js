@@ -1,6 +1,6 @@
 // Draws faces over an image: brackets around each, a tag with emoji, expression and number, and bars if wanted.
 
-import { look, stacked } from "./expressions.js";
+import { look, ordered } from "./expressions.js";
 
 const DARK = "#181a1e";
 const FONT = '600 {px}px -apple-system, "Segoe UI", Roboto, Inter, "Liberation Sans", "DejaVu Sans", sans-serif';
@@ -111,7 +111,7 @@ function drawTag(context, face, box, place, style, number) {
 
 function drawBars(context, face, box, place, unit) {
   const probs = shownProbs(face);
-  const names = stacked(Object.keys(probs));
+  const names = ordered(Object.keys(probs));
   const size = 12 * unit;
   const [width, line] = [128 * unit, 19 * unit];
   const height = names.length * line + 12 * unit;

@@ -11,18 +11,23 @@ const looks = new Map();
 
 export function learn(models) {
   Object.assign(catalogue, models);
-  for (const set of models.label_sets) for (const label of set.labels) looks.set(label.name, label);
+  for (const set of models.label_sets) for (const label of set.labels) if (!looks.has(label.name)) looks.set(label.name, label);
 }
 
 export const look = (name) => looks.get(name) || UNKNOWN;
 
-/** Return the names of a label set with the neutral one last: drawn on top, it leaves the colours to the others. */
+/** Return the names of a label set as `ordered` has them. */
 export function namesOf(key) {
   const set = catalogue.label_sets.find((one) => one.key === key) || catalogue.label_sets[0];
-  return stacked(set.labels.map((label) => label.name));
+  return ordered(set.labels.map((label) => label.name));
 }
 
-export const stacked = (names) => [...names.filter((name) => name !== "neutral"), ...names.filter((name) => name === "neutral")];
+/** Return names, each once, in an order that is the same for all label sets; the neutral one comes last: drawn on top, it leaves the colours to the others. */
+export function ordered(names) {
+  const known = [...looks.keys()];
+  const place = (name) => (name === "neutral" ? Infinity : known.includes(name) ? known.indexOf(name) : known.length);
+  return [...new Set(names)].sort((a, b) => (place(a) === place(b) ? 0 : place(a) - place(b)));
+}
 
 const SET_NAMES = { fer2013: "FER2013 · 7 expressions", ferplus: "FER+ · 8 expressions", combined: "Combined · 8 expressions", five: "Five expressions" };
 

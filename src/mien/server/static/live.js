@@ -1,15 +1,15 @@
 // The live view: camera or screen → stream → boxes, people and timeline.
 
-import { $, announce, button, calm, fitCanvas, h, icon, plural, relabel, save, toast } from "./dom.js";
+import { $, announce, button, calm, fitCanvas, h, icon, plural, relabel, toast } from "./dom.js";
 import { CAMERA_PX, Grabber, SCREEN_PX, cameras, openCamera, openScreen, possible, screenPossible } from "./capture.js";
 import { contain, drawFaces, shownName } from "./draw.js";
-import { fillDetectors, fillLabelSets, namesOf, stacked } from "./expressions.js";
+import { fillDetectors, fillLabelSets, namesOf, ordered } from "./expressions.js";
 import { Panels } from "./panels.js";
 import { Stream } from "./stream.js";
-import { columnsOf, liveRow, toCsv, toJsonl } from "./rows.js";
+import { Recordings } from "./recordings.js";
+import { choose, chosen, tie, tieSeconds } from "./settings.js";
 
 const MOST_FPS = 20;
-const MOST_ROWS = 200_000;
 const EASE_MS = 70;
 const STALE_MS = 1500;
 const RATE_MS = 2000;
@@ -46,14 +46,14 @@ class LiveView {
     this.shown = new Map();
     this.answers = [];
     this.beginnings = 0;
-    this.recording = false;
-    this.rows = [];
-    this.rowNames = [];
+    this.recordings = new Recordings($("#recordings"));
+    this.recordings.onfail = () => this.record(false);
     this.said = "";
     this.names = [];
     fillLabelSets($("#live-labels"));
     fillDetectors($("#live-detector"));
-    this.mirror(true);
+    this.mirror(chosen("mirror", true));
+    $("#live-bars").setAttribute("aria-pressed", String(chosen("bars", false)));
     this.listen();
     this.enter("idle");
     this.useLabels();
@@ -62,27 +62,33 @@ class LiveView {
   listen() {
     $("#live-pause").onclick = () => (this.state === "paused" ? this.goOn() : this.enter("paused"));
     $("#live-stop").onclick = () => this.stop();
-    $("#live-mirror").onclick = (event) => this.mirror(event.currentTarget.getAttribute("aria-pressed") !== "true");
-    $("#live-bars").onclick = ({ currentTarget }) => currentTarget.setAttribute("aria-pressed", String(!this.bars));
-    $("#live-record").onclick = () => this.record(!this.recording);
-    $("#save-csv").onclick = () => save("mien-live.csv", toCsv(this.rows, columnsOf(this.rowNames, true)));
-    $("#save-jsonl").onclick = () => save("mien-live.jsonl", toJsonl(this.rows));
-    $("#save-clear").onclick = () => this.discard();
-    $("#live-labels").onchange = () => this.useLabels();
-    $("#live-detector").onchange = () => this.configure();
-    $("#live-device").onchange = () => this.media && this.start(() => openCamera($("#live-device").value));
-    $("#live-smoothing").oninput = ({ target }) => {
-      const seconds = Number(target.value);
-      $("#live-smoothing-out").textContent = seconds ? `${seconds.toFixed(1)} s` : "off";
-      target.setAttribute("aria-valuetext", seconds ? `${seconds.toFixed(1)} seconds` : "off");
+    $("#live-mirror").onclick = () => {
+      this.mirror(!this.mirrored);
+      choose("mirror", this.mirrored);
     };
-    $("#live-smoothing").onchange = () => this.configure();
+    $("#live-bars").onclick = ({ currentTarget }) => {
+      currentTarget.setAttribute("aria-pressed", String(!this.bars));
+      choose("bars", this.bars);
+    };
+    $("#live-record").onclick = () => this.record(!this.recording);
+    $("#live-mark").onclick = () => this.mark("M");
+    addEventListener("keydown", (event) => this.press(event));
+    $("#live-device").onchange = () => this.media && this.start(() => openCamera($("#live-device").value));
+    tie($("#live-labels"), "labels", () => this.useLabels());
+    tie($("#live-detector"), "detector", () => this.configure());
+    tieSeconds($("#live-smoothing"), "smoothing", () => this.configure());
+    tie($("#live-film"), "film");
+    tie($("#live-keys"), "keys");
     this.video.onresize = () => (this.stage.style.aspectRatio = `${this.video.videoWidth} / ${this.video.videoHeight}`);
     addEventListener("pagehide", () => this.stop());
   }
 
   get bars() {
     return $("#live-bars").getAttribute("aria-pressed") === "true";
+  }
+
+  get recording() {
+    return Boolean(this.recordings.now);
   }
 
   get settings() {
@@ -121,7 +127,6 @@ class LiveView {
     relabel($("#live-pause"), state === "paused" ? "play" : "pause", state === "paused" ? "Go on" : "Pause");
     $("#live-pause").setAttribute("aria-pressed", String(state === "paused"));
     $("#live-pause").disabled = !["running", "paused"].includes(state);
-    relabel($("#live-record"), "record", this.recording ? "Stop recording" : "Record");
     $("#stage-card").replaceChildren(...this.card(state, detail));
     if (hadFocus) this.moveFocus($("#stage-card button") || $("#live-pause"));
     if (state === "running") this.loop();
@@ -178,7 +183,9 @@ class LiveView {
     this.grabber.longest = open === openScreen ? SCREEN_PX : CAMERA_PX;
     const [track] = this.media.getVideoTracks();
     track.onended = () => this.stop();
-    this.mirror(track.getSettings().displaySurface === undefined && track.getSettings().facingMode !== "environment");
+    const camera = track.getSettings().displaySurface === undefined;
+    this.mirror(camera && chosen("mirror", track.getSettings().facingMode !== "environment"));
+    if (this.recording) this.film();
     this.video.srcObject = this.media;
     await this.video.play().catch(() => {});
     this.listCameras(track);
@@ -202,8 +209,9 @@ class LiveView {
     stream.open();
   }
 
-  welcome({ labels }) {
-    this.begin(stacked(labels.map((label) => label.name))); // the server counts people from 1 again
+  welcome({ labels, label_set: labelSet }) {
+    this.labelSet = labelSet;
+    this.begin(ordered(labels.map((label) => label.name))); // the server counts people from 1 again
     this.beginnings += 1;
     if (this.state === "paused" || this.state === "running") return;
     announce(this.state === "away" ? "Connected again" : "Live");
@@ -230,8 +238,8 @@ class LiveView {
 
   stop() {
     if (!this.media) return;
-    this.drop();
     this.record(false);
+    this.drop();
     this.enter("idle");
     announce("Stopped");
   }
@@ -365,41 +373,43 @@ class LiveView {
 
   // Recording -----------------------------------------------------------------------------------------------------
 
-  record(on) {
-    this.recording = on;
-    if (on && this.rowNames.join() !== this.names.join()) this.rows = [];
-    if (on) this.rowNames = this.names;
+  async record(on) {
+    if (on === this.recording) return;
+    if (on) await this.recordings.begin();
+    else this.recordings.end();
+    if (on) this.film();
     $("#recording").hidden = !on;
+    $("#live-mark").hidden = !on;
     $("#live-record").setAttribute("aria-pressed", String(on));
-    relabel($("#live-record"), "record", on ? "Stop recording" : "Record");
-    this.count();
+    relabel($("#live-record"), on ? "stop" : "record", on ? "Stop recording" : "Record");
+    announce(on ? "Recording" : "The recording has ended; it is kept in this browser");
+  }
+
+  film() {
+    if (this.media && chosen("film", false)) this.recordings.now.film(this.media);
   }
 
   keep(answer) {
-    if (this.rowNames.join() !== this.names.join()) return this.record(false);
-    answer.faces.forEach((face, number) => this.rows.push(liveRow(face, number, answer, this.rowNames, this.sourceName)));
-    if (this.rows.length >= MOST_ROWS) {
-      this.record(false);
-      toast(`Recording ended at ${plural(MOST_ROWS, "row")}; download them and begin anew.`);
-    }
-    return this.count();
+    this.recordings.now.take(answer, this.grabbedAt, { source: this.sourceName, labels: this.labelSet, names: this.names });
+    this.recordings.count();
+  }
+
+  mark(words) {
+    if (!this.recording) return;
+    this.recordings.now.mark(words);
+    this.recordings.count();
+    toast(`Marker ${words}`);
+  }
+
+  press(event) {
+    const free = this.recording && $("#live-keys").checked && !event.ctrlKey && !event.metaKey && !event.altKey;
+    if (!free || event.repeat || event.target.closest("input, select, textarea, dialog")) return;
+    if (/^[1-9mM]$/.test(event.key)) this.mark(event.key.toUpperCase());
   }
 
   /** Each connection and each change of settings counts people anew, so each is a source of its own. */
   get sourceName() {
     return this.beginnings > 1 ? `live-${this.beginnings}` : "live";
-  }
-
-  discard() {
-    this.rows = [];
-    this.count();
-    $("#live-record").focus();
-  }
-
-  count() {
-    $("#saved").hidden = !this.recording && !this.rows.length;
-    $("#saved-count").textContent = `${plural(this.rows.length, "row")} recorded${this.recording ? "" : ", in this tab only"}`;
-    $("#save-csv").disabled = $("#save-jsonl").disabled = !this.rows.length;
   }
 }
 

@@ -3,7 +3,7 @@
 import { $, bytes, fitCanvas, h, icon, moment, percent, problemBox, span } from "./dom.js";
 import { address, getJson, request, signed, tell, token } from "./api.js";
 import { contain, drawFaces, faceOf } from "./draw.js";
-import { fillLegend, look, mixBar, stacked } from "./expressions.js";
+import { fillLegend, look, mixBar, ordered } from "./expressions.js";
 import { noteOf } from "./jobs.js";
 import { paintLane } from "./timeline.js";
 
@@ -100,7 +100,7 @@ export class VideoPage {
       faces.push([]);
     }
     if (row.x1 === null || row.x1 === undefined) return;
-    this.names ??= stacked(Object.keys(row).filter((key) => key.startsWith("smooth_")).map((key) => key.slice(7)));
+    this.names ??= ordered(Object.keys(row).filter((key) => key.startsWith("smooth_")).map((key) => key.slice(7)));
     const face = faceOf(row, this.names);
     faces[faces.length - 1].push(face);
     if (!people.has(row.track_id)) people.set(row.track_id, []);

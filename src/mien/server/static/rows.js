@@ -6,18 +6,30 @@ export function columnsOf(names, tracked) {
   return [...BASE, ...names, ...(tracked ? ["steady_expression", ...names.map((name) => `smooth_${name}`), "baseline"] : [])];
 }
 
-/** Return the row of a face of a live stream. */
-export function liveRow(face, number, answer, names, source) {
-  const [x1, y1, x2, y2] = face.box;
-  const row = {
-    source, frame: answer.frame, time_s: answer.time_s, face: number, track_id: face.track_id,
-    x1, y1, x2, y2, score: face.score, expression: face.expression, confidence: face.confidence,
-  };
-  for (const name of names) row[name] = face.probs?.[name] ?? null;
-  row.steady_expression = face.steady_expression;
-  for (const name of names) row[`smooth_${name}`] = face.smoothed?.[name] ?? null;
-  row.baseline = null;
-  return row;
+/** The columns of a recording: those of a video, then the time of day, the label set, and the markers set since the last frame. */
+export const recordedColumns = (names) => [...columnsOf(names, true), "clock", "labels", "mark"];
+
+/** Return the rows of a recorded frame; one without faces has a row without a face. */
+export function recordedRows({ frame, time_s, source, faces, ...rest }, names, mark) {
+  const blank = Object.fromEntries(recordedColumns(names).map((column) => [column, null]));
+  const shared = { ...blank, source, frame, time_s, clock: rest.clock, labels: rest.labels, mark };
+  if (!faces.length) return [shared];
+  return faces.map(({ box, probs, smoothed, ...face }, number) => {
+    const [x1, y1, x2, y2] = box;
+    const row = { ...shared, face: number, track_id: face.track_id, x1, y1, x2, y2, score: face.score, expression: face.expression };
+    Object.assign(row, { confidence: face.confidence, steady_expression: face.steady_expression });
+    for (const name of names) {
+      row[name] = probs?.[name] ?? null;
+      row[`smooth_${name}`] = smoothed?.[name] ?? null;
+    }
+    return row;
+  });
+}
+
+/** Return markers as a table of events: seconds since the recording began, how long, what. */
+export function toEvents(marks) {
+  const lines = marks.map(({ time_s, mark, clock }) => [time_s, 0, mark, clock].join("\t"));
+  return new Blob([["onset\tduration\ttrial_type\tclock", ...lines].join("\n"), "\n"], { type: "text/tab-separated-values" });
 }
 
 const FORMULA = /^'*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]/;

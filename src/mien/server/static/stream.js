@@ -38,6 +38,7 @@ export class Stream extends EventTarget {
   /** Use other settings from the next image on. */
   configure(settings) {
     this.settings = settings;
+    this.passing = this.ready && this.sentAt !== null;
     if (this.ready) this.greet();
   }
 
@@ -57,6 +58,7 @@ export class Stream extends EventTarget {
     clearTimeout(this.timer);
     this.ready = false;
     this.sentAt = null;
+    this.passing = false;
     this.problem = null;
     this.opened = false;
     const socket = new WebSocket(streamAddress(), streamProtocols());
@@ -82,7 +84,8 @@ export class Stream extends EventTarget {
       this.tell("ready", message);
     } else if (message.type === "faces") {
       const ms = this.answered();
-      this.tell("faces", { ...message, delay: ms });
+      if (!this.passing) this.tell("faces", { ...message, delay: ms }); // not that of an image sent with other settings
+      this.passing = false;
     } else if (message.type === "error") {
       if (message.frame !== null && message.frame !== undefined) this.answered();
       this.problem = message.problem;
