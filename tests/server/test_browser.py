@@ -219,9 +219,57 @@ def test_a_running_video_is_cancelled_and_removed(open_page, videos):
     before = page.locator(".job").count()
     page.set_input_files("#video-file", videos[1])
     page.locator(".job").first.get_by_role("button", name="Cancel two scenes.mp4", exact=True).click()
-    page.wait_for_selector(".job[data-state=cancelled]")
+    sync_api.expect(page.locator(".job-note").first).to_have_text("Cancelled")
+    undo = page.get_by_role("button", name="Keep two scenes.mp4")
+    sync_api.expect(undo).to_be_focused()
+    undo.click()
+    page.locator(".job").first.get_by_role("button", name="Cancel two scenes.mp4", exact=True).click()
+    page.reload()  # who leaves means it
+    sync_api.expect(page.locator(".job[data-state=cancelled]")).to_have_count(1)
     page.locator(".job[data-state=cancelled]").get_by_role("button", name="Remove two scenes.mp4").click()
+    page.reload()
+    page.wait_for_selector(".job, .blank")
     sync_api.expect(page.locator(".job")).to_have_count(before)
+
+
+def test_a_removed_video_comes_back_and_goes_after_a_while(open_page, server, tmp_path):
+    page = open_page("videos")
+    page.clock.install()
+    page.set_input_files("#video-file", make_video(tmp_path / "a smile.mp4"))
+    for _ in range(60):
+        page.clock.run_for(1000)
+        page.wait_for_timeout(200)
+        if page.locator(".job[data-state=done]").count():
+            break
+    link = page.get_by_role("link", name="Open a smile.mp4").get_attribute("href")
+    page.get_by_role("button", name="Remove a smile.mp4").click()
+    page.clock.run_for(10_000)
+    sync_api.expect(page.locator(".job-note")).to_have_text("Removed, with its results")
+    page.get_by_role("button", name="Keep a smile.mp4").click()
+    page.clock.run_for(60_000)
+    sync_api.expect(page.get_by_role("link", name="Open a smile.mp4")).to_be_visible()
+    page.get_by_role("button", name="Remove a smile.mp4").click()
+    page.clock.run_for(21_000)
+    sync_api.expect(page.locator(".job")).to_have_count(0)
+    page.wait_for_timeout(500)
+    gone = page.evaluate("id => fetch('v1/jobs/' + id).then((answer) => answer.status)", link.partition("/")[2])
+    assert gone == 404
+
+
+def test_each_browser_has_its_own_videos_and_a_link_shares_one(open_page, tmp_path):
+    mine, other = open_page("videos"), open_page("videos")
+    mine.set_input_files("#video-file", make_video(tmp_path / "mine.mp4"))
+    mine.get_by_role("link", name="Open mine.mp4").click()
+    mine.locator("summary", has_text="Share").click()
+    link = mine.get_by_label("Link to this video").input_value()
+    other.reload()
+    sync_api.expect(other.locator(".blank")).to_contain_text("No videos yet")
+    other.goto(link)
+    sync_api.expect(other.locator(".video-head h1")).to_have_text("mine.mp4")
+    status = "id => fetch('v1/jobs/' + id, { method: 'DELETE' }).then((answer) => answer.status)"
+    assert other.evaluate(status, link.rpartition("/")[2]) == 403
+    mine.reload()
+    sync_api.expect(mine.locator(".video-head h1")).to_have_text("mine.mp4")
 
 
 def test_what_is_no_video_is_refused_in_words(open_page):

@@ -19,12 +19,13 @@ pytest.importorskip("fastapi")
 pytest.importorskip("av")
 
 import httpx
+from sqlalchemy import text
 
 from browser_tools import running_server
 from helpers import wait_for
 from mien.errors import InputError, OutputError
 from mien.server.work.jobs import ORPHAN_S, JobFiles
-from mien.server.work.store import CANCELLED, DONE, FAILED, QUEUED, RUNNING, JobStore
+from mien.server.work.store import CANCELLED, DONE, FAILED, QUEUED, RUNNING, JobStore, _jobs
 from mien.sources.videos import Video
 from served import check_problem, served
 from videos import make_video, portraits, write_audio, write_two_streams, write_video
@@ -133,6 +134,49 @@ def test_all_jobs_are_listed_the_newest_first_and_removed_with_their_files(serve
     assert answer.status_code == 204 and not answer.content and not folder.exists()
     check_problem(server.http.get(f"/v1/jobs/{first['id']}"), 404, "expired")
     check_problem(server.http.delete(f"/v1/jobs/{first['id']}"), 404)
+
+
+def test_a_key_makes_a_list_of_ones_own_that_others_neither_see_nor_change(server, video):
+    mine, theirs = ({"Mien-List": key * 16} for key in "ab")
+    form = {"files": {"file": ("mine.mp4", video)}, "headers": mine}
+    job = finished(server, server.http.post("/v1/jobs", **form))
+    lists = [server.http.get("/v1/jobs", headers=headers).json()["jobs"] for headers in (mine, theirs, {})]
+    assert [[one["id"] for one in some if one["source"] == "mine.mp4"] for some in lists] == [[job["id"]], [], []]
+    address = f"/v1/jobs/{job['id']}"
+    assert server.http.get(address).json() == job, "whoever has the id sees it"
+    for headers in (theirs, {}):
+        check_problem(server.http.delete(address, headers=headers), 403, "somebody else's list")
+        check_problem(server.http.post(f"{address}/again", headers=headers), 403)
+    check_problem(server.http.get("/v1/jobs", headers={"Mien-List": "short"}), 422, "Mien-List")
+    assert not any(b"a" * 16 in path.read_bytes() for path in server.data_dir.glob("jobs.sqlite*"))
+    assert server.http.delete(address, headers=mine).status_code == 204
+
+
+def test_a_job_that_failed_is_tried_again_without_another_upload(server, video):
+    job = finished(server, submit(server, video))
+    check_problem(server.http.post(f"/v1/jobs/{job['id']}/again"), 409, "only a job that failed")
+    store = server.app.state.jobs.store
+    with store._begin() as connection:
+        values = {"state": FAILED, "error": json.dumps({"title": "t", "status": 503, "detail": "d"})}
+        connection.execute(_jobs.update().where(_jobs.c.id == job["id"]).values(**values))
+    assert server.http.get(f"/v1/jobs/{job['id']}").json()["state"] == "failed"
+    tried = finished(server, server.http.post(f"/v1/jobs/{job['id']}/again"))
+    assert (tried["state"], tried["error"], tried["progress"]["frames"]) == ("done", None, 12)
+
+
+def test_a_list_that_an_earlier_version_made_gets_its_new_column(tmp_path):
+    url = f"sqlite:///{tmp_path / 'old.db'}"
+    old = JobStore(url)
+    kept = old.add("old.mp4", ".mp4", {})
+    with old._begin() as connection:
+        connection.execute(text("DROP INDEX ix_mien_jobs_list_id"))
+        connection.execute(text("ALTER TABLE mien_jobs DROP COLUMN list_id"))
+    old.close()
+    new = JobStore(url)
+    assert new.all(list_id="") == [kept]
+    mine = new.add("new.mp4", ".mp4", {}, list_id="a")
+    assert new.all(list_id="a") == [mine]
+    new.close()
 
 
 def test_a_running_video_is_cancelled_and_its_files_go(server, long_video):

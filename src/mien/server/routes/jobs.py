@@ -1,13 +1,14 @@
 """The addresses of jobs: /v1/jobs and below."""
 
 import asyncio
+import hashlib
 import json
 import shutil
 from collections.abc import Awaitable
 from pathlib import Path
 from typing import IO, Annotated, Literal, TypeVar
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Header, Request
 from fastapi import Path as InPath
 from fastapi.responses import FileResponse, JSONResponse, Response
 from pydantic import ValidationError
@@ -29,6 +30,15 @@ CONTAINERS = {  # what FFmpeg calls them; play lists are not among them
 }  # fmt: skip
 Kind = Literal["csv", "jsonl", "parquet", "mp4"]
 Name = Annotated[str, InPath(pattern="^[0-9a-f]{32}$", description="The job's id.")]
+ListKey = Annotated[
+    str,
+    Header(
+        alias="Mien-List",
+        min_length=16,
+        max_length=128,
+        description="A secret of your own, which makes a list of your own; without it, the list is everybody's.",
+    ),
+]
 MEDIA_TYPES = {
     "csv": "text/csv; charset=utf-8",
     "jsonl": "application/x-ndjson",
@@ -63,7 +73,7 @@ def jobs_of(request: Request) -> Jobs:
     openapi_extra={"requestBody": JOB_BODY},
     summary="Send a video to be analyzed",
 )
-async def create(request: Request) -> JSONResponse:
+async def create(request: Request, key: ListKey = "") -> JSONResponse:
     """Take in a video; the answer names the job, whose address tells how far it is."""
     jobs = jobs_of(request)
     if media_type_of(request) != "multipart/form-data":
@@ -76,7 +86,7 @@ async def create(request: Request) -> JSONResponse:
             part, options = await _in_time(_receive(request, jobs, folder), jobs.settings.job_timeout_s)
         suffix = _suffix_of(part)
         await run_in_threadpool(_check_video, folder / UPLOAD, jobs, options)
-        row = await run_in_threadpool(_add, jobs, part, suffix, options, name)
+        row = await run_in_threadpool(_add, jobs, part, suffix, options, name, _list_of(key))
     except BaseException:
         await run_in_threadpool(shutil.rmtree, folder, ignore_errors=True)
         raise
@@ -85,11 +95,11 @@ async def create(request: Request) -> JSONResponse:
     return JSONResponse(value, 202, {"Location": f"/v1/jobs/{name}"})
 
 
-@router.get("/v1/jobs", response_model=JobList, responses=FEW_PROBLEMS, summary="List all jobs")
-def listed(request: Request) -> JSONResponse:
-    """Return all jobs, the newest first."""
+@router.get("/v1/jobs", response_model=JobList, responses=FEW_PROBLEMS, summary="List the jobs")
+def listed(request: Request, key: ListKey = "") -> JSONResponse:
+    """Return the jobs of a list, the newest first. Each of them is also known to whoever knows its id."""
     jobs = jobs_of(request)
-    return JSONResponse({"jobs": [jobs.to_dict(row) for row in jobs.store.all()]})
+    return JSONResponse({"jobs": [jobs.to_dict(row) for row in jobs.store.all(list_id=_list_of(key))]})
 
 
 @router.get("/v1/jobs/{name}", response_model=Job, responses=FEW_PROBLEMS, summary="Tell how far a job is")
@@ -101,13 +111,17 @@ def told(request: Request, name: Name) -> JSONResponse:
 @router.delete(
     "/v1/jobs/{name}",
     response_model=Job,
-    responses={204: {"description": "The job had ended; it and its files are removed."}, **FEW_PROBLEMS},
+    responses={
+        204: {"description": "The job had ended; it and its files are removed."},
+        **FEW_PROBLEMS,
+        **problems(403),
+    },
     summary="Cancel or remove a job",
 )
-def delete(request: Request, name: Name) -> Response:
+def delete(request: Request, name: Name, key: ListKey = "") -> Response:
     """Cancel a job that waits or runs: its files go, the job stays listed as cancelled. Remove one that has ended."""
     jobs = jobs_of(request)
-    row = _known(request, name)
+    row = _owned(request, name, key)
     if is_ended(row):
         jobs.remove(row)
         return Response(status_code=204)
@@ -115,6 +129,23 @@ def delete(request: Request, name: Name) -> Response:
     if row.state == QUEUED:
         jobs.files.remove(name)
     return JSONResponse(jobs.to_dict(_known(request, name)))
+
+
+@router.post(
+    "/v1/jobs/{name}/again",
+    status_code=202,
+    response_model=Job,
+    responses={**FEW_PROBLEMS, **problems(403, 409)},
+    summary="Try a job that failed once more",
+)
+def again(request: Request, name: Name, key: ListKey = "") -> JSONResponse:
+    """Put a job that failed into the queue again; the video need not be sent a second time."""
+    jobs = jobs_of(request)
+    row = _owned(request, name, key)
+    if not jobs.files.video(row).is_file() or not jobs.store.again(name):
+        raise Problem(409, f"only a job that failed can be tried again; this one is {row.state}, or its video is gone")
+    jobs.wake()
+    return JSONResponse(jobs.to_dict(_known(request, name)), 202)
 
 
 @router.get(
@@ -162,6 +193,18 @@ def _known(request: Request, name: str) -> JobRow:
     row = jobs_of(request).store.get(name)
     if row is None:
         raise Problem(404, "there is no job of that id; it may have expired")
+    return row
+
+
+def _list_of(key: str) -> str:
+    """Return the list that a key opens; the database does not have the key itself."""
+    return hashlib.sha256(key.encode()).hexdigest() if key else ""
+
+
+def _owned(request: Request, name: str, key: str) -> JobRow:
+    row = _known(request, name)
+    if row.list_id not in ("", _list_of(key)):
+        raise Problem(403, "this video stands in somebody else's list, so only they can change or remove it")
     return row
 
 
@@ -278,7 +321,7 @@ def _check_video(path: Path, jobs: Jobs, options: JobOptions) -> None:
         )
 
 
-def _add(jobs: Jobs, part: Part, suffix: str, options: JobOptions, name: str) -> JobRow:
+def _add(jobs: Jobs, part: Part, suffix: str, options: JobOptions, name: str, list_id: str) -> JobRow:
     jobs.check(options)
     values = json.loads(options.model_dump_json(exclude_defaults=True))
-    return jobs.store.add(part.file_name or "video", suffix, values, name=name)
+    return jobs.store.add(part.file_name or "video", suffix, values, name=name, list_id=list_id)

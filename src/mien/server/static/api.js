@@ -3,7 +3,10 @@
 import { $, toast } from "./dom.js";
 
 const KEY = "mien-token";
+const LIST = "mien-list";
 const RETRY_MS = [1000, 1500, 2500, 4000, 6000];
+
+const pageKey = [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 
 let memory = "";
 let asking = null;
@@ -37,6 +40,18 @@ function keep(value) {
     // storage is switched off: the token lives as long as the page
   }
 }
+
+/** Return the key of this browser's list of videos; the server has lists, but not whose they are. */
+export function listKey() {
+  try {
+    if (!localStorage.getItem(LIST)) localStorage.setItem(LIST, pageKey);
+    return localStorage.getItem(LIST);
+  } catch {
+    return pageKey; // storage is switched off: the list lasts as long as the page
+  }
+}
+
+const headersOf = (path, sent) => ({ ...(sent && { Authorization: `Bearer ${sent}` }), ...(path.replace(/^\//, "").startsWith("v1/jobs") && { "Mien-List": listKey() }) });
 
 /** Return an address of the server below the page's own. */
 export function address(path) {
@@ -127,7 +142,7 @@ function lost() {
 export async function request(path, options = {}) {
   for (;;) {
     const sent = token();
-    const headers = { ...options.headers, ...(sent && { Authorization: `Bearer ${sent}` }) };
+    const headers = { ...options.headers, ...headersOf(path, sent) };
     let answer;
     try {
       answer = await fetch(address(path), { cache: "no-store", ...options, headers });
@@ -148,9 +163,8 @@ export const getJson = async (path, options) => (await request(path, options)).j
 export function upload(path, form, { progress, begun }) {
   return new Promise((resolve, reject) => {
     const call = new XMLHttpRequest();
-    const sent = token();
     call.open("POST", address(path));
-    if (sent) call.setRequestHeader("Authorization", `Bearer ${sent}`);
+    for (const [name, value] of Object.entries(headersOf(path, token()))) call.setRequestHeader(name, value);
     call.upload.onprogress = (event) => event.lengthComputable && progress(event.loaded / event.total);
     call.onload = () => {
       if (call.status < 300) resolve(JSON.parse(call.responseText));

@@ -1,6 +1,6 @@
 // The page of one video: the player with boxes, a timeline to click, who showed what, and the downloads.
 
-import { $, bytes, fitCanvas, h, icon, moment, percent, problemBox, span } from "./dom.js";
+import { $, bytes, fitCanvas, h, icon, moment, percent, problemBox, span, toast } from "./dom.js";
 import { address, getJson, request, signed, tell, token } from "./api.js";
 import { contain, drawFaces, faceOf } from "./draw.js";
 import { fillLegend, look, mixBar, ordered } from "./expressions.js";
@@ -269,7 +269,14 @@ export class VideoPage {
   downloadPanel(job) {
     const links = Object.entries(DOWNLOADS).filter(([kind]) => job.results[kind]).map(([kind, words]) =>
       h("a", { class: "button small", href: address(job.results[kind]), download: true, "data-kind": kind, click: (event) => download(event, job.results[kind]) }, icon("down"), words));
-    return h("section", { class: "panel", "aria-label": "Downloads" }, h("div", { class: "panel-head" }, h("h2", {}, "Downloads")), h("div", { class: "downloads" }, links));
+    return h("section", { class: "panel", "aria-label": "Downloads" }, h("div", { class: "panel-head" }, h("h2", {}, "Downloads")), h("div", { class: "downloads" }, links), this.sharing(job));
+  }
+
+  sharing(job) {
+    const link = h("input", { type: "text", readonly: true, value: location.href, "aria-label": "Link to this video", focus: () => link.select() });
+    const copy = h("button", { class: "button small", type: "button", hidden: !navigator.clipboard, click: () => navigator.clipboard.writeText(link.value).then(() => toast("The link is copied."), () => link.select()) }, "Copy");
+    const who = `Only this browser lists your videos. Whoever has this link${token() ? " and the server’s token" : ""} sees this one${job.expires ? ` for ${span((new Date(job.expires) - Date.now()) / 1000)} more` : ""}, and cannot remove it.`;
+    return h("details", { class: "sharing" }, h("summary", {}, "Share"), h("p", { class: "hint" }, who), h("div", { class: "row" }, link, copy));
   }
 
   // Painting ------------------------------------------------------------------------------------------------------

@@ -9,7 +9,8 @@ import { VideoPage } from "./player.js";
 
 const POLL_MS = 1000;
 const REST_MS = 10_000;
-const SYMBOLS = { uploading: "up", queued: "wait", running: "video", done: "play", failed: "warn", cancelled: "close" };
+const UNDO_MS = 20_000;
+const SYMBOLS = { uploading: "up", queued: "wait", running: "video", done: "play", failed: "warn", cancelled: "close", leaving: "bin" };
 
 /** Build the view; returns {show, hide}. */
 export function createVideos() {
@@ -22,6 +23,7 @@ class VideosView {
     this.jobs = null;
     this.uploads = [];
     this.cards = new Map();
+    this.leaving = new Map();
     this.page = null;
     this.visible = false;
     fillLabelSets($("#video-labels"));
@@ -36,6 +38,7 @@ class VideosView {
     dropInto($("#video-drop"), (files) => this.addFiles(files));
     connection.addEventListener("change", ({ detail }) => detail && this.visible && this.poll());
     document.addEventListener("visibilitychange", () => !document.hidden && this.visible && this.poll());
+    addEventListener("pagehide", () => [...this.leaving.keys()].forEach((id) => this.go(id)));
     addEventListener("beforeunload", (event) => this.uploads.some((one) => one.state === "uploading") && event.preventDefault());
     this.draw();
   }
@@ -85,13 +88,19 @@ class VideosView {
     for (const file of files) this.send(file);
   }
 
-  async send(file) {
-    const job = { id: `upload-${crypto.getRandomValues(new Uint32Array(1))[0]}`, source: file.name, state: "uploading", share: 0, size: file.size };
+  send(file) {
+    const job = { id: `upload-${crypto.getRandomValues(new Uint32Array(1))[0]}`, source: file.name, state: "uploading", share: 0, size: file.size, file };
     if (file.size > catalogue.limits.max_video_bytes) {
       toast(`${file.name} has ${bytes(file.size)}; the server takes videos up to ${bytes(catalogue.limits.max_video_bytes)}.`, "bad");
-      return;
+      return undefined;
     }
     this.uploads.unshift(job);
+    return this.upload(job);
+  }
+
+  async upload(job) {
+    const { file } = job;
+    Object.assign(job, { state: "uploading", share: 0, error: null });
     this.draw();
     const form = new FormData();
     form.append("options", JSON.stringify({ labels: $("#video-labels").value, detector: $("#video-detector").value }));
@@ -144,41 +153,67 @@ class VideosView {
   }
 
   update(card, job) {
-    const words = noteOf(job);
+    const leaves = this.leaving.has(job.id);
+    const ended = !["queued", "running"].includes(job.state);
+    const words = leaves ? (ended ? "Removed, with its results" : "Cancelled") : noteOf(job);
     if (card.note.textContent !== words) card.note.textContent = words;
     const share = shareOf(job);
-    card.bar.hidden = !["uploading", "queued", "running"].includes(job.state);
+    card.bar.hidden = leaves || !["uploading", "queued", "running"].includes(job.state);
     if (share === null) card.bar.removeAttribute("value");
     else card.bar.value = share;
-    if (card.state === job.state) return;
-    card.state = job.state;
-    card.element.dataset.state = job.state;
-    card.symbol.replaceChildren(icon(SYMBOLS[job.state]));
+    const state = leaves ? "leaving" : job.state;
+    if (card.state === state) return;
+    card.state = state;
+    card.element.dataset.state = state;
+    card.symbol.replaceChildren(icon(SYMBOLS[state]));
     const focused = card.tools.contains(document.activeElement);
     card.tools.replaceChildren(...this.tools(job));
     if (focused) card.tools.querySelector("a, button")?.focus();
   }
 
   tools(job) {
+    const small = (words, label, click) => h("button", { class: "button small", type: "button", "aria-label": `${label} ${job.source}`, click }, words);
     const remove = h("button", { class: "round", type: "button", "aria-label": `Remove ${job.source}`, click: () => this.remove(job) }, icon("bin"));
-    if (job.state === "uploading") return [h("button", { class: "button small", type: "button", "aria-label": `Cancel the upload of ${job.source}`, click: () => job.abort() }, "Cancel")];
-    if (["queued", "running"].includes(job.state)) return [h("button", { class: "button small", type: "button", "aria-label": `Cancel ${job.source}`, click: () => this.remove(job) }, "Cancel")];
+    if (this.leaving.has(job.id)) return [small("Undo", "Keep", () => this.undo(job))];
+    if (job.state === "uploading") return [small("Cancel", "Cancel the upload of", () => job.abort())];
+    if (["queued", "running"].includes(job.state)) return [small("Cancel", "Cancel", () => this.remove(job))];
     if (job.state === "done") return [h("a", { class: "button small primary", href: `#videos/${job.id}`, "aria-label": `Open ${job.source}` }, "Open"), remove];
+    if (job.file || (job.state === "failed" && job.results.video)) return [small("Try again", "Try again:", () => this.again(job)), remove];
     return [remove];
   }
 
-  async remove(job) {
-    if (this.uploads.includes(job)) {
-      this.uploads = this.uploads.filter((one) => one !== job);
-      this.draw();
-      return;
-    }
+  async again(job) {
+    if (job.file) return this.upload(job);
+    await request(`v1/jobs/${job.id}/again`, { method: "POST" }).catch(tell);
+    return this.poll();
+  }
+
+  /** Remove a job, or cancel it: not at once, so that it can be undone. */
+  remove(job) {
+    if (this.uploads.includes(job)) this.uploads = this.uploads.filter((one) => one !== job);
+    else this.leaving.set(job.id, setTimeout(() => this.go(job.id), UNDO_MS));
+    announce(`${job.source}: removed. Undo is possible for ${span(UNDO_MS / 1000)}.`);
+    this.draw();
+  }
+
+  undo(job) {
+    clearTimeout(this.leaving.get(job.id));
+    this.leaving.delete(job.id);
+    announce(`${job.source} is kept`);
+    this.draw();
+  }
+
+  async go(id) {
+    clearTimeout(this.leaving.get(id));
     try {
-      await request(`v1/jobs/${job.id}`, { method: "DELETE" });
-      announce(`${job.source}: ${["queued", "running"].includes(job.state) ? "cancelled" : "removed"}`);
+      const answer = await request(`v1/jobs/${id}`, { method: "DELETE", keepalive: true });
+      if (answer.status === 200) await request(`v1/jobs/${id}`, { method: "DELETE" }); // it was cancelled; now it goes
     } catch (problem) {
       if (problem.status !== 404) tell(problem);
     }
+    this.jobs = this.jobs?.filter((one) => one.id !== id);
+    this.leaving.delete(id);
+    this.draw();
     this.poll();
   }
 }

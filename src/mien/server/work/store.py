@@ -24,10 +24,13 @@ from sqlalchemy import (
     create_engine,
     event,
     func,
+    inspect,
     select,
+    text,
 )
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
+from sqlalchemy.schema import CreateColumn
 
 from mien.errors import InputError, MissingExtraError, OutputError
 
@@ -56,6 +59,7 @@ _jobs = Table(
     Column("owner", String(64)),
     Column("lease", Float),
     Column("attempts", Integer, nullable=False, default=0),
+    Column("list_id", String(64), nullable=False, server_default="", index=True),
 )
 
 
@@ -81,6 +85,7 @@ class JobRow:
         owner: The server that works on it.
         lease: Until when it is that server's.
         attempts: How often it was taken up.
+        list_id: Whose list it stands in; empty for the one that is everybody's.
     """
 
     id: str
@@ -100,6 +105,7 @@ class JobRow:
     owner: str | None = None
     lease: float | None = None
     attempts: int = 0
+    list_id: str = ""
 
 
 class ListError(OutputError):
@@ -140,6 +146,7 @@ class JobStore:
         try:
             with self._begin() as connection:
                 _metadata.create_all(connection)
+                _add_new_columns(connection)
         except ListError:
             with self._begin() as connection:  # another server may have been quicker
                 connection.execute(select(func.count()).select_from(_jobs))
@@ -159,7 +166,9 @@ class JobStore:
 
     # Jobs come and go.
 
-    def add(self, source: str, suffix: str, options: dict[str, Any], *, name: str | None = None) -> JobRow:
+    def add(
+        self, source: str, suffix: str, options: dict[str, Any], *, name: str | None = None, list_id: str = ""
+    ) -> JobRow:
         """Add a job to the queue.
 
         Args:
@@ -167,9 +176,11 @@ class JobStore:
             suffix: The video's extension.
             options: How it is analyzed.
             name: Its id, from `new_id`.
+            list_id: Whose list it stands in; empty for everybody's.
         """
-        row = JobRow(name or new_id(), QUEUED, source, suffix, options, time.time())
+        row = JobRow(name or new_id(), QUEUED, source, suffix, options, time.time(), list_id=list_id)
         values = {"id": row.id, "state": QUEUED, "source": source, "suffix": suffix, "created": row.created}
+        values["list_id"] = list_id
         with self._begin() as connection:
             connection.execute(_jobs.insert().values(**values, options=json.dumps(options)))
         return row
@@ -180,10 +191,13 @@ class JobStore:
             row = connection.execute(select(_jobs).where(_jobs.c.id == name)).mappings().first()
         return None if row is None else _row(row)
 
-    def all(self, *, limit: int = 1000) -> list[JobRow]:
-        """Return the jobs, the newest first."""
+    def all(self, *, limit: int = 1000, list_id: str | None = None) -> list[JobRow]:
+        """Return the jobs, the newest first; of one list, where one is named."""
+        wanted = select(_jobs).order_by(_jobs.c.created.desc()).limit(limit)
+        if list_id is not None:
+            wanted = wanted.where(_jobs.c.list_id == list_id)
         with self._begin() as connection:
-            found = connection.execute(select(_jobs).order_by(_jobs.c.created.desc()).limit(limit)).mappings().all()
+            found = connection.execute(wanted).mappings().all()
         return [_row(row) for row in found]
 
     def counts(self) -> dict[str, int]:
@@ -285,6 +299,13 @@ class JobStore:
             )
         return mine.rowcount == 1
 
+    def again(self, name: str) -> bool:
+        """Put a job that failed into the queue once more; return whether it was one."""
+        fresh = {"state": QUEUED, "error": None, "started": None, "finished": None, "expires": None, "attempts": 0}
+        with self._begin() as connection:
+            mine = connection.execute(_jobs.update().where(_jobs.c.id == name, _jobs.c.state == FAILED).values(**fresh))
+        return mine.rowcount == 1
+
     def cancel(self, name: str, *, keep_s: float) -> None:
         """End a job that waits, and have one that runs stopped by the server that works on it.
 
@@ -299,6 +320,15 @@ class JobStore:
                 .where(_jobs.c.id == name, _jobs.c.state.in_((QUEUED, RUNNING)))
                 .values(state=CANCELLED, finished=now, expires=now + keep_s)
             )
+
+
+def _add_new_columns(connection: Connection) -> None:
+    """Give a table that an earlier mien made the columns that it lacks."""
+    there = {column["name"] for column in inspect(connection).get_columns(_jobs.name)}
+    for column in _jobs.columns:
+        if column.name not in there:
+            made = CreateColumn(column).compile(dialect=connection.dialect)
+            connection.execute(text(f"ALTER TABLE {_jobs.name} ADD COLUMN {made}"))
 
 
 def new_id() -> str:
