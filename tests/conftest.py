@@ -52,6 +52,24 @@ def analyzer():
     return Analyzer()
 
 
+@pytest.fixture(scope="module")
+def identity(tmp_path_factory):
+    """The weights `identity`, pulled into a cache of this module, from the package that the extra `dlib` brings."""
+    pytest.importorskip("dlib", reason="needs the extra dlib, which brings the network's file")
+    from mien.detect.dlib_ import model_file
+    from mien.people.embedding import shared_embedder
+    from mien.weights import WEIGHTS
+
+    entry = WEIGHTS["identity"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MIEN_HOME", str(tmp_path_factory.mktemp("home")))
+        entry.path.parent.mkdir(parents=True)
+        entry.path.write_bytes(entry.converter(model_file(Path(entry.file).name).read_bytes()))
+        shared_embedder.cache_clear()
+        yield entry.path
+    shared_embedder.cache_clear()
+
+
 @pytest.fixture
 def mien(monkeypatch, capsys):
     """The command line as a function: arguments to (exit code, standard output, standard error)."""

@@ -371,6 +371,23 @@ def flashing(people, **options):
     return Scene("flashes", tuple(people), (Shot(0, cast, 12, light=light),), 4.5, **options)
 
 
+def recutting(people, **options):
+    """Five shots of three people, eight tracks in all; everybody is seen in several, sizes and places change.
+
+    `people` are two cut-outs of each, one after the other: the shots take them in turn. The number of a person is that
+    of the cut-out divided by two.
+    """
+    casts = (
+        ((0, still(0.28, 0.5, 0.42)), (2, still(0.72, 0.48, 0.4))),
+        ((4, still(0.5, 0.5, 0.5)),),
+        ((3, still(0.4, 0.45, 0.34)),),
+        ((1, still(0.7, 0.5, 0.36)), (5, still(0.3, 0.5, 0.44))),
+        ((2, still(0.3, 0.5, 0.5)), (0, still(0.75, 0.45, 0.3))),
+    )
+    shots = tuple(Shot(1.2 * number, cast, 20 + number) for number, cast in enumerate(casts))
+    return Scene("recut", tuple(people), shots, 6.0, **options)
+
+
 CASES = {
     make.__name__: make
     for make in (

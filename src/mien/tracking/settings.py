@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from mien.errors import InputError
 
+AUTO = "auto"  # find it out
+
 
 @dataclass(frozen=True)
 class TrackSettings:
@@ -22,6 +24,8 @@ class TrackSettings:
             surely the same.
         baseline: Take each person's resting face as the measure: `auto` finds it, a stretch (`0:02-0:06`) says when
             people rest; None for neither, (start, end) in seconds for a stretch.
+        people: Tell who is who after the last frame, over cuts as well: `auto`, or a folder that holds a folder of
+            pictures per name; None for neither. For videos that can be read twice; needs `mien models pull identity`.
         detect_max_side_px: Longer frames are searched in a copy reduced to this side, pixels.
     """
 
@@ -34,6 +38,7 @@ class TrackSettings:
     steady_after_s: float = 0.5
     reid: bool = False
     baseline: str | tuple[float, float] | None = None
+    people: str | None = None
     detect_max_side_px: int = 1920
 
     def __post_init__(self) -> None:
@@ -56,4 +61,4 @@ class TrackSettings:
 def _is_baseline(value: object) -> bool:
     if isinstance(value, tuple | list) and len(value) == 2 and all(isinstance(v, int | float) for v in value):
         return bool(0 <= value[0] < value[1] < float("inf"))
-    return isinstance(value, str) and value == "auto"
+    return isinstance(value, str) and value == AUTO

@@ -1,20 +1,24 @@
-"""The second pass over a video with a baseline: the resting faces are known, and are taken out of the stored results.
+"""The second pass over a video: what is known only at its end, resting faces and who is who, goes into the results.
 
 The first pass keeps what the model says, of all faces, in a journal of its own. Nothing is analyzed again: this pass
-reads that journal twice, once to find everybody's resting face and once to correct, smooth and filter the results.
+reads that journal, once to find everybody's resting face and once to correct, smooth and filter the results. Who is who
+takes another look at a few frames (`video/_people.py`).
 """
 
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from mien.analyzer import Analyzer
 from mien.faces import Faces, Frame
-from mien.sources.videos import VideoInfo
+from mien.people.embedding import FaceEmbedder
+from mien.sources.videos import Video, VideoInfo
 from mien.tracking.baseline import Baselines
 from mien.tracking.settings import TrackSettings
 from mien.tracking.smooth import RunningExpression, smooth
 from mien.video._journal import read_results
+from mien.video._people import Named, Sightings, embed_tracks, gallery_of, name_tracks
 
 
 @dataclass(frozen=True)
@@ -39,33 +43,64 @@ class FirstPass:
     error: str | None
     interrupted: bool
 
-    def rested(self, analyzer: Analyzer, settings: TrackSettings) -> tuple[Iterator[tuple[Frame, Faces]], list[str]]:
+    def rested(
+        self, analyzer: Analyzer, settings: TrackSettings, people: Named | None = None
+    ) -> tuple[Iterator[tuple[Frame, Faces]], list[str]]:
         """Return the results with everybody's resting face taken out, and warnings. The frames have a single pixel.
 
         Args:
             analyzer: Its model gave the results, its `keep` says which faces are kept of them.
-            settings: What a resting face is, and how to smooth.
+            settings: What a resting face is, if any is to be taken out, and how to smooth.
+            people: Who each track is; None where that was not asked for.
 
         Raises:
             InputError: The model or its label set allows no baseline.
             OutputError: The journal cannot be read.
         """
+        if settings.baseline is None:
+            return self._corrected(None, analyzer, settings, people), []
         baselines = Baselines(settings, analyzer.labels, analyzer.model.card, analyzer.prior)
         for _, faces in self._results(analyzer):
             baselines.add(faces)
         baselines.settle()
         nobody = not len(baselines) and isinstance(settings.baseline, tuple)
         told = ["nobody was seen in the stretch that the baseline names, so it changes nothing"] if nobody else []
-        return self._corrected(baselines, analyzer, settings), told
+        return self._corrected(baselines, analyzer, settings, people), told
+
+    def people(
+        self, analyzer: Analyzer, settings: TrackSettings, video: Video, stop: threading.Event
+    ) -> tuple[Named, list[str]]:
+        """Return who each track is, after another look at the video, and warnings.
+
+        Args:
+            analyzer: Gave the results; its detector finds the faces on the pictures of people with names.
+            settings: Says where those are.
+            video: The same video, open.
+            stop: Ends the work early.
+
+        Raises:
+            InputError: There are no pictures of people where the settings say.
+            MissingWeightsError: The network was not pulled yet.
+        """
+        embedder = FaceEmbedder()
+        gallery = gallery_of(settings, analyzer.detector, embedder)
+        sightings = Sightings()
+        for _, faces in self._results(analyzer):
+            sightings.add(faces)
+        embedded = embed_tracks(sightings, self._results(analyzer), iter(video), embedder, stop)
+        return name_tracks(sightings, embedded, gallery), list(gallery.problems) if gallery else []
 
     def _results(self, analyzer: Analyzer) -> Iterator[tuple[Frame, Faces]]:
         return read_results(self.journal, analyzer.labels, self.frames, self.info.source)
 
     def _corrected(
-        self, baselines: Baselines, analyzer: Analyzer, settings: TrackSettings
+        self, baselines: Baselines | None, analyzer: Analyzer, settings: TrackSettings, people: Named | None
     ) -> Iterator[tuple[Frame, Faces]]:
         running: Mapping[int, RunningExpression] = {}
         for frame, raw in self._results(analyzer):
-            faces, running = smooth(baselines.taken_out(raw), running, settings)
+            faces, running = smooth(baselines.taken_out(raw) if baselines else raw, running, settings)
+            if people is not None:
+                tracks = [] if faces.track_id is None else faces.track_id.tolist()
+                faces = faces.with_person([people.get(track) for track in tracks])
             kept = analyzer.keep.named(analyzer.keep.found(faces), self.info.width, self.info.height)
             yield frame, kept

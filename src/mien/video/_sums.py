@@ -73,11 +73,13 @@ class TrackSums(Sums):
     def __init__(self, classes: int, track_id: int) -> None:
         super().__init__(classes)
         self.track_id = track_id
+        self.person: str | None = None
         self.now: Span | None = None
 
     def add(self, sight: Sight, held: Held) -> tuple[Span | None, tuple[int, int] | None]:
         """Add a frame, and return the span that ended with it and the transition it was."""
         self.see(sight, held)
+        self.person = sight.person or self.person
         before = self.now
         goes_on = before is not None and held.start_s - before.end_s <= BRIDGED_S
         if before is not None and goes_on and before.expression == sight.shown:

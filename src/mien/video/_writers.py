@@ -152,8 +152,9 @@ def open_writers(
     info = replace(info, source=str(job.source))  # results may call it otherwise; the sound is in the file
     if outputs.intervals and interval_s is None:
         raise InputError("a table of intervals needs their length; pass interval_s, 1.0 for a second")
+    attributes = job.attributes
     factories: list[tuple[Paths, Callable[[Path], Sink]]] = [
-        (outputs.tables, lambda path: open_sink(path, labels=labels, tracked=True)),
+        (outputs.tables, lambda path: open_sink(path, labels=labels, tracked=True, attributes=attributes)),
         (outputs.intervals, lambda path: open_interval_sink(path, labels=labels, interval_s=interval_s or 0)),
         (outputs.videos, lambda path: open_sink(path, labels=labels, draw=drawing, video=info)),
         (outputs.summaries, lambda path: SummarySink(path, findings)),

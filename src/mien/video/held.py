@@ -9,13 +9,12 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import InputError, shown
-from mien.faces import SMOOTHED, STEADY, Faces, Frame, Record
+from mien.faces import PERSON, SMOOTHED, STEADY, Face, Faces, Frame, Record
 from mien.labels import LabelSet
 
 INSTANT_S = 1e-9  # what a video of one frame weighs, so that its shares exist
@@ -30,12 +29,14 @@ class Sight:
         shown: Number of the expression it shows: the steady one of a video, else the most probable; -1 for none.
         best: Number of the most probable expression; -1 for none.
         probs: (C,) the smoothed probabilities of a video, else those of the frame; None where there are none.
+        person: Who it is, where that was asked for and is known.
     """
 
     track_id: int | None
     shown: int
     best: int
     probs: NDArray[np.float32] | None
+    person: str | None = None
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,10 @@ class Held:
 
 
 class Holder:
-    """Turns frames that come one after another into held ones, from results or from the rows of a table."""
+    """Turns frames that come one after another into held ones, from results or from the rows of a table.
+
+    Where it is known who the people are, all tracks of one person count as the first of them.
+    """
 
     def __init__(self, labels: LabelSet) -> None:
         """Start without a frame.
@@ -75,6 +79,7 @@ class Holder:
         self._gap_s = 0.0
         self._key: tuple[object, object] | None = None
         self._rows: list[Record] = []
+        self._first_tracks: dict[str, int] = {}
 
     def add(self, frame: Frame, faces: Faces) -> list[Held]:
         """Add a frame.
@@ -92,7 +97,7 @@ class Holder:
         if faces.labels is not None and faces.labels.names != self._labels.names:
             came = faces.labels.key
             raise InputError(f"the faces carry the label set {shown(came)}, the summary is for {self._labels.key!r}")
-        return self._next(frame.source, frame.time_s, tuple(map(_sight, faces)))
+        return self._next(frame.source, frame.time_s, tuple(map(self._sight, faces)))
 
     def add_record(self, row: Record) -> list[Held]:
         """Add a row of a table of results, which must hold a row for every frame, those without faces, too.
@@ -156,12 +161,25 @@ class Holder:
         known = all(value not in (None, "") for value in values)
         track, best = row.get("track_id"), row.get("expression")
         shown = row.get(STEADY) or best
+        person = str(row.get(PERSON) or "") or None
         return Sight(
-            None if track in (None, "") else int(float(track)),
+            self._number_of(None if track in (None, "") else int(float(track)), person),
             self._number(shown),
             self._number(best),
             np.array(values, np.float32) if known else None,
+            person,
         )
+
+    def _sight(self, face: Face) -> Sight:
+        best = -1 if face.probs is None else int(face.probs.argmax())
+        track = self._number_of(face.track_id, face.person)
+        if face.steady is not None:
+            return Sight(track, face.steady, best, face.smoothed, face.person)
+        return Sight(track, best, best, face.probs, face.person)
+
+    def _number_of(self, track: int | None, person: str | None) -> int | None:
+        """Return the number of a person's first track; that of the track itself for nobody known."""
+        return track if person is None or track is None else self._first_tracks.setdefault(person, track)
 
     def _number(self, name: object) -> int:
         if name in (None, ""):
@@ -169,13 +187,6 @@ class Holder:
         if name not in self._numbers:
             raise InputError(f"the rows name the expression {shown(name)}, which {self._labels.key!r} has not")
         return self._numbers[str(name)]
-
-
-def _sight(face: Any) -> Sight:
-    best = -1 if face.probs is None else int(face.probs.argmax())
-    if face.steady is not None:
-        return Sight(face.track_id, face.steady, best, face.smoothed)
-    return Sight(face.track_id, best, best, face.probs)
 
 
 def _until(held: Held, end_s: float) -> Held:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mien.faces import PEOPLE
 from mien.output.draw.style import PLAIN, DrawStyle
 from mien.sources.addresses import public_name
 from mien.sources.videos import VideoSettings
@@ -43,6 +44,11 @@ class VideoJob:
     journal: Path | None = None
     snapshot_s: float = SNAPSHOT_S
     keep: bool = False
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """Names of `mien.faces.ATTRIBUTES` that tables have columns for."""
+        return () if self.track.people is None else (PEOPLE,)
 
     @property
     def name(self) -> str:

@@ -62,6 +62,7 @@ class VideoTrack:
         expression: The one shown for most of the time; None where none is known.
         share: Share of the time per expression, 0-1; they sum to 1.
         mean_probs: Average over time of the smoothed probabilities, per expression.
+        person: Who it is, where that was asked for and is known; all tracks of one person are one here.
     """
 
     track_id: int
@@ -72,6 +73,7 @@ class VideoTrack:
     expression: str | None
     share: Mapping[str, float] = field(repr=False)
     mean_probs: Mapping[str, float] = field(repr=False)
+    person: str | None = None
 
 
 @dataclass(frozen=True, repr=False)
@@ -133,6 +135,7 @@ class VideoResult:
                 track["dominant"],
                 track["share"],
                 track["mean_probs"],
+                track.get("person"),
             )
             for track in self.figures.get("tracks", ())
         ]
@@ -156,10 +159,14 @@ class VideoResult:
             InputError: The results were not kept.
         """
         pandas = require_extra("data", "pandas")
-        labels = self._kept()[1]
-        columns = table_columns(labels, tracked=True)
+        job, labels = self._kept()
+        columns = table_columns(labels, tracked=True, attributes=job.attributes)
         values: dict[str, Any] = {name: array("d") if type_of(name) is float else [] for name in columns}
-        rows = (row for _, faces in self._results() for row in rows_of(faces, labels, tracked=True))
+        rows = (
+            row
+            for _, faces in self._results()
+            for row in rows_of(faces, labels, tracked=True, attributes=job.attributes)
+        )
         failed = [complete_row({"source": self.source, ERROR: self.error}, columns)] if self.error else []
         for row in chain(rows, failed):
             for name, held in values.items():

@@ -27,6 +27,7 @@ from mien.tracking.settings import TrackSettings
 from mien.tracking.tracker import Tracker, track_video
 from mien.video._head import head_of
 from mien.video._journal import Journal, Past, read_results
+from mien.video._people import Named, check_people
 from mien.video._rested import FirstPass
 from mien.video._writers import Findings, Writers, open_writers
 from mien.video.baseline import check_baseline, with_baseline
@@ -51,6 +52,7 @@ def analyze_video(
     interval_s: float | None = None,
     truth: Truth | None = None,
     baseline: str | tuple[float, float] | None = None,
+    people: str | Path | None = None,
     resume: bool = False,
     progress: bool | Callable[[Progress], None] = True,
     stop: threading.Event | None = None,
@@ -76,8 +78,9 @@ def analyze_video(
     the work goes on, and after it was stopped or killed, a hidden folder beside the first output holds a journal, from
     which `resume` goes on; then the outputs are those of a run that was never interrupted.
 
-    With `baseline` there are two passes: the video is analyzed to its end first, then everybody's resting face is taken
-    out of the stored results, and the outputs are written. An annotated video reads the frames once more for that.
+    With `baseline` or `people` there are two passes: the video is analyzed to its end first, then everybody's resting
+    face is taken out of the stored results, or people get their names, and the outputs are written. An annotated video
+    reads the frames once more for that, and so does `people`.
 
     Args:
         source: The video: a path, a pattern of images in a row, or a URL.
@@ -89,6 +92,9 @@ def analyze_video(
         truth: Known expressions: drawn in gray, and the summary gets the score.
         baseline: Take each person's resting face as the measure: `"auto"` finds it, a stretch such as `"0:02-0:06"` or
             (2.0, 6.0) seconds says when people rest; None takes that of `track`.
+        people: Tell who is who, over cuts as well: `"auto"`, or a folder that holds a folder of pictures per name,
+            which names them; None takes that of `track`. Needs `mien models pull identity`; docs/people.md says what it
+            asks of you.
         resume: Go on where an earlier run with the same outputs stopped; without one, start.
         progress: Whether a bar shows how far it is, in terminals and notebooks; elsewhere there is none. Or a function
             that is called after every frame.
@@ -130,7 +136,7 @@ def analyze_video(
         source,
         outputs,
         video or VideoSettings(),
-        with_baseline(track, baseline),
+        with_people(with_baseline(track, baseline), people),
         style,
         interval_s,
         truth,
@@ -141,6 +147,16 @@ def analyze_video(
         return run_job(job, analyzer, progress=progress, stop=stop)
     with ProgressBar(job.name, unit="frames", shown=progress) as bar:
         return run_job(job, analyzer, progress=lambda at: bar.update(at.frames, at.total), stop=stop)
+
+
+def with_people(settings: TrackSettings, people: str | Path | None) -> TrackSettings:
+    """Return settings with the people that a user names.
+
+    Args:
+        settings: What it is added to.
+        people: `auto` or a folder; None leaves those of `settings`.
+    """
+    return settings if people is None else replace(settings, people=str(people))
 
 
 def run_job(
@@ -177,9 +193,16 @@ def run_job(
         finished = journal is not None and journal.past.published and all(p.exists() for p in job.outputs.all())
         outputs = VideoOutputs() if finished else job.outputs
         first = None
-        if job.track.baseline is not None and not (journal and journal.past.ended):
+        people: Named | None = None
+        told: list[str] = []
+        two_passes = job.track.baseline is not None or job.track.people is not None
+        if two_passes and not (journal and journal.past.ended):
             check_baseline(job.track, analyzer)
+            check_people(job.track)
             first = _first_pass(job, reader, analyzer, stack, journal, stop, progress)
+            if job.track.people is not None:
+                with Video(job.source, job.video) as again:
+                    people, told = first.people(analyzer, job.track, again, stop or threading.Event())
             reader = stack.enter_context(Video(job.source, job.video))
         findings = Findings(analyzer.labels, job.truth, timeline=bool(outputs.timelines))
         writers = stack.enter_context(
@@ -195,7 +218,7 @@ def run_job(
             if first is None:
                 result = run.work(analyzer.labels, images=outputs.need_images)
             else:
-                result = run.finish(first, analyzer, images=outputs.need_images)
+                result = run.finish(first, analyzer, people, told, images=outputs.need_images)
         except KeyboardInterrupt:
             run.complete(interrupted=True)
             work.publish(done=False)
@@ -221,8 +244,8 @@ def _open_journal(
 
 
 def _plain_tracker(analyzer: Analyzer, job: VideoJob) -> Tracker:
-    """Return a tracker that leaves the resting faces to a second pass."""
-    return Tracker(analyzer, replace(job.track, baseline=None))
+    """Return a tracker that leaves the resting faces, and who is who, to a second pass."""
+    return Tracker(analyzer, replace(job.track, baseline=None, people=None))
 
 
 def _first_pass(
@@ -316,13 +339,15 @@ class _Run:
         interrupted = self._go_on(rest)
         return self._completed(labels, interrupted=interrupted)
 
-    def finish(self, first: FirstPass, analyzer: Analyzer, *, images: bool) -> VideoResult:
-        """Deliver the results of a first pass with the resting faces taken out, and complete the outputs.
+    def finish(
+        self, first: FirstPass, analyzer: Analyzer, people: Named | None, told: Sequence[str], *, images: bool
+    ) -> VideoResult:
+        """Deliver the results of a first pass with what is known by now, and complete the outputs.
 
         A first pass that was stopped is delivered as far as it came.
         """
-        results, told = first.rested(analyzer, self._job.track)
-        self._past = Past(first.resumed, problems=[*first.problems, *told])
+        results, of_rest = first.rested(analyzer, self._job.track, people)
+        self._past = Past(first.resumed, problems=[*first.problems, *told, *of_rest])
         interrupted = first.interrupted
         for frame, faces in self._with_images(results) if images else results:
             self._add(frame, faces)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from mien.faces import Record
+from mien.faces import PERSON, Record
 from mien.files import write_whole
 from mien.labels import LabelSet
 from mien.output.kinds import SUMMARY
@@ -108,6 +108,7 @@ class VideoSummary(SummaryBuilder):
     def _track_figures(self, track: TrackSums) -> dict[str, Any]:
         return {
             "track_id": track.track_id,
+            **({PERSON: track.person} if track.person else {}),
             "first_s": _s(track.first_s),
             "last_s": _s(track.last_s),
             "seconds": _s(track.seconds),
