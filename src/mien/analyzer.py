@@ -18,7 +18,7 @@ from mien.detect.align import crops_of
 from mien.detect.detector import Detector, DetectorSettings
 from mien.detect.registry import create_detector
 from mien.errors import InputError, MienError, require_extra
-from mien.faces import CROP_PX, KEEP_ALL, FaceFilter, Faces, Frame, Record
+from mien.faces import CROP_PX, KEEP_ALL, PEOPLE, FaceFilter, Faces, Frame, Record
 from mien.labels import LabelSet
 from mien.models.catalogue import DEFAULT_MODEL, load_model
 from mien.models.expression import ExpressionModel
@@ -26,6 +26,8 @@ from mien.models.prior import NATURAL, GivenPrior, Prior, as_prior, changed_by
 from mien.models.runtime import RuntimeSettings
 from mien.output.progress import ProgressBar
 from mien.output.rows import ERROR, rows_of, table_columns
+from mien.people.embedding import FaceEmbedder, shared_embedder
+from mien.people.gallery import Gallery, read_gallery
 from mien.sources.images import Failed, ImageSource, Item, SourceSettings, expand, load, read_image
 
 if TYPE_CHECKING:
@@ -58,6 +60,7 @@ class Analyzer:
         labels: The label set of the answers.
         keep: Which of the faces found are kept.
         prior: The shares of the expressions that the answers expect.
+        gallery: The people whose faces get their names in images; None where nobody is to be named.
     """
 
     def __init__(
@@ -91,6 +94,8 @@ class Analyzer:
         self.model = model if isinstance(model, ExpressionModel) else load_model(model, runtime=runtime)
         self.labels = self.model.card.label_set(labels)
         self.keep = keep
+        self.gallery: Gallery | None = None
+        self._embedder: FaceEmbedder | None = None
         self._expect(as_prior(prior))
         self.detector = create_detector(detector, detector_settings) if isinstance(detector, str) else detector
         if not isinstance(self.detector, Detector):
@@ -130,7 +135,11 @@ class Analyzer:
         """
         found, crops = self.find(frames)
         named = self.with_expressions(found, self.model.predict_proba(crops, head=self.labels.key))
-        return [self.kept(faces, frame) for faces, frame in zip(named, frames, strict=True)]
+        kept = [self.kept(faces, frame) for faces, frame in zip(named, frames, strict=True)]
+        gallery, embedder = self.gallery, self._embedder
+        if gallery is None or embedder is None:
+            return kept
+        return [gallery.named(faces, frame, embedder) for faces, frame in zip(kept, frames, strict=True)]
 
     def kept(self, faces: Faces, frame: Frame) -> Faces:
         """Return the faces of a frame that `keep` keeps once their expressions are known: end of `analyze_frames`."""
@@ -145,6 +154,35 @@ class Analyzer:
         other = copy.copy(self)
         other.keep = keep
         return other
+
+    def naming(self, people: str | os.PathLike[str] | Gallery | None) -> "Analyzer":
+        """Return an analyzer with the same detector and model that names the people whom it knows, in images.
+
+        What is wrong with single pictures of them is in the `problems` of its `gallery`.
+
+        Args:
+            people: A folder that holds a folder of pictures per name, or what `mien.people.read_gallery` made of one,
+                which is read once for many calls; None names nobody.
+
+        Raises:
+            InputError: There is no such folder, or no picture in it shows a face.
+            MissingWeightsError: `mien models pull identity` was not run yet.
+        """
+        other = copy.copy(self)
+        other.gallery, other._embedder = None, None
+        if people is not None:
+            other._embedder = shared_embedder()
+            other.gallery = (
+                people
+                if isinstance(people, Gallery)
+                else read_gallery(os.fspath(people), self.detector, other._embedder)
+            )
+        return other
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """Names of `mien.faces.ATTRIBUTES` that the faces of images have columns for."""
+        return () if self.gallery is None else (PEOPLE,)
 
     def expecting(self, prior: GivenPrior) -> "Analyzer":
         """Return an analyzer with the same detector and model whose answers expect other shares of the expressions.
@@ -351,6 +389,7 @@ def analyze_image(
     largest_only: bool = False,
     clip_boxes: bool = False,
     prior: GivenPrior = NATURAL,
+    people: str | os.PathLike[str] | Gallery | None = None,
 ) -> Faces:
     """Return the faces of one image and the expression of each.
 
@@ -371,6 +410,9 @@ def analyze_image(
         clip_boxes: Boxes end where the image does.
         prior: Shares of the expressions where the faces come from: `"natural"`, `"even"`, shares by name, or the path
             of a .csv or .json file of them.
+        people: A folder that holds a folder of pictures per name, or `mien.people.read_gallery` of one: faces get the
+            names of those whom they are said to show. Needs `mien models pull identity`; docs/people.md says what it
+            asks of you.
 
     Returns:
         The faces, best first; empty where there is none. They keep the image, for `faces.draw()` and `faces.crops()`.
@@ -389,7 +431,7 @@ def analyze_image(
         clip_boxes=clip_boxes,
         prior=prior,
     )
-    return analyzer.analyze(image, channels=channels, reading=reading)
+    return analyzer.naming(people).analyze(image, channels=channels, reading=reading)
 
 
 analyze = analyze_image
@@ -417,7 +459,9 @@ class ImageResult:
         """Return one row per face; one row for an image without a face, or with an error."""
         if self.faces is None:
             return [{"source": self.source, ERROR: str(self.error)}]
-        return rows_of(self.faces, self.faces.labels) if self.faces.labels else self.faces.to_records()
+        if self.faces.labels is None:
+            return self.faces.to_records()
+        return rows_of(self.faces, self.faces.labels, attributes=self.faces.measured)
 
     def __repr__(self) -> str:
         """Say in one line what came of it."""
@@ -432,9 +476,11 @@ class ImageResults(Iterator[ImageResult]):
         labels: The label set of the answers.
     """
 
-    def __init__(self, results: Iterator[ImageResult], total: int, labels: LabelSet) -> None:
-        """Keep what gives the results."""
-        self.total, self.labels = total, labels
+    def __init__(
+        self, results: Iterator[ImageResult], total: int, labels: LabelSet, measured: Sequence[str] = ()
+    ) -> None:
+        """Keep what gives the results, and the names of `mien.faces.ATTRIBUTES` that these have."""
+        self.total, self.labels, self._measured = total, labels, measured
         self._results, self._taken = results, 0
 
     def __iter__(self) -> "ImageResults":
@@ -465,7 +511,7 @@ class ImageResults(Iterator[ImageResult]):
                 "or to_pandas() at once"
             )
         rows = [row for result in self for row in result.to_records()]
-        frame: pd.DataFrame = pandas.DataFrame(rows, columns=table_columns(self.labels))
+        frame: pd.DataFrame = pandas.DataFrame(rows, columns=table_columns(self.labels, attributes=self._measured))
         return frame
 
     def __repr__(self) -> str:
@@ -487,6 +533,7 @@ def analyze_images(
     largest_only: bool = False,
     clip_boxes: bool = False,
     prior: GivenPrior = NATURAL,
+    people: str | os.PathLike[str] | Gallery | None = None,
 ) -> ImageResults:
     """Analyze many images over all cores; results come in order, and no image costs another.
 
@@ -510,6 +557,9 @@ def analyze_images(
         clip_boxes: Boxes end where the image does.
         prior: Shares of the expressions where the faces come from: `"natural"`, `"even"`, shares by name, or the path
             of a .csv or .json file of them.
+        people: A folder that holds a folder of pictures per name, or `mien.people.read_gallery` of one: faces get the
+            names of those whom they are said to show. Needs `mien models pull identity`; docs/people.md says what it
+            asks of you.
 
     Returns:
         An iterator of results: each has `faces` or an `error`.
@@ -528,8 +578,9 @@ def analyze_images(
         prior=prior,
     )
     items = expand(sources)
+    analyzer = analyzer.naming(people)
     results = analyzer.map_items(items, settings=reading, workers=workers)
-    return ImageResults(_watched(results, len(items), progress), len(items), analyzer.labels)
+    return ImageResults(_watched(results, len(items), progress), len(items), analyzer.labels, analyzer.measured)
 
 
 def _watched(results: Iterator[Result], total: int, progress: bool) -> Iterator[ImageResult]:

@@ -12,6 +12,7 @@ import pytest
 pytest.importorskip("av")
 
 from conftest import EXAMPLES, read_rgb
+
 from helpers import rows_in
 from mien.errors import InputError, MissingWeightsError
 from mien.faces import PERSON, Frame

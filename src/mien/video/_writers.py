@@ -155,7 +155,10 @@ def open_writers(
     attributes = job.attributes
     factories: list[tuple[Paths, Callable[[Path], Sink]]] = [
         (outputs.tables, lambda path: open_sink(path, labels=labels, tracked=True, attributes=attributes)),
-        (outputs.intervals, lambda path: open_interval_sink(path, labels=labels, interval_s=interval_s or 0)),
+        (
+            outputs.intervals,
+            lambda path: open_interval_sink(path, labels=labels, interval_s=interval_s or 0, attributes=attributes),
+        ),
         (outputs.videos, lambda path: open_sink(path, labels=labels, draw=drawing, video=info)),
         (outputs.summaries, lambda path: SummarySink(path, findings)),
         (outputs.timelines, lambda path: TimelineSink(path, findings.timeline)),

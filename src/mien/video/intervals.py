@@ -1,11 +1,11 @@
 """Averages over intervals of time: a row per track and interval."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mien.errors import InputError, listed
-from mien.faces import Faces, Frame, Record
+from mien.faces import PEOPLE, PERSON, Faces, Frame, Record
 from mien.labels import LabelSet
 from mien.output.base import Sink, SinkSettings
 from mien.output.kinds import TABLE
@@ -24,12 +24,13 @@ class IntervalTable:
     that those of several videos can be compared; one in which nobody was seen has no row.
     """
 
-    def __init__(self, labels: LabelSet, interval_s: float) -> None:
+    def __init__(self, labels: LabelSet, interval_s: float, attributes: Sequence[str] = ()) -> None:
         """Start empty.
 
         Args:
             labels: The label set of the results.
             interval_s: Length of an interval, seconds.
+            attributes: Names of `mien.faces.ATTRIBUTES` that were asked for: with people there is a column `person`.
 
         Raises:
             InputError: The length is not a positive number, or an expression has the name of another column.
@@ -39,7 +40,8 @@ class IntervalTable:
         clash = sorted(set(labels.names) & set(INTERVAL_COLUMNS))
         if clash:
             raise InputError(f"label set {labels.key!r} has the name of another column: {listed(clash)}; rename it")
-        self.columns = (*INTERVAL_COLUMNS, *labels.names)
+        self._people: dict[int | None, str | None] | None = {} if PEOPLE in attributes else None
+        self.columns = (*INTERVAL_COLUMNS, *labels.names, *(() if self._people is None else (PERSON,)))
         self._labels, self._interval_s = labels, interval_s
         self._holder = Holder(labels)
         self._number = 0
@@ -91,6 +93,8 @@ class IntervalTable:
                 sums = self._sums.setdefault(sight.track_id, Sums(len(self._labels)))
                 sums.see(sight, part)
                 sums.frames -= start_s > held.start_s  # it began in an earlier interval
+                if self._people is not None:
+                    self._people[sight.track_id] = sight.person
 
     def _rows(self) -> list[Record]:
         known, self._sums = self._sums, {}
@@ -112,16 +116,20 @@ class IntervalTable:
             "expression": None if best is None else names[best],
             "confidence": None if mean is None or best is None else round(float(mean[best]), 4),
         }
-        return row | {name: None if mean is None else round(float(mean[i]), 4) for i, name in enumerate(names)}
+        row |= {name: None if mean is None else round(float(mean[i]), 4) for i, name in enumerate(names)}
+        return row if self._people is None else row | {PERSON: self._people.get(track)}
 
 
-def open_interval_sink(path: str | Path, *, labels: LabelSet, interval_s: float) -> Sink:
+def open_interval_sink(
+    path: str | Path, *, labels: LabelSet, interval_s: float, attributes: Sequence[str] = ()
+) -> Sink:
     """Open a table with one row per track and interval of time; see `IntervalTable`.
 
     Args:
         path: Ends in `.jsonl`, `.csv` or `.parquet`.
         labels: The label set of the results.
         interval_s: Length of an interval, seconds.
+        attributes: As for `IntervalTable`.
 
     Raises:
         InputError: Another extension, or the length is not positive.
@@ -130,19 +138,20 @@ def open_interval_sink(path: str | Path, *, labels: LabelSet, interval_s: float)
     """
     target = Path(path)
     TABLE.check(target)
-    return IntervalSink(target, labels, interval_s)
+    return IntervalSink(target, labels, interval_s, attributes)
 
 
 class IntervalSink(Sink):
     """A table with one row per track and interval of time."""
 
-    def __init__(self, path: Path, labels: LabelSet, interval_s: float) -> None:
+    def __init__(self, path: Path, labels: LabelSet, interval_s: float, attributes: Sequence[str] = ()) -> None:
         """Start the file.
 
         Args:
             path: The file.
             labels: The label set of the results.
             interval_s: Length of an interval, seconds.
+            attributes: As for `IntervalTable`.
 
         Raises:
             InputError: The length is not positive, or an expression has the name of another column.
@@ -150,7 +159,7 @@ class IntervalSink(Sink):
             MissingExtraError: The format needs an extra.
         """
         super().__init__()
-        self._intervals, self._source = IntervalTable(labels, interval_s), ""
+        self._intervals, self._source = IntervalTable(labels, interval_s, attributes), ""
         self._table = TABLES[path.suffix.lower()](path, SinkSettings(labels), [*self._intervals.columns, ERROR])
 
     def _write(self, frame: Frame, faces: Faces) -> None:

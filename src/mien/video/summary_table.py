@@ -1,6 +1,7 @@
 """Summaries of several sources in one file: a row for every image and video, and for every person of a video."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,13 @@ from mien.video.summary_text import summary_as_markdown, summary_columns, summar
 class SummariesSink(Sink):
     """Sums up one source after another: their results come together, as those of `analyze_images` and `replay` do."""
 
-    def __init__(self, path: Path, labels: LabelSet) -> None:
+    def __init__(self, path: Path, labels: LabelSet, attributes: Sequence[str] = ()) -> None:
         """Start the file.
 
         Args:
             path: Ends in `.csv`, of which each row is written when its source is done, or in `.json`, `.md` or `.txt`.
             labels: The label set of the results.
+            attributes: Names of `mien.faces.ATTRIBUTES` that were asked for.
 
         Raises:
             InputError: Another extension.
@@ -32,7 +34,7 @@ class SummariesSink(Sink):
         super().__init__()
         self._path, self._labels = path, labels
         self._table = (
-            CsvSink(path, SinkSettings(labels), summary_columns(labels.names))
+            CsvSink(path, SinkSettings(labels), summary_columns(labels.names, attributes))
             if SUMMARY.check(path) == ".csv"
             else None
         )

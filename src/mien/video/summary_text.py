@@ -5,7 +5,7 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from mien.faces import Record
+from mien.faces import PEOPLE, PERSON, Record
 from mien.files import guarded_cells
 from mien.labels import EMOJI
 from mien.output.rows import ERROR, complete_row
@@ -20,18 +20,29 @@ def summary_as_markdown(summary: dict[str, Any]) -> str:
     Args:
         summary: From `VideoSummary.to_dict`.
     """
+    known = any(PERSON in track for track in summary["tracks"])
     lines = [
         f"# {summary['source'] or 'video'}",
         "",
         f"{time_text(summary['seconds'])} analyzed, {summary['frames']:,} frames; a face in view for "
         f"{time_text(summary['seconds_with_faces'])} ({summary['frames_with_faces']:,} frames); "
-        f"{_count(summary['people'], 'track')}, at most {_count(summary['most_faces'], 'face')} at once.",
+        f"{_count(summary['people'], 'person' if known else 'track')}, "
+        f"at most {_count(summary['most_faces'], 'face')} at once.",
         "",
         *_table(["", "seen", *summary["share"]], map(_share_row, [summary, *summary["tracks"]])),
     ]
     if summary["longest_spans"]:
-        spans = ([span["track_id"], span["expression"], time_text(span["start_s"]), time_text(span["end_s"]),
-                  f"{span['seconds']:.1f} s"] for span in summary["longest_spans"])  # fmt: skip
+        names = {track["track_id"]: track.get(PERSON) or track["track_id"] for track in summary["tracks"]}
+        spans = (
+            [
+                names.get(span["track_id"], span["track_id"]),
+                span["expression"],
+                time_text(span["start_s"]),
+                time_text(span["end_s"]),
+                f"{span['seconds']:.1f} s",
+            ]
+            for span in summary["longest_spans"]
+        )
         lines += ["", "## Longest spans", "", *_table(["track", "expression", "from", "to", "length"], spans)]
     if summary["transitions"]:
         steps = ([step["from"], step["to"], step["count"]] for step in summary["transitions"])
@@ -41,13 +52,16 @@ def summary_as_markdown(summary: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def summary_columns(names: Sequence[str]) -> list[str]:
+def summary_columns(names: Sequence[str], attributes: Sequence[str] = ()) -> list[str]:
     """Return the columns of a table of summaries.
 
     Args:
         names: The expressions.
+        attributes: Names of `mien.faces.ATTRIBUTES` that were asked for: with people there is a column `person`.
     """
-    return [*WHO_AND_WHEN, *(SHARE + name for name in names), *(MEAN + name for name in names), ERROR]
+    first, second, *rest = WHO_AND_WHEN
+    person = [PERSON] if PEOPLE in attributes else []
+    return [first, second, *person, *rest, *(SHARE + name for name in names), *(MEAN + name for name in names), ERROR]
 
 
 def summary_rows(summary: Mapping[str, Any]) -> list[Record]:
@@ -75,7 +89,7 @@ def _summary_row(row: Mapping[str, Any]) -> Record:
     known = row["dominant"] is not None
     shares = {SHARE + name: share if known else None for name, share in row["share"].items()}
     means = {MEAN + name: mean if known else None for name, mean in row["mean_probs"].items()}
-    wanted = summary_columns(tuple(row["share"]))
+    wanted = summary_columns(tuple(row["share"]), (PEOPLE,))
     return complete_row({**row, "expression": row["dominant"], **shares, **means}, wanted)
 
 
@@ -86,11 +100,21 @@ def summary_as_csv(summary: Mapping[str, Any]) -> str:
         summary: From `VideoSummary.to_dict`.
     """
     text = io.StringIO()
-    columns = summary_columns(tuple(summary["share"]))
+    people = (PEOPLE,) if any(PERSON in track for track in summary["tracks"]) else ()
+    columns = summary_columns(tuple(summary["share"]), people)
     table = csv.writer(text, lineterminator="\n")
     table.writerow(guarded_cells(columns))
     table.writerows(guarded_cells(row[column] for column in columns) for row in summary_rows(summary))
     return text.getvalue()
+
+
+def who(track: Mapping[str, Any]) -> str:
+    """Return what people call a track of a summary: the person, else its number.
+
+    Args:
+        track: An entry of `tracks` of `VideoSummary.to_dict`.
+    """
+    return str(track.get(PERSON) or f"#{track['track_id']}")
 
 
 def time_text(time_s: float) -> str:
@@ -105,14 +129,15 @@ def time_text(time_s: float) -> str:
 
 
 def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
+    many = "people" if what == "person" else f"{what}s"
+    return f"{number:,} {what if number == 1 else many}"
 
 
 def _share_row(entry: dict[str, Any]) -> list[object]:
-    who = f"#{entry['track_id']}" if "track_id" in entry else "video"
+    name = who(entry) if "track_id" in entry else "video"
     first, last = (entry["first_s"], entry["last_s"]) if "track_id" in entry else (entry["start_s"], entry["end_s"])
     shares = (f"{share:.0%}" if share else "" for share in entry["share"].values())
-    return [who, f"{time_text(first)} – {time_text(last)}", *shares]
+    return [name, f"{time_text(first)} – {time_text(last)}", *shares]
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:

@@ -79,6 +79,7 @@ class TimelineRow:
         shown: (K,) int64 number of the expression shown longest in each bin, -1 for none.
         seconds: How long the person was seen.
         truth: What is known about this person.
+        person: Who it is, where that was asked for and is known.
     """
 
     track_id: int | None
@@ -87,11 +88,12 @@ class TimelineRow:
     shown: NDArray[np.int64]
     seconds: float
     truth: Sequence[TruthSpan]
+    person: str | None = None
 
     @property
     def name(self) -> str:
         """What the row is called."""
-        return "faces" if self.track_id is None else f"#{self.track_id}"
+        return self.person or ("faces" if self.track_id is None else f"#{self.track_id}")
 
     def runs(self) -> list[slice]:
         """Return the parts without a gap, as slices of `bins`."""
@@ -115,6 +117,7 @@ class Timeline(SummaryBuilder):
         super().__init__(labels)
         self._truth = truth
         self._lines: dict[int | None, _Bins] = {}
+        self._people: dict[int | None, str] = {}
         self._bin_s = FIRST_BIN_S
         self._source = ""
         self._start_s, self._end_s = math.inf, 0.0
@@ -132,6 +135,8 @@ class Timeline(SummaryBuilder):
     def _add(self, sight: Sight, held: Held) -> None:
         if sight.probs is None:
             return
+        if sight.person:
+            self._people[sight.track_id] = sight.person
         classes = len(self.labels)
         line = self._lines.setdefault(sight.track_id, _Bins(1 + 2 * classes))
         for number, start_s, end_s in pieces(held.start_s, max(held.end_s, held.start_s + 1e-6), self._bin_s):
@@ -168,6 +173,7 @@ class Timeline(SummaryBuilder):
             shown.argmax(axis=1),
             float(data[:, 0].sum()),
             self._truth.spans_of(track_id=track, source=self._source) if self._truth else (),
+            self._people.get(track),
         )
 
     @property

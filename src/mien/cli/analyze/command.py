@@ -1,6 +1,6 @@
 """`mien analyze`: what its options ask for, and which sources are videos."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -8,11 +8,11 @@ from typing import Annotated
 
 import typer
 
-from mien.analyzer import DEFAULT_DETECTOR, AnalyzerSettings
+from mien.analyzer import DEFAULT_DETECTOR, Analyzer, AnalyzerSettings
 from mien.cli.analyze.folders import root_of, without_results
 from mien.cli.analyze.images import analyze_images
 from mien.cli.analyze.request import Request
-from mien.cli.console import FAILED, errors, out
+from mien.cli.console import FAILED, errors, out, say_problem
 from mien.cli.options import (
     MACHINE,
     DetectorOption,
@@ -35,7 +35,7 @@ from mien.output.kinds import VIDEO
 from mien.sources.addresses import is_http
 from mien.sources.images import IMAGE_SUFFIXES, MAX_PIXELS, Item, Kind, SourceSettings, expand, passed_over
 from mien.sources.videos import VIDEO_SUFFIXES, VideoSettings, is_video
-from mien.tracking.settings import TrackSettings
+from mien.tracking.settings import AUTO, TrackSettings
 
 IMAGES_AND_VIDEOS = Kind("an image or video", "images and videos", IMAGE_SUFFIXES + VIDEO_SUFFIXES)
 VIDEOS, TRACKING = "Videos", "Tracking faces in videos"
@@ -69,6 +69,7 @@ Tracking = Annotated[
         detect_every_s="--detect-every",
         reid="--reid",
         baseline="--baseline",
+        people="--people",
     ),
 ]
 
@@ -167,7 +168,8 @@ def analyze(
     if not videos:
         _check_without_videos(request, items)
     limits = SourceSettings(max_pixels=max_pixels, allow_private=allow_private)
-    images = partial(analyzer.map_items, settings=limits, workers=workers or None)
+    naming = analyzer if tracking.people in (None, AUTO) else _naming(analyzer, tracking.people, videos, items)
+    images = partial(naming.map_items, settings=limits, workers=workers or None)
     if videos:
         from mien.cli.analyze import videos as with_videos
 
@@ -177,6 +179,16 @@ def analyze(
     if failed:
         errors.print(f"{failed} of {len(items)} sources failed", style="red")
         raise typer.Exit(FAILED)
+
+
+def _naming(analyzer: Analyzer, people: str | None, videos: Mapping[int, str], items: Sequence[Item]) -> Analyzer:
+    """Return the analyzer for images, which names people; videos read the same folder for themselves."""
+    if len(videos) == len(items):
+        return analyzer
+    named = analyzer.naming(people)
+    for problem in named.gallery.problems if named.gallery else ():
+        say_problem(problem)
+    return named
 
 
 def _check_without_videos(request: Request, items: Sequence[Item]) -> None:

@@ -57,7 +57,7 @@ def analyze_images(results: Iterator[Result], count: int, request: Request, labe
     with ExitStack() as stack:
         sinks = [stack.enter_context(sink) for sink in _open_files(request, labels, draw)]
         if request.rows:
-            sinks.append(stack.enter_context(JsonLinesStream(sys.stdout, labels=labels)))
+            sinks.append(stack.enter_context(JsonLinesStream(sys.stdout, labels=labels, attributes=request.attributes)))
         elif request.shown:
             sinks.append(stack.enter_context(TerminalSink()))
         sinks += [score.sink] if score else []
@@ -75,13 +75,13 @@ def _open_files(request: Request, labels: LabelSet, draw: Draw) -> Iterator[Sink
     """Open the writers of all outputs; a folder gets the images, a table of rows and a table of summaries."""
     folders = folders_among(request.outputs)
     for path in request.outputs:
-        yield open_sink(path, labels=labels, draw=draw, root=request.root)
+        yield open_sink(path, labels=labels, draw=draw, root=request.root, attributes=request.attributes)
     for folder in folders:
-        yield open_sink(folder / ROWS, labels=labels)
+        yield open_sink(folder / ROWS, labels=labels, attributes=request.attributes)
     for summary in (*(folder / SUMMARY for folder in folders), *([request.summary] if request.summary else [])):
         from mien.video.summary_table import SummariesSink
 
-        yield SummariesSink(summary, labels)
+        yield SummariesSink(summary, labels, request.attributes)
 
 
 def deliver(result: Result, sinks: Sequence[Sink]) -> bool:
@@ -128,7 +128,8 @@ def _table(faces: Faces, parts: Sequence[Callable[[Face], Text]]) -> Table:
 
 
 def _name(face: Face) -> Text:
-    return expression_text(face.expression or "face")
+    name = expression_text(face.expression or "face")
+    return name if face.person is None else Text(f"{face.person}  ", "bold").append_text(name)
 
 
 def _percent(face: Face) -> Text:

@@ -125,9 +125,10 @@ class ManyVideos:
     def _tables(self) -> dict[Path, Callable[[Path], Sink]]:
         """Return the tables that hold all sources, and what opens each."""
         labels, interval_s = self._analyzer.labels, self._request.interval_s
-        rows = partial(open_sink, labels=labels, tracked=True)
-        intervals = partial(open_interval_sink, labels=labels, interval_s=interval_s or 0)
-        summaries = partial(SummariesSink, labels=labels)
+        attributes = self._request.attributes
+        rows = partial(open_sink, labels=labels, tracked=True, attributes=attributes)
+        intervals = partial(open_interval_sink, labels=labels, interval_s=interval_s or 0, attributes=attributes)
+        summaries = partial(SummariesSink, labels=labels, attributes=attributes)
         by_interval = interval_s is not None
         found: dict[Path, Callable[[Path], Sink]] = {
             path: intervals if by_interval else rows for path, kind in self._files.items() if kind is TABLE

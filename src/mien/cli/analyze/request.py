@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from mien.faces import PEOPLE
 from mien.output.draw.style import DrawStyle
 from mien.sources.videos import VideoSettings
-from mien.tracking.settings import TrackSettings
+from mien.tracking.settings import AUTO, TrackSettings
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,11 @@ class Request:
     quiet: bool = False
     root: Path | None = None
 
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """Names of `mien.faces.ATTRIBUTES` that tables have columns for."""
+        return () if self.track.people is None else (PEOPLE,)
+
     def video_options(self) -> str:
         """Return the options in use that make sense for videos only, separated by commas."""
         frames = self.frames
@@ -53,6 +59,6 @@ class Request:
             "--timeline": self.timeline, "--moments": self.moments,
             "--interval": self.interval_s, "--resume": self.resume, "--every": frames.every != VideoSettings.every,
             "--fps": frames.fps, "--start": frames.start_s, "--end": frames.end_s, "--max-frames": frames.max_frames,
-            "--baseline": self.track.baseline,
+            "--baseline": self.track.baseline, "--people auto": self.track.people == AUTO,
         }  # fmt: skip
         return ", ".join(name for name, value in used.items() if value)

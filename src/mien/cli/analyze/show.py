@@ -20,7 +20,7 @@ from mien.output.tables import JsonLinesStream
 from mien.video.intervals import IntervalTable
 from mien.video.job import Progress as VideoProgress
 from mien.video.result import VideoResult
-from mien.video.summary_text import time_text
+from mien.video.summary_text import time_text, who
 
 MOST_TRACKS = 12
 BAR_WIDTH = 24  # characters
@@ -65,7 +65,7 @@ def _tracks(tracks: Sequence[Mapping[str, Any]]) -> Table:
     table.add_column(justify="right", style="bold")
     for track in tracks:
         seen = f"{time_text(track['first_s'])} – {time_text(track['last_s'])}"
-        table.add_row(f"  #{track['track_id']}", Text(seen, style="dim"), _bar(track["share"]), _shares(track["share"]))
+        table.add_row(Text(f"  {who(track)}"), Text(seen, style="dim"), _bar(track["share"]), _shares(track["share"]))
         spans = sorted(track["longest_spans"], key=lambda span: span["start_s"])
         if len(spans) > 1:
             table.add_row("", "", "", _spans(spans))
@@ -131,16 +131,16 @@ def tell(result: VideoResult, request: Request) -> None:
 def row_printer(request: Request, labels: LabelSet) -> Sink:
     """Return what prints a JSON line per face, or per person and interval."""
     if request.interval_s is None:
-        return JsonLinesStream(sys.stdout, labels=labels, tracked=True)
-    return _IntervalPrinter(labels, request.interval_s)
+        return JsonLinesStream(sys.stdout, labels=labels, tracked=True, attributes=request.attributes)
+    return _IntervalPrinter(labels, request.interval_s, request.attributes)
 
 
 class _IntervalPrinter(SinkWithoutFile):
     """Prints a JSON line per person and interval."""
 
-    def __init__(self, labels: LabelSet, interval_s: float) -> None:
+    def __init__(self, labels: LabelSet, interval_s: float, attributes: Sequence[str]) -> None:
         super().__init__()
-        self._intervals, self._source = IntervalTable(labels, interval_s), ""
+        self._intervals, self._source = IntervalTable(labels, interval_s, attributes), ""
 
     def _write(self, frame: Frame, faces: Faces) -> None:
         if frame.source != self._source:

@@ -114,7 +114,9 @@ class _OneVideo:
                 return run_job(job, self._analyzer, progress=lines.show, stop=self._stop, sinks=rows)
         except SourceError as error:
             for path in outputs.tables:
-                with open_sink(path, labels=self._analyzer.labels, tracked=True) as table:
+                with open_sink(
+                    path, labels=self._analyzer.labels, tracked=True, attributes=self._request.attributes
+                ) as table:
                     table.fail(job.name, str(error))
             for sink in rows:
                 sink.fail(job.name, str(error))

@@ -50,6 +50,8 @@ def marks_of(canvas: NDArray[np.uint8], faces: Faces, style: DrawStyle, truth: S
         number = f"{i}: " if len(faces) > 1 else ""  # as the rows of a table number the faces of an image
         if face.track_id is not None:
             number = f"#{face.track_id} "
+        if face.person is not None:
+            number = f"{face.person} "
         yield Mark(face, expression, confidence, actual, box, colour, *sizes, number if style.ids else "")
 
 
