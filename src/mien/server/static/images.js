@@ -2,17 +2,19 @@
 
 import { $, announce, bytes, h, icon, percent, plural, problemBox, save, toast } from "./dom.js";
 import { Problem, getJson } from "./api.js";
-import { drawFaces, faceOf } from "./draw.js";
-import { catalogue, fillDetectors, fillLabelSets, look, mixBar } from "./expressions.js";
+import { contain, drawFaces, faceOf } from "./draw.js";
+import { catalogue, fillDetectors, fillLabelSets, look, mixBar, ordered } from "./expressions.js";
 import { columnsOf, toCsv, toJson } from "./rows.js";
+import { tie } from "./settings.js";
 
 const AT_ONCE = 2;
 const BUSY_TRIES = 4;
+const NEAR_PX = 14; // a finger is no mouse
 
 /** Build the view; returns {show}. */
 export function createImages() {
   const view = new ImagesView();
-  return { show: () => (view.visible = true), hide: () => (view.visible = false) };
+  return { show: () => view.show(), hide: () => (view.visible = false) };
 }
 
 class ImagesView {
@@ -30,12 +32,18 @@ class ImagesView {
     this.listen();
   }
 
+  show() {
+    this.visible = true;
+    if (this.stale) this.again();
+    for (const shot of this.shots) paintShot(shot);
+  }
+
   listen() {
     $("#image-files").onchange = ({ target }) => {
       this.addFiles([...target.files]);
       target.value = "";
     };
-    dropInto($("#image-drop"), (files) => this.addFiles(files));
+    dropInto($("#view-images"), $("#image-drop"), (files) => this.addFiles(files));
     addEventListener("paste", ({ clipboardData }) => {
       const files = [...clipboardData.files].filter((file) => file.type.startsWith("image/"));
       if (this.visible && files.length) this.addFiles(files);
@@ -46,8 +54,8 @@ class ImagesView {
       this.add({ name: $("#image-address").value, url: $("#image-address").value });
       $("#image-address").value = "";
     };
-    $("#image-labels").onchange = () => this.again();
-    $("#image-detector").onchange = () => this.again();
+    tie($("#image-labels"), "labels", () => this.again());
+    tie($("#image-detector"), "detector", () => this.again());
     $("#image-csv").onclick = () => this.saveCsv();
     $("#image-json").onclick = () => save("mien-images.json", toJson(this.done.map((shot) => shot.result)));
     $("#image-clear").onclick = () => {
@@ -82,11 +90,17 @@ class ImagesView {
   add({ name, file = null, url = null }) {
     const shot = { name, file, url, result: null, bitmap: null };
     shot.canvas = h("canvas", { role: "img", "aria-label": name });
+    shot.lit = null;
     shot.frame = h("div", { class: "shot-image" }, shot.canvas, h("span", { class: "spinner", "aria-hidden": "true" }));
     shot.note = h("p", { class: "hint" }, "Looking for faces");
     shot.body = h("div", { class: "shot-body" });
     shot.element = h("article", { class: "shot waiting", "aria-busy": "true" }, shot.frame, shot.body);
     this.head(shot);
+    shot.canvas.onpointermove = (event) => event.pointerType === "mouse" && this.light(shot, faceAt(shot, event));
+    shot.canvas.onpointerleave = () => this.light(shot, null);
+    shot.canvas.onclick = (event) => this.open(shot, faceAt(shot, event));
+    shot.sized = new ResizeObserver(() => paintShot(shot));
+    shot.sized.observe(shot.canvas);
     $("#shots").prepend(shot.element);
     this.shots.unshift(shot);
     this.arrange();
@@ -103,13 +117,16 @@ class ImagesView {
     queueMicrotask(() => this.next());
   }
 
-  again() {
-    for (const shot of [...this.shots].reverse()) {
-      shot.result = null;
+  /** Look at images once more; while the view is hidden, when it is shown. */
+  again(shots = this.shots) {
+    this.stale = !this.visible;
+    if (this.stale) return;
+    for (const shot of [...shots].reverse()) {
+      shot.result = shot.lit = null;
       this.head(shot);
       shot.note.textContent = "Looking for faces";
       shot.element.classList.add("waiting");
-      if (!shot.frame.querySelector(".spinner")) shot.frame.append(h("span", { class: "spinner", "aria-hidden": "true" }));
+      shot.frame.replaceChildren(shot.canvas, h("span", { class: "spinner", "aria-hidden": "true" }));
       this.start(shot);
     }
   }
@@ -167,6 +184,7 @@ class ImagesView {
     shot.result = plain;
     shot.names = names;
     shot.faces = result.faces.map((row) => faceOf(row, names));
+    shot.rows = shot.opened = null;
     shot.note.textContent = `${result.width} × ${result.height} · ${result.faces.length ? plural(result.faces.length, "face") : "no face found"}`;
     if (annotated) shot.frame.replaceChildren(h("img", { src: annotated, alt: `${shot.name} with its faces marked` }));
     shot.annotated = annotated;
@@ -182,31 +200,55 @@ class ImagesView {
   fail(shot, problem) {
     shot.note.textContent = "Not analyzed";
     if (!shot.bitmap) shot.frame.replaceChildren(icon("warn", "drop-art"));
-    shot.body.append(problemBox(problem.title ? problem : { title: "The image could not be sent", detail: problem.message }));
+    shot.body.append(
+      problemBox(problem.title ? problem : { title: "The image could not be sent", detail: problem.message }),
+      h("div", { class: "row" }, h("button", { class: "button small", type: "button", "aria-label": `Try again: ${shot.name}`, click: () => this.again([shot]) }, "Try again")),
+    );
     announce(`${shot.name}: ${problem.detail || problem.message}`);
   }
 
   table(shot) {
-    const rows = shot.faces.map((face, i) => {
-      const light = (lit) => () => {
-        shot.lit = lit ? i : null;
-        row.classList.toggle("lit", lit);
-        paintShot(shot);
-      };
+    shot.rows = shot.faces.map((face, i) => {
+      const open = h("button", { class: "number", type: "button", "aria-expanded": "false", "aria-label": `Face ${i}: all expressions`, click: () => this.open(shot, i) }, String(i));
       const mix = Object.entries(face.probs).map(([name, p]) => `${name} ${percent(p)}`).join(", ");
-      const row = h("tr", { mouseenter: light(true), mouseleave: light(false) },
-        h("th", { scope: "row" }, String(i)),
+      return h("tr", { mouseenter: () => this.light(shot, i), mouseleave: () => this.light(shot, null), focusin: () => this.light(shot, i), focusout: () => this.light(shot, null) },
+        h("th", { scope: "row" }, open),
         h("td", {}, h("span", { class: "emoji", "aria-hidden": "true" }, look(face.expression).emoji), ` ${face.expression}`),
         h("td", {}, mixBar(face.probs, mix)),
         h("td", { class: "num" }, percent(face.confidence)));
-      return row;
     });
     const header = h("tr", {}, h("th", { scope: "col" }, "Face"), h("th", { scope: "col" }, "Expression"), h("th", { scope: "col" }, "All"), h("th", { scope: "col", class: "num" }, "Confidence"));
-    return h("div", { class: "table-wrap", tabindex: "0", role: "region", "aria-label": `Faces of ${shot.name}` }, h("table", {}, h("thead", {}, header), h("tbody", {}, rows)));
+    return h("div", { class: "table-wrap", tabindex: "0", role: "region", "aria-label": `Faces of ${shot.name}` }, h("table", {}, h("thead", {}, header), h("tbody", {}, shot.rows)));
+  }
+
+  /** Stress a face, on the image and in the table; null for none. */
+  light(shot, number) {
+    const lit = number ?? shot.opened ?? null;
+    if (!shot.rows || lit === shot.lit) return;
+    shot.lit = lit;
+    shot.rows.forEach((row, i) => row.classList.toggle("lit", i === lit));
+    shot.canvas.classList.toggle("over-face", number !== null);
+    paintShot(shot);
+  }
+
+  /** Show all expressions of a face below its row, or hide them again. */
+  open(shot, number) {
+    if (!shot.rows) return;
+    const goal = number === shot.opened ? null : number;
+    shot.detail?.remove();
+    shot.rows.forEach((row, i) => $("button", row).setAttribute("aria-expanded", String(i === goal)));
+    shot.opened = goal;
+    if (goal !== null) {
+      shot.detail = h("tr", { class: "detail" }, h("td", { colspan: 4 }, probBars(shot.faces[goal])));
+      shot.rows[goal].after(shot.detail);
+      shot.detail.scrollIntoView({ block: "nearest" });
+    }
+    this.light(shot, goal);
   }
 
   remove(shot) {
     shot.element.remove();
+    shot.sized.disconnect();
     shot.bitmap?.close();
     this.shots = this.shots.filter((one) => one !== shot);
     this.queue = this.queue.filter((one) => one !== shot);
@@ -215,6 +257,7 @@ class ImagesView {
   }
 
   arrange() {
+    $("#image-drop").classList.toggle("slim", this.shots.length > 0);
     for (const shot of this.shots) shot.element.classList.toggle("large", this.shots.length === 1);
   }
 
@@ -232,16 +275,20 @@ function bodyOf(shot) {
   return { body: form };
 }
 
-/** Draw an image with its faces at its full size; the page shows it smaller. */
+/** Draw an image with its faces: on the page as sharp as its screen is, to be saved in the image's own pixels. */
 function paintShot(shot, canvas = shot.canvas) {
   if (!shot.bitmap) return;
   const { width, height } = shot.bitmap;
-  if (canvas.width !== width || canvas.height !== height) [canvas.width, canvas.height] = [width, height];
+  const onPage = canvas === shot.canvas;
+  const shown = onPage && canvas.clientWidth ? contain(width, height, canvas.clientWidth, canvas.clientHeight).scale : 640 / Math.max(640, width);
+  const sharp = onPage ? Math.max(1, shown * (window.devicePixelRatio || 1)) : 1;
+  const [w, t] = [Math.round(width * sharp), Math.round(height * sharp)];
+  if (canvas.width !== w || canvas.height !== t) [canvas.width, canvas.height] = [w, t];
   const context = canvas.getContext("2d");
+  context.setTransform(sharp, 0, 0, sharp, 0, 0);
   context.drawImage(shot.bitmap, 0, 0);
-  const shown = canvas.clientWidth || Math.min(width, 640);
-  const unit = canvas === shot.canvas ? Math.max(0.6, width / Math.max(1, Math.min(shown, (canvas.clientHeight || shown) * (width / height)))) : Math.max(0.7, Math.max(width, height) / 900);
-  drawFaces(context, shot.faces || [], { scale: 1, x: 0, y: 0, width, height }, { unit, lit: shot.lit, numbers: (shot.faces || []).length > 1 });
+  const unit = onPage ? Math.max(0.6, 1 / shown) : Math.max(0.7, Math.max(width, height) / 900);
+  drawFaces(context, shot.faces || [], { scale: 1, x: 0, y: 0, width, height }, { unit, lit: onPage ? shot.lit : null, numbers: true });
 }
 
 async function saveAnnotated(shot) {
@@ -252,13 +299,33 @@ async function saveAnnotated(shot) {
   return canvas.toBlob((blob) => save(name, blob), "image/jpeg", 0.93);
 }
 
-/** Let files be dropped into a place. */
-export function dropInto(place, take) {
+/** Return the number of the face under the pointer, or nearest to it; null where there is none. */
+function faceAt(shot, { offsetX, offsetY }) {
+  if (!shot.bitmap || !shot.faces) return null;
+  const { scale, x, y } = contain(shot.bitmap.width, shot.bitmap.height, shot.canvas.clientWidth, shot.canvas.clientHeight);
+  const far = ([x1, y1, x2, y2]) => Math.hypot(Math.max(x1 * scale + x - offsetX, 0, offsetX - x2 * scale - x), Math.max(y1 * scale + y - offsetY, 0, offsetY - y2 * scale - y));
+  const middle = ([x1, y1, x2, y2]) => Math.hypot(((x1 + x2) * scale) / 2 + x - offsetX, ((y1 + y2) * scale) / 2 + y - offsetY);
+  const near = shot.faces.map((face, i) => ({ i, far: far(face.box), middle: middle(face.box) })).filter((one) => one.far < NEAR_PX);
+  return near.sort((a, b) => a.far - b.far || a.middle - b.middle)[0]?.i ?? null;
+}
+
+/** Return a bar with its figure for each expression of a face. */
+function probBars(face) {
+  return h("div", { class: "probs" }, ordered(Object.keys(face.probs)).map((name) => {
+    const bar = h("i");
+    bar.style.background = look(name).colour;
+    bar.style.transform = `scaleX(${face.probs[name]})`;
+    return h("div", { class: `prob ${name === face.expression ? "most" : ""}` }, h("span", {}, name), h("div", { class: "prob-bar", "aria-hidden": "true" }, bar), h("span", { class: "prob-value" }, percent(face.probs[name])));
+  }));
+}
+
+/** Let files be dropped anywhere in a view; its drop zone shows that they may be. */
+export function dropInto(view, zone, take) {
   let depth = 0;
-  const over = (on) => place.classList.toggle("over", on);
-  place.addEventListener("dragenter", () => over((depth += 1) > 0));
-  place.addEventListener("dragleave", () => over((depth -= 1) > 0));
-  place.addEventListener("drop", (event) => {
+  const over = (on) => zone.classList.toggle("over", on);
+  view.addEventListener("dragenter", () => over((depth += 1) > 0));
+  view.addEventListener("dragleave", () => over((depth -= 1) > 0));
+  view.addEventListener("drop", (event) => {
     event.preventDefault();
     depth = 0;
     over(false);

@@ -35,7 +35,7 @@ class VideosView {
       this.addFiles([...target.files]);
       target.value = "";
     };
-    dropInto($("#video-drop"), (files) => this.addFiles(files));
+    dropInto($("#video-list"), $("#video-drop"), (files) => this.addFiles(files));
     connection.addEventListener("change", ({ detail }) => detail && this.visible && this.poll());
     document.addEventListener("visibilitychange", () => !document.hidden && this.visible && this.poll());
     addEventListener("pagehide", () => [...this.leaving.keys()].forEach((id) => this.go(id)));
@@ -130,6 +130,7 @@ class VideosView {
   draw() {
     const all = [...this.uploads, ...(this.jobs || [])];
     const list = $("#jobs");
+    $("#video-drop").classList.toggle("slim", all.length > 0);
     for (const [id, card] of this.cards) {
       if (all.some((job) => job.id === id)) continue;
       card.element.remove();
