@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.attributes.measure import FaceMeasures, open_measures
+from mien.attributes.settings import AttributeSettings, GivenAttributes, as_attributes
 from mien.detect.align import crops_of
 from mien.detect.detector import Detector, DetectorSettings
 from mien.detect.registry import create_detector
@@ -61,6 +63,7 @@ class Analyzer:
         keep: Which of the faces found are kept.
         prior: The shares of the expressions that the answers expect.
         gallery: The people whose faces get their names in images; None where nobody is to be named.
+        measures: What else is measured of the faces; None where nothing is.
     """
 
     def __init__(
@@ -73,6 +76,7 @@ class Analyzer:
         runtime: RuntimeSettings | None = None,
         keep: FaceFilter = KEEP_ALL,
         prior: GivenPrior = NATURAL,
+        attributes: GivenAttributes = (),
     ) -> None:
         """Open the detector and the model.
 
@@ -85,9 +89,13 @@ class Analyzer:
             keep: Which of the faces found are kept.
             prior: Shares of the expressions where the faces come from: `"natural"` leaves the model's answers as they
                 are; `"even"`, shares by name, or the path of a file of them change them by Bayes' rule.
+            attributes: What else is measured of every face: `("pose", "eyes")`, or `AttributeSettings`; nothing unless
+                asked.
 
         Raises:
-            InputError: Unknown detector or label set, an object that is no detector, or a prior that does not fit.
+            InputError: Unknown detector, label set or attribute, an object that is no detector, or a prior that does
+                not fit.
+            MissingWeightsError: What is measured needs weights that must be pulled first; the message has the line.
             ModelError: Unknown or unusable model.
             MissingExtraError: The detector's extra is not installed.
         """
@@ -97,6 +105,7 @@ class Analyzer:
         self.gallery: Gallery | None = None
         self._embedder: FaceEmbedder | None = None
         self._expect(as_prior(prior))
+        self._measure(attributes, runtime)
         self.detector = create_detector(detector, detector_settings) if isinstance(detector, str) else detector
         if not isinstance(self.detector, Detector):
             raise InputError(
@@ -179,11 +188,6 @@ class Analyzer:
             )
         return other
 
-    @property
-    def measured(self) -> tuple[str, ...]:
-        """Names of `mien.faces.ATTRIBUTES` that the faces of images have columns for."""
-        return () if self.gallery is None else (PEOPLE,)
-
     def expecting(self, prior: GivenPrior) -> "Analyzer":
         """Return an analyzer with the same detector and model whose answers expect other shares of the expressions.
 
@@ -196,6 +200,32 @@ class Analyzer:
         other = copy.copy(self)
         other._expect(as_prior(prior))
         return other
+
+    def measuring(self, attributes: GivenAttributes) -> "Analyzer":
+        """Return an analyzer with the same detector and model that measures other attributes.
+
+        Args:
+            attributes: As for the analyzer itself.
+
+        Raises:
+            InputError: An attribute is unknown; the message lists the known ones.
+            MissingWeightsError: Weights must be pulled first; the message has the line to type.
+        """
+        other = copy.copy(self)
+        other._measure(attributes, None)
+        return other
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """Names of `mien.faces.ATTRIBUTES` that the faces of images have columns for."""
+        measured = tuple(self.measures.settings.names) if self.measures else ()
+        return measured if self.gallery is None else (*measured, PEOPLE)
+
+    def _measure(self, attributes: GivenAttributes, runtime: RuntimeSettings | None) -> None:
+        chosen = as_attributes(attributes)
+        self.measures: FaceMeasures | None = None
+        if chosen.names:
+            self.measures = open_measures(chosen, runtime or RuntimeSettings())
 
     def _expect(self, prior: Prior) -> None:
         self.prior, self._factors = prior, prior.factors(self.model.card, self.labels)
@@ -210,7 +240,8 @@ class Analyzer:
             One `Faces` per frame, with its source, number and time; the crops (N, 48, 48) uint8 of all, in that order.
         """
         found = [self.keep.found(self.detector.detect(frame.image).found_in(frame)) for frame in frames]
-        return found, self.crops(frames, found)
+        crops = self.crops(frames, found)
+        return self.measure(frames, found, crops), crops
 
     def crops(self, frames: Sequence[Frame], found: Sequence[Faces]) -> NDArray[np.uint8]:
         """Return what the model sees of all faces of several frames.
@@ -224,6 +255,25 @@ class Analyzer:
         """
         crops = [self.crop(frame.image, faces) for frame, faces in zip(frames, found, strict=True)]
         return np.concatenate(crops) if crops else np.empty((0, CROP_PX, CROP_PX), np.uint8)
+
+    def measure(self, frames: Sequence[Frame], found: Sequence[Faces], crops: NDArray[np.uint8]) -> list[Faces]:
+        """Return the faces of several frames with the attributes that were asked for; as they are where none were.
+
+        Args:
+            frames: Any number of frames.
+            found: The faces of each.
+            crops: (N, 48, 48) uint8, what `crops` returns for them.
+        """
+        if self.measures is None:
+            return list(found)
+        results, start = [], 0
+        for frame, faces in zip(frames, found, strict=True):
+            seen = self.measures.measure(
+                frame.image, faces.on(frame.image), crops[start : start + len(faces)], framed=self.detector.framed
+            )
+            results.append(seen.found_in(frame))
+            start += len(faces)
+        return results
 
     def with_expressions(self, found: Sequence[Faces], probs: NDArray[np.float32]) -> list[Faces]:
         """Give the faces their probabilities, by the `prior`: the second half of `analyze_frames`.
@@ -312,6 +362,7 @@ class AnalyzerSettings:
         runtime: Device, threads and memory of the model.
         keep: Which of the faces found are kept.
         prior: As for `Analyzer`.
+        attributes: As for `Analyzer`.
     """
 
     detector: str = DEFAULT_DETECTOR
@@ -321,6 +372,7 @@ class AnalyzerSettings:
     runtime: RuntimeSettings = field(default_factory=RuntimeSettings)
     keep: FaceFilter = KEEP_ALL
     prior: GivenPrior = NATURAL
+    attributes: AttributeSettings = field(default_factory=AttributeSettings)
 
     def open(self) -> Analyzer:
         """Open the detector and the model.
@@ -336,6 +388,7 @@ class AnalyzerSettings:
             runtime=self.runtime,
             keep=self.keep,
             prior=self.prior,
+            attributes=self.attributes,
         )
 
 
@@ -355,6 +408,7 @@ def shared_analyzer(
     largest_only: bool = False,
     clip_boxes: bool = False,
     prior: GivenPrior = NATURAL,
+    attributes: GivenAttributes = (),
 ) -> Analyzer:
     """Return an analyzer whose detector and model are opened once per process and used again.
 
@@ -368,12 +422,14 @@ def shared_analyzer(
         clip_boxes: Boxes end where the image does.
         prior: Shares of the expressions where the faces come from: `"natural"`, `"even"`, shares by name, or the path
             of a .csv or .json file of them.
+        attributes: What else is measured of every face: `("pose", "eyes")`, see `mien.faces.ATTRIBUTES`; nothing unless
+            asked.
 
     Raises:
         MienError: As `Analyzer`.
     """
     keep = FaceFilter(min_face or 0, min_confidence, largest_only, clip_boxes)
-    return _open_once(detector, model, labels, min_face).keeping(keep).expecting(prior)
+    return _open_once(detector, model, labels, min_face).keeping(keep).expecting(prior).measuring(attributes)
 
 
 def analyze_image(
@@ -390,6 +446,7 @@ def analyze_image(
     clip_boxes: bool = False,
     prior: GivenPrior = NATURAL,
     people: str | os.PathLike[str] | Gallery | None = None,
+    attributes: GivenAttributes = (),
 ) -> Faces:
     """Return the faces of one image and the expression of each.
 
@@ -413,6 +470,8 @@ def analyze_image(
         people: A folder that holds a folder of pictures per name, or `mien.people.read_gallery` of one: faces get the
             names of those whom they are said to show. Needs `mien models pull identity`; docs/people.md says what it
             asks of you.
+        attributes: What else is measured of every face: `("pose", "eyes")`, see `mien.faces.ATTRIBUTES`; nothing unless
+            asked.
 
     Returns:
         The faces, best first; empty where there is none. They keep the image, for `faces.draw()` and `faces.crops()`.
@@ -430,6 +489,7 @@ def analyze_image(
         largest_only=largest_only,
         clip_boxes=clip_boxes,
         prior=prior,
+        attributes=attributes,
     )
     return analyzer.naming(people).analyze(image, channels=channels, reading=reading)
 
@@ -447,6 +507,7 @@ class ImageResult:
         error: Why it gave no result, or None.
         width: Width of the whole image in pixels, 0 where there is an error.
         height: Its height.
+        attributes: Names of the attributes that were asked for.
     """
 
     source: str
@@ -454,14 +515,15 @@ class ImageResult:
     error: MienError | None = None
     width: int = 0
     height: int = 0
+    attributes: tuple[str, ...] = ()
 
     def to_records(self) -> list[Record]:
         """Return one row per face; one row for an image without a face, or with an error."""
         if self.faces is None:
             return [{"source": self.source, ERROR: str(self.error)}]
-        if self.faces.labels is None:
+        if not self.faces.labels:
             return self.faces.to_records()
-        return rows_of(self.faces, self.faces.labels, attributes=self.faces.measured)
+        return rows_of(self.faces, self.faces.labels, attributes=self.attributes)
 
     def __repr__(self) -> str:
         """Say in one line what came of it."""
@@ -474,13 +536,14 @@ class ImageResults(Iterator[ImageResult]):
     Attributes:
         total: How many images there are.
         labels: The label set of the answers.
+        attributes: Names of the attributes that were asked for.
     """
 
     def __init__(
-        self, results: Iterator[ImageResult], total: int, labels: LabelSet, measured: Sequence[str] = ()
+        self, results: Iterator[ImageResult], total: int, labels: LabelSet, attributes: tuple[str, ...] = ()
     ) -> None:
-        """Keep what gives the results, and the names of `mien.faces.ATTRIBUTES` that these have."""
-        self.total, self.labels, self._measured = total, labels, measured
+        """Keep what gives the results."""
+        self.total, self.labels, self.attributes = total, labels, attributes
         self._results, self._taken = results, 0
 
     def __iter__(self) -> "ImageResults":
@@ -511,7 +574,7 @@ class ImageResults(Iterator[ImageResult]):
                 "or to_pandas() at once"
             )
         rows = [row for result in self for row in result.to_records()]
-        frame: pd.DataFrame = pandas.DataFrame(rows, columns=table_columns(self.labels, attributes=self._measured))
+        frame: pd.DataFrame = pandas.DataFrame(rows, columns=table_columns(self.labels, attributes=self.attributes))
         return frame
 
     def __repr__(self) -> str:
@@ -534,6 +597,7 @@ def analyze_images(
     clip_boxes: bool = False,
     prior: GivenPrior = NATURAL,
     people: str | os.PathLike[str] | Gallery | None = None,
+    attributes: GivenAttributes = (),
 ) -> ImageResults:
     """Analyze many images over all cores; results come in order, and no image costs another.
 
@@ -560,6 +624,8 @@ def analyze_images(
         people: A folder that holds a folder of pictures per name, or `mien.people.read_gallery` of one: faces get the
             names of those whom they are said to show. Needs `mien models pull identity`; docs/people.md says what it
             asks of you.
+        attributes: What else is measured of every face: `("pose", "eyes")`, see `mien.faces.ATTRIBUTES`; nothing unless
+            asked.
 
     Returns:
         An iterator of results: each has `faces` or an `error`.
@@ -576,22 +642,26 @@ def analyze_images(
         largest_only=largest_only,
         clip_boxes=clip_boxes,
         prior=prior,
+        attributes=attributes,
     )
     items = expand(sources)
     analyzer = analyzer.naming(people)
     results = analyzer.map_items(items, settings=reading, workers=workers)
-    return ImageResults(_watched(results, len(items), progress), len(items), analyzer.labels, analyzer.measured)
+    told = _watched(results, len(items), progress, analyzer.attributes)
+    return ImageResults(told, len(items), analyzer.labels, analyzer.attributes)
 
 
-def _watched(results: Iterator[Result], total: int, progress: bool) -> Iterator[ImageResult]:
+def _watched(
+    results: Iterator[Result], total: int, progress: bool, attributes: tuple[str, ...]
+) -> Iterator[ImageResult]:
     with ProgressBar("images", total=total, shown=progress) as bar:
         for done, result in enumerate(results, 1):
             bar.update(done)
-            yield _image_result(result)
+            yield _image_result(result, attributes)
 
 
-def _image_result(result: Result) -> ImageResult:
+def _image_result(result: Result, attributes: tuple[str, ...]) -> ImageResult:
     if isinstance(result, Failed):
         return ImageResult(result.source, error=result.error)
     frame, faces = result
-    return ImageResult(frame.source, faces, width=frame.width, height=frame.height)
+    return ImageResult(frame.source, faces, width=frame.width, height=frame.height, attributes=attributes)

@@ -19,9 +19,10 @@ from typing import Annotated, Any, get_args, get_type_hints
 import typer
 from rich.markup import escape
 
+from mien.attributes.settings import AttributeSettings
 from mien.detect.detector import DetectorSettings
 from mien.errors import InputError
-from mien.faces import FaceFilter
+from mien.faces import FaceFilter, known_attributes
 from mien.models.runtime import RuntimeSettings
 from mien.output.draw.style import DrawStyle
 
@@ -116,6 +117,18 @@ DetectorOptions = Annotated[
 ]
 RuntimeOptions = Annotated[
     RuntimeSettings, Shown(MACHINE, device="--device", gpu_memory_mb="--gpu-memory", threads="--threads")
+]
+
+
+AttributeOptions = Annotated[
+    AttributeSettings,
+    Shown(
+        "What else a face tells",
+        reads={"names": known_attributes},
+        names="--attributes",
+        mesh="--mesh",
+        min_quality="--min-quality",
+    ),
 ]
 
 

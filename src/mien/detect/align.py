@@ -33,7 +33,7 @@ def crop_faces(
     """
     check_image(image)
     matrices = crop_matrices(faces, template_px=template_px)
-    crops = [_warp(image, matrix) for matrix in matrices]
+    crops = [warp(image, matrix) for matrix in matrices]
     return np.stack(crops) if crops else np.zeros((0, CROP_PX, CROP_PX), np.uint8)
 
 
@@ -124,32 +124,44 @@ def box_matrices(xyxy: NDArray[np.float32]) -> NDArray[np.float32]:
     return rows.reshape(-1, 2, 3).astype(np.float32)
 
 
-def _warp(image: NDArray[np.uint8], matrix: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Warp at a multiple of the crop's size and average down, so that large faces do not alias."""
+def warp(
+    image: NDArray[np.uint8], matrix: NDArray[np.floating], *, side: int = CROP_PX, colour: bool = False
+) -> NDArray[np.uint8]:
+    """Cut a square out of an image, at a multiple of its size and averaged down, so that large faces do not alias.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        matrix: (2, 3) rotation, scale and shift from pixel centres of the image to pixel centres of the square.
+        side: Its side, pixels.
+        colour: Whether it is RGB; else gray.
+
+    Returns:
+        (side, side) uint8 gray, or (side, side, 3) RGB; what lies beyond the image repeats its border.
+    """
     shrink = 1.0 / max(float(np.hypot(matrix[0, 0], matrix[1, 0])), 1e-6)
     k = int(np.clip(round(shrink), 1, MAX_OVERSAMPLING))
-    part, scaled = _within_reach(image, matrix.astype(np.float64))
+    part, scaled = _within_reach(image, matrix.astype(np.float64), side)
     scaled *= k
     scaled[:, 2] += (k - 1) / 2  # pixel centres
-    if shrink <= MAX_OVERSAMPLING:  # the warp reads about every pixel, and one channel of them faster than three
+    if shrink <= MAX_OVERSAMPLING and not colour:  # the warp reads about every pixel, and one channel is faster
         part = np.asarray(cv2.cvtColor(part, cv2.COLOR_RGB2GRAY), np.uint8)
-    side = k * CROP_PX
-    patch = cv2.warpAffine(part, scaled, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    gray = patch if patch.ndim == 2 else cv2.cvtColor(patch, cv2.COLOR_RGB2GRAY)
-    crop = gray if k == 1 else cv2.resize(gray, (CROP_PX, CROP_PX), interpolation=cv2.INTER_AREA)
+    large = k * side, k * side
+    patch = cv2.warpAffine(part, scaled, large, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    patch = patch if colour or patch.ndim == 2 else cv2.cvtColor(patch, cv2.COLOR_RGB2GRAY)
+    crop = patch if k == 1 else cv2.resize(patch, (side, side), interpolation=cv2.INTER_AREA)
     return np.asarray(crop, np.uint8)
 
 
 def _within_reach(
-    image: NDArray[np.uint8], matrix: NDArray[np.float64]
+    image: NDArray[np.uint8], matrix: NDArray[np.float64], side: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
     """Cut out what the crop shows, no more than OpenCV can warp, with the map that fits."""
     turn, shift = complex(matrix[0, 0], matrix[1, 0]), complex(matrix[0, 2], matrix[1, 2])
     length = max(abs(turn), 1e-9)
-    half = min(CROP_PX / 2 * (abs(turn.real) + abs(turn.imag)) / length**2 + BORDER_PX, REACH_PX / 2)
-    middle = ((CROP_PX - 1) / 2 * (1 + 1j) - shift) * turn.conjugate() / length**2
+    half = min(side / 2 * (abs(turn.real) + abs(turn.imag)) / length**2 + BORDER_PX, REACH_PX / 2)
+    middle = ((side - 1) / 2 * (1 + 1j) - shift) * turn.conjugate() / length**2
     height, width = image.shape[:2]
-    left, right = (int(np.clip(middle.real + side, 0, width - 1)) for side in (-half, half))
-    top, bottom = (int(np.clip(middle.imag + side, 0, height - 1)) for side in (-half, half))
+    left, right = (int(np.clip(middle.real + to, 0, width - 1)) for to in (-half, half))
+    top, bottom = (int(np.clip(middle.imag + to, 0, height - 1)) for to in (-half, half))
     moved = matrix[:, 2] + matrix[:, :2] @ (left, top)
     return image[top : bottom + 1, left : right + 1], np.column_stack([matrix[:, :2], moved])

@@ -1,9 +1,12 @@
 """Faces of videos and live streams: found, tracked, numbered, and their expressions smoothed over time."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from mien.analyzer import Analyzer
 from mien.errors import InputError, listed
@@ -30,11 +33,12 @@ class _Stand:
 
 @dataclass(frozen=True)
 class _Tracked:
-    """A batch on its way: frames, their faces, and the memory after each."""
+    """A batch on its way: frames, their faces with what the model sees of them, and the memory after each."""
 
     frames: Sequence[Frame]
     faces: Sequence[Faces]
     memories: Sequence[Memory]
+    crops: NDArray[np.uint8]
 
 
 class Tracker:
@@ -87,7 +91,8 @@ class Tracker:
             One `Faces` per frame with `track_id`, `probs` (of this frame), `smoothed` (over the track) and `steady`, in
             the order of the track's numbers; empty where there is no face.
         """
-        stands, results = self._express(self._place(self._prepare(frames, self._memory.time_s)))
+        placed = self._place(self._prepare(frames, self._memory.time_s))
+        stands, results = self._express(self._measure(placed))
         if stands:
             self._stand = stands[-1]
         return results
@@ -107,12 +112,16 @@ class Tracker:
             self._memory, found = self._boxes.step(self._memory, one)
             faces.append(found)
             memories.append(self._memory)
-        return _Tracked([one.frame for one in prepared], faces, memories)
+        frames = [one.frame for one in prepared]
+        return _Tracked(frames, faces, memories, self.analyzer.crops(frames, faces))
+
+    def _measure(self, tracked: _Tracked) -> _Tracked:
+        """Measure the attributes that were asked for."""
+        return replace(tracked, faces=self.analyzer.measure(tracked.frames, tracked.faces, tracked.crops))
 
     def _express(self, tracked: _Tracked) -> tuple[list[_Stand], list[Faces]]:
         """Say what they show, smoothed."""
-        crops = self.analyzer.crops(tracked.frames, tracked.faces)
-        probs = self.analyzer.model.predict_proba(crops, head=self.labels.key)
+        probs = self.analyzer.model.predict_proba(tracked.crops, head=self.labels.key)
         expressed = self.analyzer.with_expressions(tracked.faces, probs)
         stands, results = [], []
         for frame, faces, memory in zip(tracked.frames, expressed, tracked.memories, strict=True):
@@ -177,9 +186,9 @@ def track_video(
 ) -> Iterator[tuple[Frame, Faces]]:
     """Yield every frame of a video with its faces; reading, searching, tracking, expressions and the consumer overlap.
 
-    Each of the five runs in its own thread. After every frame `tracker.state()` is that after this frame, whatever is
-    under way. Stopping early (closing the iterator) stops the threads as soon as the frame being read is there, and
-    leaves the tracker after the last frame it gave.
+    Each of them runs in its own thread, and so does measuring attributes where they are asked for. After every frame
+    `tracker.state()` is that after this frame, whatever is under way. Stopping early (closing the iterator) stops the
+    threads as soon as the frame being read is there, and leaves the tracker after the last frame it gave.
 
     Args:
         frames: The video, read in another thread as it is needed.
@@ -199,7 +208,10 @@ def track_video(
 
 
 def _track_video(batches: Iterable["_Batch"], tracker: Tracker, ahead: int) -> Iterator[tuple[Frame, Faces]]:
-    steps: list[Callable[[Any], Any]] = [_Search(tracker), partial(_place, tracker), partial(_express, tracker)]
+    measuring = [partial(_measure, tracker)] if tracker.analyzer.measures else []
+    steps: list[Callable[[Any], Any]] = [
+        _Search(tracker), partial(_place, tracker), *measuring, partial(_express, tracker),
+    ]  # fmt: skip
     lines = in_stages(batches, steps, ahead=ahead)
     try:
         for batch, stands, results in lines:
@@ -256,6 +268,11 @@ class _Search:
 def _place(tracker: Tracker, item: tuple[_Batch, list[Prepared]]) -> tuple[_Batch, _Tracked]:
     batch, prepared = item
     return batch, tracker._place(prepared)
+
+
+def _measure(tracker: Tracker, item: tuple[_Batch, _Tracked]) -> tuple[_Batch, _Tracked]:
+    batch, tracked = item
+    return batch, tracker._measure(tracked)
 
 
 def _express(tracker: Tracker, item: tuple[_Batch, _Tracked]) -> tuple[_Batch, list[_Stand], list[Faces]]:

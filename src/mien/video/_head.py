@@ -18,6 +18,7 @@ from mien.tracking.settings import TrackSettings
 FORMAT = 1
 FINGERPRINT_BYTES = 1 << 20
 HASH_DIGITS = 16
+NO_ATTRIBUTES = "none"
 OLD_NAMES = {"film": "video", "picture_fps": "image_fps"}  # what older journals call them
 NOT_OF_THE_RESULT = ("threads", "allow_private", "max_pixels")  # settings that change no row
 
@@ -50,6 +51,7 @@ def head_of(source: str | Path, video: Video, analyzer: Analyzer, track: TrackSe
         "prior": str(analyzer.prior),
         "detector": analyzer.detector.identity,
         "faces kept": asdict(analyzer.keep),
+        "attributes": analyzer.measures.identity if analyzer.measures else NO_ATTRIBUTES,
     }
 
 
@@ -81,6 +83,8 @@ def _is_same(name: str, before: Any, now: Any) -> bool:
         return bool(now == NATURAL)
     if name == "faces kept" and before is None:  # an older version kept all
         return bool(now == asdict(KEEP_ALL))
+    if name == "attributes" and before is None:  # an older version measured none
+        return bool(now == NO_ATTRIBUTES)
     return bool(before == now)
 
 

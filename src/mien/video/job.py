@@ -31,6 +31,7 @@ class VideoJob:
             output as long as the work goes on.
         snapshot_s: How often the state is saved, seconds of work.
         keep: Whether the result keeps a journal of its own, for `VideoResult.to_pandas`, `save` and `plot`.
+        measured: Names of `mien.faces.ATTRIBUTES` that the analyzer measures; `run_job` fills it in.
     """
 
     source: str | Path
@@ -44,11 +45,12 @@ class VideoJob:
     journal: Path | None = None
     snapshot_s: float = SNAPSHOT_S
     keep: bool = False
+    measured: tuple[str, ...] = ()
 
     @property
     def attributes(self) -> tuple[str, ...]:
         """Names of `mien.faces.ATTRIBUTES` that tables have columns for."""
-        return () if self.track.people is None else (PEOPLE,)
+        return self.measured if self.track.people is None else (*self.measured, PEOPLE)
 
     @property
     def name(self) -> str:

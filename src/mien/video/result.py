@@ -204,7 +204,7 @@ class VideoResult:
         """
         job, labels = self._kept()
         outputs = VideoOutputs.named(paths, interval=interval_s is not None)
-        wanted = VideoJob(job.source, outputs, job.video, style=style, interval_s=interval_s, truth=truth)
+        wanted = VideoJob(job.source, outputs, job.video, job.track, style, interval_s, truth, measured=job.measured)
         if self.info is None:
             raise InputError(f"{self.source} could not be opened, so there is nothing to save")
         with WorkFolder(outputs.all(), sources=[str(job.source)]) as work:

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import cast
 
 from mien.analyzer import DEFAULT_DETECTOR, Analyzer, shared_analyzer
+from mien.attributes.settings import GivenAttributes
 from mien.errors import InputError, MienError, SourceError
-from mien.faces import KEEP_ALL, Faces, Frame
+from mien.faces import KEEP_ALL, PEOPLE, Faces, Frame
 from mien.files import explained
 from mien.labels import LabelSet
 from mien.models.catalogue import DEFAULT_MODEL
@@ -65,6 +66,7 @@ def analyze_video(
     largest_only: bool = False,
     clip_boxes: bool = False,
     prior: GivenPrior = NATURAL,
+    attributes: GivenAttributes = (),
 ) -> VideoResult:
     """Analyze a video: find and track its faces, and say what they show and when.
 
@@ -109,6 +111,8 @@ def analyze_video(
         clip_boxes: Boxes end where the image does.
         prior: Shares of the expressions where the faces come from: `"natural"`, `"even"`, shares by name, or the path
             of a .csv or .json file of them.
+        attributes: What else is measured of every face: `("pose", "eyes")`, see `mien.faces.ATTRIBUTES`; nothing unless
+            asked.
 
     Returns:
         What became of it. A video that breaks off gives all that it holds, and the `error`.
@@ -131,6 +135,7 @@ def analyze_video(
         largest_only=largest_only,
         clip_boxes=clip_boxes,
         prior=prior,
+        attributes=attributes,
     )
     job = VideoJob(
         source,
@@ -183,6 +188,7 @@ def run_job(
         MienError: As `analyze_video`.
     """
     started = time.monotonic()
+    job = replace(job, measured=tuple(name for name in analyzer.attributes if name != PEOPLE))
     job.outputs.check_extras()
     with Video(job.source, job.video) as reader, ExitStack() as stack:
         work = stack.enter_context(WorkFolder(job.outputs.all(), sources=[str(job.source)], resume=job.resume))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import cast
 
 from mien.analyzer import DEFAULT_DETECTOR, Analyzer, shared_analyzer
+from mien.attributes.settings import GivenAttributes
 from mien.faces import Faces, Frame
 from mien.models.catalogue import DEFAULT_MODEL
 from mien.models.prior import NATURAL, GivenPrior
@@ -40,6 +41,7 @@ def track(
     largest_only: bool = False,
     clip_boxes: bool = False,
     prior: GivenPrior = NATURAL,
+    attributes: GivenAttributes = (),
 ) -> Results:
     """Yield the frames of a video or stream with their faces, each with its `track_id` and steady expression.
 
@@ -69,6 +71,8 @@ def track(
         clip_boxes: Boxes end where the image does.
         prior: Shares of the expressions where the faces come from: `"natural"`, `"even"`, shares by name, or the path
             of a .csv or .json file of them.
+        attributes: What else is measured of every face: `("pose", "eyes")`, see `mien.faces.ATTRIBUTES`; nothing unless
+            asked.
 
     Yields:
         `(frame, faces)`: `frame.image` is (H, W, 3) uint8 RGB, upright, with square pixels.
@@ -87,6 +91,7 @@ def track(
         largest_only=largest_only,
         clip_boxes=clip_boxes,
         prior=prior,
+        attributes=attributes,
     )
     tracker = Tracker(analyzer, with_baseline(settings, baseline))
     if live or (live is None and _is_live(source)):

@@ -15,6 +15,7 @@ from mien.cli.analyze.request import Request
 from mien.cli.console import FAILED, errors, out, say_problem
 from mien.cli.options import (
     MACHINE,
+    AttributeOptions,
     DetectorOption,
     DetectorOptions,
     DrawOptions,
@@ -87,6 +88,7 @@ def analyze(
     tracking: Tracking,
     style: DrawOptions,
     keep: KeepOptions,
+    attributes: AttributeOptions,
     detecting: DetectorOptions,
     runtime: RuntimeOptions,
     output: Annotated[
@@ -156,9 +158,10 @@ def analyze(
         summary=summary, timeline=timeline, moments=moments, truth=truth, resume=resume, jobs=jobs,
         interval_s=_seconds("--interval", interval) if interval else None,
         rows=not quiet and (as_json or not (shown or files)), shown=shown, quiet=quiet, root=root_of(sources),
+        measured=tuple(attributes.names),
     )  # fmt: skip
     finder, kept = replace(detecting, threads=runtime.threads), with_smallest(keep, detecting)
-    settings = AnalyzerSettings(detector, model, labels, finder, runtime, kept, as_prior(prior))
+    settings = AnalyzerSettings(detector, model, labels, finder, runtime, kept, as_prior(prior), attributes)
     analyzer = settings.open()
     items = without_results(expand(sources, kind=IMAGES_AND_VIDEOS), sources, request.outputs)
     if not quiet:

@@ -28,6 +28,7 @@ class Request:
         rows: Whether rows are printed.
         shown: Whether results are shown to people.
         quiet: Whether nothing but warnings and errors is printed.
+        measured: Names of `mien.faces.ATTRIBUTES` that are measured.
         root: Sources below this folder keep their folders in folders of results; None where they share none.
     """
 
@@ -46,11 +47,12 @@ class Request:
     shown: bool = False
     quiet: bool = False
     root: Path | None = None
+    measured: tuple[str, ...] = ()
 
     @property
     def attributes(self) -> tuple[str, ...]:
         """Names of `mien.faces.ATTRIBUTES` that tables have columns for."""
-        return () if self.track.people is None else (PEOPLE,)
+        return self.measured if self.track.people is None else (*self.measured, PEOPLE)
 
     def video_options(self) -> str:
         """Return the options in use that make sense for videos only, separated by commas."""

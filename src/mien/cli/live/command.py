@@ -8,6 +8,7 @@ import typer
 
 from mien.analyzer import DEFAULT_DETECTOR, AnalyzerSettings
 from mien.cli.options import (
+    AttributeOptions,
     DetectorOption,
     DetectorOptions,
     DrawOptions,
@@ -36,6 +37,7 @@ def live(
     camera: Annotated[LiveSettings, Shown(fps="--fps", loop="--loop", stream="--video-stream")],
     style: DrawOptions,
     keep: KeepOptions,
+    attributes: AttributeOptions,
     detecting: DetectorOptions,
     runtime: RuntimeOptions,
     source: Annotated[
@@ -78,5 +80,5 @@ def live(
         headless=headless, seconds=seconds, mirror=mirror,
     )  # fmt: skip
     finder, kept = replace(detecting, threads=runtime.threads), with_smallest(keep, detecting)
-    settings = AnalyzerSettings(detector, model, labels, finder, runtime, kept, as_prior(prior))
+    settings = AnalyzerSettings(detector, model, labels, finder, runtime, kept, as_prior(prior), attributes)
     show(request, settings, tracking, style)

@@ -102,14 +102,18 @@ def show(request: LiveRequest, settings: AnalyzerSettings, tracking: TrackSettin
     def trackers(chosen: LabelSet) -> Tracker:
         own = Analyzer(
             detector=analyzer.detector, model=analyzer.model, labels=chosen.key, keep=analyzer.keep,
-            prior=analyzer.prior,
+            prior=analyzer.prior, attributes=settings.attributes, runtime=settings.runtime,
         )  # fmt: skip
         return Tracker(own, tracking)
 
     drawing = Drawing(style)
     piped = request.headless and request.log is None and not out.is_terminal
-    stream = JsonLinesStream(sys.stdout, labels=analyzer.labels, tracked=True) if piped else None
-    outputs = LiveOutputs(request.log, request.record, drawing, stream)
+    stream = (
+        JsonLinesStream(sys.stdout, labels=analyzer.labels, tracked=True, attributes=analyzer.attributes)
+        if piped
+        else None
+    )
+    outputs = LiveOutputs(request.log, request.record, drawing, stream, analyzer.attributes)
     try:
         camera = LiveSource(request.source, opening)
     except SourceError as error:

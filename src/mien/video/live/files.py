@@ -28,12 +28,14 @@ class LiveOutputs:
         record: An annotated video that starts at once; None if `toggle_recording` starts one.
         draw: Draws faces for videos.
         stream: A further open writer, for standard output say; it is closed at the end.
+        attributes: Names of the attributes that have columns in the log.
     """
 
     log: Path | None = None
     record: Path | None = None
     draw: Draw = draw_faces
     stream: Sink | None = None
+    attributes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check the extensions."""
@@ -149,7 +151,7 @@ class LiveFiles:
         self._log: tuple[Path, Sink] | None = None
         self._recording: Recording | None = None
         if outputs.log:
-            self._log = outputs.log, open_sink(outputs.log, labels=labels, tracked=True)
+            self._log = outputs.log, self._opened(outputs.log)
         try:
             if outputs.record:
                 self._start_recording(outputs.record)
@@ -221,6 +223,9 @@ class LiveFiles:
                 except MienError as error:
                     self._fail(error)
 
+    def _opened(self, path: Path) -> Sink:
+        return open_sink(path, labels=self._labels, tracked=True, attributes=self._outputs.attributes)
+
     def _start_recording(self, path: Path) -> None:
         self._recording = Recording(path, labels=self._labels, draw=self._outputs.draw, video=self._video)
 
@@ -252,7 +257,7 @@ class LiveFiles:
             try:
                 self._finish_log()
                 path = unused(self._outputs.log)
-                self._log = path, open_sink(path, labels=labels, tracked=True)
+                self._log = path, self._opened(path)
                 self.notes.append(f"the log goes on in {path}")
             except MienError as error:
                 self._fail(error)

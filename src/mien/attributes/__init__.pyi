@@ -1,0 +1,5 @@
+from .geometry import landmarks68 as landmarks68
+from .measure import FaceMeasures as FaceMeasures
+from .mesh import MESHES as MESHES
+from .mesh import FaceMesh as FaceMesh
+from .settings import AttributeSettings as AttributeSettings
