@@ -39,9 +39,8 @@ def test_many_images_have_the_columns_in_every_row(tmp_path, astronaut):
 
 
 def test_a_video_has_them_in_rows_tables_and_frames(tmp_path, video):
-    result = mien.analyze_video(
-        video, [tmp_path / "rows.csv"], attributes=("pose", "mesh"), largest_only=True, progress=False
-    )
+    asked = {"attributes": ("pose", "mesh"), "largest_only": True}
+    result = mien.analyze_video(video, [tmp_path / "rows.csv"], progress=False, **asked)
     with (tmp_path / "rows.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 10 and all(abs(float(row["yaw"])) < 15 for row in rows)
