@@ -15,7 +15,7 @@ import json
 import statistics
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
@@ -24,9 +24,11 @@ from numpy.typing import NDArray
 
 from mien.detect import DETECTORS, DetectorSettings, create_detector
 from mien.detect.boxes import overlap
-from mien.errors import InputError, MissingExtraError
+from mien.errors import InputError, MissingExtraError, MissingWeightsError
 
 FOUND_IOU, EXCUSED_IOU = 0.4, 0.2
+LARGE_PX = 80
+OTHER_SETTINGS = ("mtcnn-48", "mtcnn-64", "mtcnn-80", "dlib-hog-0", "blazeface-full-80", "blazeface-short-80")
 
 Row = tuple[float, float, float, float, float]
 Image = NDArray[np.uint8]
@@ -49,6 +51,14 @@ def mtcnn_48(image: Image) -> list[Row]:
     return _rows("mtcnn", image, DetectorSettings(min_face_px=48))
 
 
+def mtcnn_64(image: Image) -> list[Row]:
+    return _rows("mtcnn", image, DetectorSettings(min_face_px=64))
+
+
+def mtcnn_80(image: Image) -> list[Row]:
+    return _rows("mtcnn", image, DetectorSettings(min_face_px=80))
+
+
 def haar(image: Image) -> list[Row]:
     return _rows("haar", image)
 
@@ -69,6 +79,22 @@ def dlib_mmod(image: Image) -> list[Row]:
     return _rows("dlib-mmod", image)
 
 
+def blazeface_full(image: Image) -> list[Row]:
+    return _rows("blazeface-full", image)
+
+
+def blazeface_full_80(image: Image) -> list[Row]:
+    return _rows("blazeface-full", image, DetectorSettings(min_face_px=80))
+
+
+def blazeface_short(image: Image) -> list[Row]:
+    return _rows("blazeface-short", image)
+
+
+def blazeface_short_80(image: Image) -> list[Row]:
+    return _rows("blazeface-short", image, DetectorSettings(min_face_px=80))
+
+
 @dataclass
 class Score:
     """Counts over all photos.
@@ -78,12 +104,14 @@ class Score:
         missed: Faces not found.
         false: Detections that are no face.
         cpu_ms: CPU time of each photo.
+        large: Faces at least `LARGE_PX` high, each with whether it was found.
     """
 
     found: int
     missed: int
     false: int
     cpu_ms: list[float]
+    large: list[bool] = field(default_factory=list)
 
     @property
     def recall(self) -> float:
@@ -121,6 +149,8 @@ def measure(detect: Callable[[Image], Iterable[Row]], photos: list[tuple[Image, 
         score.cpu_ms.append(1e3 * (time.process_time() - start))
         found = _corners(row[:4] for row in rows)
         matched = _match(found, counted)
+        high = counted[:, 3] - counted[:, 1] >= LARGE_PX
+        score.large += [j in matched.values() for j in np.flatnonzero(high)]
         excused = (overlap(found, ignored) >= EXCUSED_IOU).any(axis=1)
         score.found += len(matched)
         score.missed += len(counted) - len(matched)
@@ -128,19 +158,17 @@ def measure(detect: Callable[[Image], Iterable[Row]], photos: list[tuple[Image, 
     return score
 
 
-def _match(found: Boxes, counted: Boxes) -> set[int]:
-    """Return which detections take a face each, best overlap first."""
+def _match(found: Boxes, counted: Boxes) -> dict[int, int]:
+    """Return which detections take which face, best overlap first."""
     iou = overlap(found, counted)
-    used_found: set[int] = set()
-    used_counted: set[int] = set()
+    used: dict[int, int] = {}
     for place in np.argsort(-iou, axis=None, kind="stable").tolist():
         i, j = divmod(place, len(counted))
         if iou[i, j] < FOUND_IOU:
             break
-        if i not in used_found and j not in used_counted:
-            used_found.add(i)
-            used_counted.add(j)
-    return used_found
+        if i not in used and j not in used.values():
+            used[i] = j
+    return used
 
 
 def refine_ms(image: Image, repeats: int = 200) -> float:
@@ -161,33 +189,40 @@ def main() -> None:
     """Print a Markdown table of all detectors that can run here."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", type=Path)
-    parser.add_argument("--only", nargs="*", choices=[*DETECTORS, "dlib-hog-0", "mtcnn-48"], default=None)
+    parser.add_argument("--only", nargs="*", choices=[*DETECTORS, *OTHER_SETTINGS], default=None)
     parser.add_argument("--yunet", type=Path)
     parser.add_argument("--ssd", type=Path, nargs=2)
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
     photos = read_photos(arguments.photos)
-    print("| detector | recall | precision | CPU ms, median | CPU ms, 90th percentile |")
-    print("|---|---|---|---|---|")
+    print(f"| detector | recall | recall from {LARGE_PX} px | precision | CPU ms, median | CPU ms, 90th percentile |")
+    print("|---|---|---|---|---|---|")
     for label, detect in _chosen(arguments).items():
         try:
             score = measure(detect, photos)
-        except (InputError, MissingExtraError) as error:
-            print(f"| {label} | not run: {str(error).splitlines()[0]} | | | |")
+        except (InputError, MissingExtraError, MissingWeightsError) as error:
+            print(f"| {label} | not run: {str(error).splitlines()[0]} | | | | |")
             continue
         ms, p90 = np.percentile(score.cpu_ms, [50, 90])
-        print(f"| {label} | {score.recall:.3f} | {score.precision:.3f} | {ms:.1f} | {p90:.1f} |", flush=True)
+        row = f"{score.recall:.3f} | {np.mean(score.large):.3f} | {score.precision:.3f} | {ms:.1f} | {p90:.1f}"
+        print(f"| {label} | {row} |", flush=True)
 
 
 def _chosen(arguments: argparse.Namespace) -> dict[str, Callable[[Image], Iterable[Row]]]:
     detectors: dict[str, Callable[[Image], Iterable[Row]]] = {
         "mtcnn": mtcnn,
         "mtcnn-48": mtcnn_48,
+        "mtcnn-64": mtcnn_64,
+        "mtcnn-80": mtcnn_80,
         "haar": haar,
         "haar-alt2": haar_alt2,
         "dlib-hog-0": dlib_hog_0,
         "dlib-hog": dlib_hog,
         "dlib-mmod": dlib_mmod,
+        "blazeface-full": blazeface_full,
+        "blazeface-full-80": blazeface_full_80,
+        "blazeface-short": blazeface_short,
+        "blazeface-short-80": blazeface_short_80,
     }
     if arguments.yunet:
         settings = DetectorSettings(model_path=arguments.yunet)

@@ -2,6 +2,7 @@
 
     python benchmarks/framing.py template fer2013.csv   the median landmarks and box on Training crops, with spreads
     python benchmarks/framing.py loss fer2013.csv       accuracy on PublicTest: crop given, against found and aligned
+    python benchmarks/framing.py beside PHOTOS          how far a detector's crops are from those of `mtcnn`
 
 For `loss`, each crop is enlarged (3 to 6 times, seeded) and put somewhere onto a larger gray canvas, as a face in a
 photo; the detector finds it, mien aligns it, and the same network looks at both crops.
@@ -9,6 +10,7 @@ photo; the detector finds it, mien aligns it, and the same network looks at both
 
 import argparse
 import json
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -16,10 +18,12 @@ from numpy.typing import NDArray
 
 from mien.datasets import PUBLIC_TEST, TRAINING, CropDataset, read_fer2013
 from mien.detect import DetectorSettings, create_detector
-from mien.detect.align import crop_faces
+from mien.detect.align import crop_faces, crop_matrices
+from mien.detect.boxes import overlap
 from mien.faces import CROP_PX, Faces
 from mien.models.catalogue import load_model
 
+SAME_FACE_IOU = 0.4
 ENLARGE = 4
 MARGIN = 24  # pixels around the enlarged Training crops, so that a box may reach beyond the crop
 
@@ -101,11 +105,34 @@ def measure_loss(test: CropDataset, detector_name: str, model_name: str, *, land
     }
 
 
+def measure_beside(folder: Path, detector_name: str) -> dict[str, object]:
+    """Return how far the crops of a detector's faces are from those of `mtcnn`, on photos and faces that both find."""
+    detectors = [create_detector(name) for name in ("mtcnn", detector_name)]
+    grid = np.array([[8, 8], [40, 8], [24, 24], [8, 40], [40, 40]], np.float64)
+    off = []
+    for path in sorted(folder.glob("*.jpg")):
+        image = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+        known, found = (detector.detect(image) for detector in detectors)
+        iou = overlap(known.xyxy, found.xyxy)
+        for i, j in zip(*np.nonzero(iou > SAME_FACE_IOU), strict=True):
+            if iou[i, j] == iou[i].max() == iou[:, j].max():
+                theirs, ours = (crop_matrices(f)[k].astype(np.float64) for f, k in ((known, i), (found, j)))
+                in_image = (grid - theirs[:, 2]) @ np.linalg.inv(theirs[:, :2]).T
+                off.append(np.linalg.norm(in_image @ ours[:, :2].T + ours[:, 2] - grid, axis=1).mean())
+    return {
+        "detector": detector_name,
+        "faces that both find": len(off),
+        "pixels of 48, mean": round(float(np.mean(off)), 2),
+        "median": round(float(np.median(off)), 2),
+        "90th percentile": round(float(np.percentile(off, 90)), 2),
+    }
+
+
 def main() -> None:
     """Run one measurement and print it as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("template", "loss"))
-    parser.add_argument("csv_path")
+    parser.add_argument("what", choices=("template", "loss", "beside"))
+    parser.add_argument("csv_path", help="fer2013.csv, or the folder of photos")
     parser.add_argument("--detector", default="mtcnn")
     parser.add_argument("--model", default="mien-b")
     parser.add_argument("--count", type=int, default=4000, help="Training crops for the template")
@@ -114,6 +141,8 @@ def main() -> None:
     if args.what == "template":
         training = read_fer2013(args.csv_path).split(TRAINING)
         result = measure_template(training, args.detector, args.count)
+    elif args.what == "beside":
+        result = measure_beside(Path(args.csv_path), args.detector)
     else:
         test = read_fer2013(args.csv_path).split(PUBLIC_TEST)
         result = measure_loss(test, args.detector, args.model, landmarks=not args.by_box)

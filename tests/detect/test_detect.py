@@ -27,10 +27,11 @@ from mien.detect.mtcnn import MtcnnDetector
 from mien.detect.ssd import decode_rows as decode_ssd
 from mien.detect.ssd import to_blob
 from mien.detect.yunet import decode_rows as decode_yunet
-from mien.errors import InputError, MissingExtraError, ModelError
+from mien.errors import InputError, MissingExtraError, MissingWeightsError, ModelError
 from mien.faces import Faces
 
-OFFLINE = ("mtcnn", "haar", "haar-alt2", "dlib-hog", "dlib-mmod", "none")
+BLAZEFACE = ("blazeface-short", "blazeface-full")  # their weights are pulled; elsewhere their tests skip
+OFFLINE = ("mtcnn", "haar", "haar-alt2", "dlib-hog", "dlib-mmod", "none", *BLAZEFACE)
 ASTRONAUT_FACE = np.array([[176, 64, 268, 172]], np.float32)  # measured with a ruler: brow to chin, cheek to cheek
 ASTRONAUT_EYES = np.array([[203, 101], [247, 103]], np.float32)
 
@@ -49,7 +50,7 @@ def portrait(astronaut):
 def detector_or_skip(name):
     try:
         return create_detector(name)
-    except MissingExtraError as error:
+    except (MissingExtraError, MissingWeightsError) as error:
         pytest.skip(str(error))
 
 
@@ -104,7 +105,7 @@ class TestEveryDetector:
         copy = pickle.loads(pickle.dumps(detector))
         np.testing.assert_array_equal(copy.detect(portrait).xyxy, detector.detect(portrait).xyxy)
 
-    @pytest.mark.parametrize("name", ["mtcnn", "haar", "haar-alt2", "dlib-hog"])
+    @pytest.mark.parametrize("name", ["mtcnn", "haar", "haar-alt2", "dlib-hog", *BLAZEFACE])
     def test_threshold_drops_weak_faces(self, name, portrait):
         detector_or_skip(name)
         faces = create_detector(name).detect(portrait)
@@ -116,7 +117,10 @@ class TestEveryDetector:
 
 class TestSettings:
     def test_unknown_detector_lists_the_known(self):
-        with pytest.raises(InputError, match="mtcnn, haar, haar-alt2, dlib-hog, dlib-mmod, yunet, ssd, none"):
+        with pytest.raises(
+            InputError,
+            match="mtcnn, haar, haar-alt2, dlib-hog, dlib-mmod, yunet, ssd, blazeface-short, blazeface-full, none",
+        ):
             create_detector("retina")
 
     @pytest.mark.parametrize(
@@ -510,7 +514,8 @@ def test_none_takes_the_whole_image():
 
 
 def test_every_detector_is_registered():
-    assert list(DETECTORS) == ["mtcnn", "haar", "haar-alt2", "dlib-hog", "dlib-mmod", "yunet", "ssd", "none"]
+    known = ["mtcnn", "haar", "haar-alt2", "dlib-hog", "dlib-mmod", "yunet", "ssd", *BLAZEFACE, "none"]
+    assert list(DETECTORS) == known
 
 
 YUNET_ROW = [10, 20, 30, 40, 15, 30, 35, 31, 25, 40, 18, 50, 33, 51]

@@ -12,7 +12,7 @@ from conftest import ROOT
 from detector_files import settings_of
 from helpers import rows_in
 from mien.analyzer import Analyzer
-from mien.errors import InputError, MissingExtraError
+from mien.errors import InputError, MissingExtraError, MissingWeightsError
 from mien.models.card import METADATA_KEY
 from mien.models.catalogue import model_path
 from mien.server.work.turns import TurnTaking
@@ -32,7 +32,7 @@ def clip(tmp_path_factory):
 def analyzer_or_skip(detector, settings=None, model="mien-s"):
     try:
         return Analyzer(detector=detector, detector_settings=settings, model=str(model))
-    except MissingExtraError as error:
+    except (MissingExtraError, MissingWeightsError) as error:
         pytest.skip(str(error))
 
 

@@ -7,7 +7,7 @@ from mien.analyzer import DEFAULT_DETECTOR
 from mien.cli.console import out
 from mien.detect.detector import DetectorSettings
 from mien.detect.registry import DETECTORS, create_detector
-from mien.errors import InputError, MissingExtraError
+from mien.errors import InputError, MissingExtraError, MissingWeightsError
 
 ABOUT = {
     "mtcnn": "three-stage cascade with five landmarks; fast and accurate",
@@ -17,6 +17,8 @@ ABOUT = {
     "dlib-mmod": "dlib's network; slow without a GPU",
     "yunet": "OpenCV's YuNet with five landmarks; you give the model file",
     "ssd": "OpenCV's res10 SSD; you give the model files",
+    "blazeface-short": "MediaPipe's, for near faces, as in selfies and webcams; five landmarks",
+    "blazeface-full": "MediaPipe's, for faces farther away; fast, five landmarks",
     "none": "for images that are face crops already",
 }
 
@@ -35,6 +37,8 @@ def _readiness(name: str) -> str:
         create_detector(name, DetectorSettings())
     except MissingExtraError:
         return "needs pip install 'mien[dlib]'"
+    except MissingWeightsError:
+        return f"needs mien models pull {name}"
     except InputError:
         return "needs --detector-model"
     return "yes"

@@ -47,7 +47,7 @@ def list_models(as_json: JsonOption = False) -> None:
 def _to_json(entry: Weights) -> dict[str, Any]:
     """Return what `--json` says of weights of others; `here` is the ONNX file, null where it was not pulled."""
     values = {key: value for key, value in asdict(entry).items() if key != "converter"}
-    return {**values, "here": str(entry.path) if entry.is_there() else None}
+    return {"default": False, **values, "here": str(entry.path) if entry.is_there() else None}
 
 
 def _headline(card: ModelCard, head: str) -> str:

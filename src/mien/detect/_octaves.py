@@ -46,18 +46,19 @@ class Octaves:
             octave -= 1  # an odd side was rounded down
         return _resize(self.at(octave), width, height)
 
-    def sample(self, squares: Floats, size: int) -> Image:
+    def sample(self, squares: Floats, size: int, *, sharp: bool = False) -> Image:
         """Return the content of square boxes at one size, by bilinear interpolation; gray beyond the border.
 
         Args:
             squares: (N, 4) float32 boxes, pixels of the full image.
             size: Side of the result, pixels.
+            sharp: Take an octave of twice the size, where there is one: sharper, with some aliasing.
 
         Returns:
             (N, size, size, 3) uint8.
         """
         crops = np.empty((len(squares), size, size, 3), np.uint8)
-        octave = self._fitting(squares[:, 2] - squares[:, 0], size)
+        octave = self._fitting(squares[:, 2] - squares[:, 0], 2 * size if sharp else size)
         for number in np.unique(octave):
             chosen = np.flatnonzero(octave == number)
             crops[chosen] = _sample(self.at(int(number)), squares[chosen], size, (self.width, self.height))
@@ -72,7 +73,7 @@ class Octaves:
         return np.clip(octave, lowest, max(lowest, highest))
 
 
-def sample_near(image: Image, squares: Floats, size: int) -> Image:
+def sample_near(image: Image, squares: Floats, size: int, *, sharp: bool = False) -> Image:
     """Do what `Octaves(image).sample` does while reducing only what lies around each box, never the whole image.
 
     For a few boxes in a large image this is many times faster; the results differ by rounding.
@@ -81,6 +82,7 @@ def sample_near(image: Image, squares: Floats, size: int) -> Image:
         image: (H, W, 3) uint8.
         squares: (N, 4) float32 boxes, pixels of the image.
         size: Side of the result, pixels.
+        sharp: As for `Octaves.sample`.
 
     Returns:
         (N, size, size, 3) uint8.
@@ -89,7 +91,7 @@ def sample_near(image: Image, squares: Floats, size: int) -> Image:
     for number, square in enumerate(squares):
         left, top, part = _surroundings(image, square, size)
         inside = square - np.array([left, top] * 2, np.float32)
-        crops[number] = Octaves(part).sample(inside[None], size)[0]
+        crops[number] = Octaves(part).sample(inside[None], size, sharp=sharp)[0]
     return crops
 
 

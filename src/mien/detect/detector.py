@@ -66,7 +66,8 @@ class DetectorSettings:
     """What a user may set, for every detector; one that has no use for a setting ignores it.
 
     Attributes:
-        min_face_px: Side of the smallest face looked for, pixels of the image (`mtcnn`, `haar`, `haar-alt2`).
+        min_face_px: Side of the smallest face looked for, pixels of the image (`mtcnn`, `blazeface-short`,
+            `blazeface-full`, `haar`, `haar-alt2`).
         threshold: Score below which a face is dropped; None takes the detector's own default.
         model_path: Model file, for detectors that read one (`yunet`, `ssd`).
         config_path: Network description, for `ssd` (the Caffe prototxt).

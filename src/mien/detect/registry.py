@@ -50,6 +50,18 @@ def _ssd(settings: DetectorSettings) -> Detector:
     return SsdDetector(settings)
 
 
+def _blazeface_short(settings: DetectorSettings) -> Detector:
+    from mien.detect.blazeface import SHORT, BlazefaceDetector
+
+    return BlazefaceDetector(SHORT, settings)
+
+
+def _blazeface_full(settings: DetectorSettings) -> Detector:
+    from mien.detect.blazeface import FULL, BlazefaceDetector
+
+    return BlazefaceDetector(FULL, settings)
+
+
 def _none(settings: DetectorSettings) -> Detector:
     from mien.detect.none import WholeImage
 
@@ -64,6 +76,8 @@ DETECTORS: dict[str, Factory] = {
     "dlib-mmod": _dlib_mmod,
     "yunet": _yunet,
     "ssd": _ssd,
+    "blazeface-short": _blazeface_short,
+    "blazeface-full": _blazeface_full,
     "none": _none,
 }
 
@@ -78,6 +92,7 @@ def create_detector(name: str, settings: DetectorSettings | None = None) -> Dete
     Raises:
         InputError: No such detector (the message lists the known ones), or a file it needs was not given.
         MissingExtraError: The detector's extra is not installed.
+        MissingWeightsError: Its weights were not pulled; the message has the line to type.
         ModelError: A model file of the detector cannot be used.
     """
     check_known("detector", name, DETECTORS)
