@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from mien._version import __version__
-from mien.cli import data, detectors, doctor, evaluate, import_keras, models, nets, serve
+from mien.cli import data, detectors, doctor, evaluate, import_keras, models, nets, people, serve
 from mien.cli.analyze import command as analyze
 from mien.cli.console import DONE, INTERRUPTED, WRONG_USE, say_error
 from mien.cli.live import command as live
@@ -57,6 +57,7 @@ models.app.command("summary")(nets.summary)
 models.app.command("diagram")(nets.diagram)
 app.add_typer(models.app, name="models")
 app.add_typer(data.app, name="data")
+app.add_typer(people.app, name="people")
 app.command("train")(train.train)
 app.command("tune")(train.tune)
 app.command("train-baseline")(nets.baseline)
@@ -73,7 +74,7 @@ def _paragraph_per_line(text: str) -> str:
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in inspect.cleandoc(text).split("\n\n"))
 
 
-for _group in (app, data.app, models.app):
+for _group in (app, data.app, models.app, people.app):
     for _command in _group.registered_commands:
         _command.help = _paragraph_per_line((_command.callback and _command.callback.__doc__) or "")
 

@@ -18,8 +18,8 @@ from mien.weights import path_of
 
 WEIGHTS = "identity"
 SIDE_PX, PADDING, LENGTH = 150, 0.25, 128
-SAME_DISTANCE = 0.6  # below it two faces are said to be of one person: the network was trained for this number
-SMALL_PX = 40  # faces whose box is smaller, on its shorter side, are compared at one's own risk: docs/benchmarks.md
+SAME_DISTANCE = 0.5  # below it two faces are called one person; dlib's 0.6 calls too many so: docs/people.md
+SMALL_PX = 32  # faces whose box is smaller, on its shorter side, are not compared, or with a warning
 BATCH = 4  # chips that go through the network together; more are no faster on a CPU
 
 

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from mien.errors import InputError
 from mien.faces import Floats
-from mien.people.embedding import distances
+from mien.people.embedding import SAME_DISTANCE, distances
 
-GROUP_DISTANCE = 0.55  # average distance below which groups become one; chosen and measured in docs/benchmarks.md
+GROUP_DISTANCE = SAME_DISTANCE  # average distance below which groups become one: docs/benchmarks.md
 
 
 def group_tracks(

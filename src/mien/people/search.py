@@ -1,6 +1,9 @@
 """Is this the same person, and where else is that person? Answers with their distance, never a certainty."""
 
+import logging
+import os
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,9 +13,11 @@ from mien.detect.registry import create_detector
 from mien.errors import InputError, MienError
 from mien.faces import Faces, Floats
 from mien.people.embedding import SAME_DISTANCE, SMALL_PX, FaceEmbedder, distances, shared_embedder, shorter_side
-from mien.sources.images import Failed, ImageSource, SourceSettings, expand, read_image, read_items
+from mien.sources.images import ImageSource, Item, SourceSettings, expand, load, read_image
 
 DETECTOR = "mtcnn"
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,7 @@ class Verification:
 
     Attributes:
         same: Whether the distance is below the threshold.
-        distance: Euclidean distance of the embeddings; 0 is the same image, strangers are at some 0.85.
+        distance: Euclidean distance of the embeddings; 0 is the same image, strangers are some 0.84 apart.
         threshold: The threshold.
         first: The face of the first image.
         second: The face of the second image.
@@ -135,12 +140,14 @@ def find_person(
     """
     embed, find = embedder or shared_embedder(), _detector(detector)
     _, wanted = query_face(query, detector=find, embedder=embed, settings=settings)
-    return ranked(matches(wanted, sources, threshold=threshold, detector=find, embedder=embed, settings=settings))
+    return ranked(
+        matches(wanted, expand(sources), threshold=threshold, detector=find, embedder=embed, settings=settings)
+    )
 
 
 def matches(
     wanted: Floats,
-    sources: ImageSource | Iterable[ImageSource],
+    items: Iterable[Item],
     *,
     threshold: float,
     detector: Detector,
@@ -151,25 +158,38 @@ def matches(
 
     Args:
         wanted: (1, 128) float32, whom to look for.
-        sources: Images, folders and globs.
+        items: From `mien.sources.images.expand`.
         threshold: Distance below which a face is said to be that person's.
         detector: Finds the faces.
         embedder: Makes the embeddings.
         settings: Limits on what is read.
+
+    Raises:
+        InputError: The threshold is no distance.
     """
-    _checked(threshold)
-    for frame in read_items(expand(sources), settings=settings or SourceSettings()):
-        if isinstance(frame, Failed):
-            yield PersonMatch(frame.source, error=frame.error)
-            continue
-        faces = detector.detect(frame.image).found_in(frame)
-        if not len(faces):
-            yield PersonMatch(frame.source)
-            continue
-        away = distances(wanted, embedder.embed(frame.image, faces))[0]
+    limits, below = settings or SourceSettings(), _checked(threshold)
+
+    def nearest(item: Item) -> PersonMatch:
+        try:
+            frame = load(item, settings=limits)
+            faces = detector.detect(frame.image).found_in(frame)
+            if not len(faces):
+                return PersonMatch(frame.source)
+            away = distances(wanted, embedder.embed(frame.image, faces))[0]
+        except MienError as error:
+            return PersonMatch(item.name, error=error)
+        except Exception as error:
+            logger.exception("unexpected error on %s", item.name)
+            return PersonMatch(item.name, error=MienError(f"{item.name}: unexpected {type(error).__name__}: {error}"))
         best = int(away.argmin())
         near = float(away[best])
-        yield PersonMatch(frame.source, near, near < threshold, _box(faces.xyxy[best]), len(faces))
+        return PersonMatch(frame.source, near, near < below, _box(faces.xyxy[best]), len(faces))
+
+    with ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="mien") as pool:
+        try:
+            yield from pool.map(nearest, items)
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def ranked(found: Iterable[PersonMatch]) -> list[PersonMatch]:
