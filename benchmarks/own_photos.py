@@ -1,4 +1,4 @@
-"""The photos of the example in docs/training.md: crops of FER2013's PublicTest under other names.
+"""The photos of the example in docs/tutorials/own-photos.md: crops of FER2013's PublicTest under other names.
 
     python benchmarks/own_photos.py fer2013.csv photos/
 

@@ -1,20 +1,28 @@
-"""Make the pictures of the web page that README shows, with the example portraits.
+"""Make the pictures of the documentation from the example portraits.
 
-    python docs/pictures.py [live] [images] [videos]
+    python docs/pictures.py [made] [live] [images] [videos]
 
-Needs the extras `server` and `dev`, and Chromium. An idle machine gives fair figures of speed.
+`made` runs the Python blocks, and the lines of `mien`, of every page that shows pictures of docs/images/made/, and
+writes these; `tests/test_pages.py` compares them with what the blocks make. The others are the views of the web page
+that README shows; they need the extras `server` and `dev`, and Chromium, and an idle machine gives fair speeds.
 """
 
+import os
+import shlex
+import shutil
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import cv2
-from playwright.sync_api import sync_playwright
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path += [str(ROOT / "tests" / "support"), str(ROOT / "tests")]
+
+from test_pages import PAGES, blocks, made_pictures, small  # noqa: E402
 
 import browser_tools as tools  # noqa: E402
 
@@ -22,8 +30,50 @@ SIZE = {"width": 1120, "height": 880}
 LIVE_S, VIDEO_S, WAIT_MS = 25, 30, 240_000
 
 
-def main(views: list[str]) -> None:
-    """Write `web-live.jpg`, `web-images.jpg` and `web-videos.jpg` beside the other pictures."""
+def main(names: list[str]) -> None:
+    """Write what the names stand for into docs/images/."""
+    if "made" in names:
+        for page in PAGES:
+            if made_pictures(page):
+                make(page)
+    if views := [name for name in names if name != "made"]:
+        show_page(views)
+
+
+def make(page: Path) -> None:
+    """Run a page's code in an empty folder and keep the pictures that the page shows."""
+    back = Path.cwd()
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copytree(ROOT / "examples", Path(folder) / "examples")
+        os.chdir(folder)
+        names: dict[str, object] = {}
+        for comment, code, _ in blocks(page, "python", "sh"):
+            if comment.startswith("not run"):
+                continue
+            lines = [line for line in code.splitlines() if line.startswith("mien ")]
+            if not lines:
+                exec(compile(code, str(page), "exec"), names)
+            elif any(f" {stem}.png" in code for stem in made_pictures(page)):
+                for line in lines:
+                    subprocess.run([sys.executable, "-m", *shlex.split(line, comments=True)], check=True)
+        for stem, path in made_pictures(page).items():
+            made = next((one for one in Path().iterdir() if one.stem == stem and one.suffix in (".png", ".jpg")), None)
+            if made:
+                keep(made, path)
+        os.chdir(back)
+
+
+def keep(made: Path, path: Path) -> None:
+    """Write a picture as WebP, as large as a page shows it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    small(Image.open(made)).save(path, quality=80, method=6)
+    print(path.relative_to(ROOT), path.stat().st_size)
+
+
+def show_page(views: list[str]) -> None:
+    """Write `web-live.jpg`, `web-images.jpg` and `web-videos.jpg`."""
+    from playwright.sync_api import sync_playwright
+
     examples = [ROOT / "examples" / f"{name}.jpg" for name in ("astronaut", "grace_hopper")]
     smiling, calm = (cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB) for path in examples)
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
@@ -81,4 +131,4 @@ def save(page: Any, name: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:] or ["live", "images", "videos"])
+    main(sys.argv[1:] or ["made", "live", "images", "videos"])
