@@ -62,6 +62,20 @@ class EpochMetrics:
     is_best: bool = False
 
 
+def warmed_average(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
+    """Return the rule of a moving average whose horizon grows with the number of steps.
+
+    Args:
+        decay: Share of the old average that each step keeps, once warm.
+    """
+
+    def average(averaged: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
+        keep = min(decay, (1.0 + float(count)) / (10.0 + float(count)))
+        return averaged.lerp(current.to(averaged.dtype), 1 - keep) if averaged.is_floating_point() else current
+
+    return average
+
+
 class WarmedAverage(WeightAveraging):
     """Exponential moving average of weights and statistics whose horizon grows with the number of steps."""
 
@@ -71,12 +85,7 @@ class WarmedAverage(WeightAveraging):
         Args:
             decay: Share of the old average that each step keeps, once warm.
         """
-
-        def average(averaged: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
-            keep = min(decay, (1.0 + float(count)) / (10.0 + float(count)))
-            return averaged.lerp(current.to(averaged.dtype), 1 - keep) if averaged.is_floating_point() else current
-
-        super().__init__(avg_fn=average)
+        super().__init__(avg_fn=warmed_average(decay))
 
 
 class AtomicCheckpoints(TorchCheckpointIO):

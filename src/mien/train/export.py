@@ -136,11 +136,11 @@ def _build(
     check_known("precision", precision, PRECISIONS)
     if precision == "int8" and (calibration is None or not len(calibration)):
         raise InputError("int8 needs real crops to calibrate on; pass calibration (--data)")
-    model = _trace(InferenceGraph(net, scalings, precision=precision), [labels.key for labels in net.heads])
+    model = trace(InferenceGraph(net, scalings, precision=precision), [labels.key for labels in net.heads])
     if precision == "int8" and calibration is not None:
         model = _quantised(model, calibration)
     if precision != "fp32":
-        _store_half(model, least_dims=1 if precision == "fp16" else 2)  # the scales of int8 stay as they are
+        store_half(model, least_dims=1 if precision == "fp16" else 2)  # the scales of int8 stay as they are
     model.producer_name = "mien"
     return model
 
@@ -152,8 +152,15 @@ def _write(model: onnx.ModelProto, path: Path, card: ModelCard) -> None:
     write_whole(path, model.SerializeToString())
 
 
-def _trace(graph: InferenceGraph, outputs: list[str]) -> onnx.ModelProto:
-    example = torch.zeros((2, CROP_PX, CROP_PX), dtype=torch.uint8)
+def trace(graph: nn.Module, outputs: list[str], *, side: int = CROP_PX) -> onnx.ModelProto:
+    """Return the ONNX graph of a module that takes `crops` (N, side, side) uint8.
+
+    Args:
+        graph: The module.
+        outputs: Names of what it returns.
+        side: Side of the crops, pixels.
+    """
+    example = torch.zeros((2, side, side), dtype=torch.uint8)
     with _without_chatter():
         program: Any = torch.onnx.export(
             graph.eval(), (example,), dynamo=True, opset_version=OPSET, verbose=False,
@@ -176,8 +183,13 @@ def _without_chatter() -> Iterator[None]:
         yield
 
 
-def _store_half(model: onnx.ModelProto, *, least_dims: int) -> None:
-    """Store large weights of at least so many dimensions as float16 and cast them back when the file is loaded."""
+def store_half(model: onnx.ModelProto, *, least_dims: int) -> None:
+    """Store large weights as float16 and cast them back when the file is loaded.
+
+    Args:
+        model: Changed in place.
+        least_dims: Weights of fewer dimensions stay as they are.
+    """
     casts = []
     for tensor in model.graph.initializer:
         if tensor.data_type != TensorProto.FLOAT or len(tensor.dims) < least_dims:
