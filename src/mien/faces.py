@@ -30,6 +30,7 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {  # what else a face can tell, and the
     "mouth": ("mouth_opening", "mouth_width", "mouth_corners", "mouth_asymmetry"),
     "brows": ("brow_raise", "brow_furrow"),
     "gaze": ("gaze_yaw", "gaze_pitch"),
+    "blinks": ("eyes_closed",),
     "quality": ("quality",),
     "age": ("age_estimate",),
     "gender": ("gender_estimate",),

@@ -95,4 +95,4 @@ def test_the_command_line(tmp_path, video, mien, astronaut):
     assert code == 0, err
     assert all("low quality (below 1)" in json.loads(line)["note"] for line in out.splitlines())
     code, out, err = mien("analyze", str(image), "--attributes", "smile")
-    assert code == 2 and "mesh, pose, eyes, mouth, brows, gaze, quality" in err
+    assert code == 2 and "mesh, pose, eyes, mouth, brows, gaze, blinks, quality" in err

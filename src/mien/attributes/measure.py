@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.attributes import geometry
-from mien.attributes.gaze import IrisGaze
 from mien.attributes.geometry import LEFT_EYE_CORNERS, RIGHT_EYE_CORNERS, Points
+from mien.attributes.iris import EyeLook, IrisFinder, closed_by
 from mien.attributes.mesh import FaceMesh
 from mien.attributes.quality import qualities
 from mien.attributes.settings import AttributeSettings, GivenAttributes, as_attributes
@@ -29,12 +29,14 @@ NARROW = 0.5  # eyes of the detector nearer than this to each other, in distance
 APART = 0.25  # eye distances between the detector's landmarks and the same points of the mesh, on average
 NOSE, MOUTH = 4, (geometry.RIGHT_MOUTH, geometry.LEFT_MOUTH)
 LIPS = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 0, 13, 14, 37, 267)
-MEASURED = ("mesh", "pose", "eyes", "mouth", "brows", "gaze", "quality")  # here; other names are for other rooms
+CLOSE = ("gaze", "blinks")  # need the iris network, which then measures the eyes, too
+MEASURED = ("mesh", "pose", "eyes", "mouth", "brows", *CLOSE, "quality")  # here; other names are for other rooms
 RANGES = {  # what faces can do; docs/attributes.md
     "eye_left": (0.0, 0.8), "eye_right": (0.0, 0.8),
     "mouth_opening": (0.0, 1.5), "mouth_width": (0.3, 1.5),
     "mouth_corners": (-0.5, 0.5), "mouth_asymmetry": (-0.4, 0.4),
     "brow_raise": (-0.4, 0.5), "brow_furrow": (-0.4, 0.4), "gaze_yaw": (-60.0, 60.0), "gaze_pitch": (-60.0, 60.0),
+    "eyes_closed": (0.0, 1.0),
 }  # fmt: skip
 
 
@@ -61,7 +63,7 @@ class FaceMeasures:
         self.settings = as_attributes(settings)
         self.names = tuple(name for name in self.settings.names if name in MEASURED)
         self.mesh = FaceMesh(self.settings.mesh, runtime=runtime) if self.names else None
-        self._gaze = IrisGaze(runtime=runtime) if "gaze" in self.names else None
+        self._irises = IrisFinder(runtime=runtime) if set(CLOSE) & set(self.names) else None
 
     @property
     def identity(self) -> str:
@@ -86,6 +88,7 @@ class FaceMeasures:
             return faces
         found = self.mesh.find(image, faces, framed=framed)
         seen = _Seen(image, faces, found.points, found.presence)
+        look = self._look(image, seen)
         values: dict[str, Floats] = {}
         for name in self.names:
             if name == "quality":
@@ -93,23 +96,36 @@ class FaceMeasures:
                 seen.mark(told < self.settings.min_quality, f"low quality (below {self.settings.min_quality:g})")
                 values["quality"] = told
             elif columns := ATTRIBUTES[name]:
-                values |= seen.checked(name, columns, self._columns(name, image, seen))
+                values |= seen.checked(name, columns, _columns(name, seen, look))
         mesh = found.points[..., :2].astype(np.float32) if "mesh" in self.names else None
         if mesh is not None:
             mesh[seen.missing] = np.nan
         return faces.with_attributes(values, seen.notes(), mesh=mesh)
 
-    def _columns(self, name: str, image: NDArray[np.uint8], seen: "_Seen") -> Points:
-        """Return the values (N, columns) of one attribute, trusted or not."""
-        if name == "pose":
-            return seen.pose
-        if name == "gaze":
-            assert self._gaze is not None
-            told = np.full((len(seen.points), 2), np.nan)
-            good = ~seen.unseen("gaze")[:, 0]
-            told[good] = self._gaze.find(image, seen.points[good])
-            return told
-        return {"eyes": geometry.eye_openness, "mouth": geometry.mouth_of, "brows": geometry.brows_of}[name](seen.heads)
+    def _look(self, image: NDArray[np.uint8], seen: "_Seen") -> EyeLook | None:
+        """Return what the iris network sees of the eyes that are not hidden; None without it."""
+        if self._irises is None:
+            return None
+        good = ~seen.unseen("gaze")[:, 0]
+        gaze, openness = np.full((2, len(good), 2), np.nan)
+        if good.any():
+            found = self._irises.find(image, seen.points[good])
+            gaze[good], openness[good] = found.gaze, found.openness
+        return EyeLook(gaze, openness)
+
+
+def _columns(name: str, seen: "_Seen", look: EyeLook | None) -> Points:
+    """Return the values (N, columns) of one attribute, trusted or not."""
+    if name == "pose":
+        return seen.pose
+    if name == "gaze" and look is not None:
+        return look.gaze
+    if name == "blinks" and look is not None:
+        return closed_by(look.openness.mean(axis=1, keepdims=True))
+    if name == "eyes" and look is not None:
+        return look.openness
+    measure = {"eyes": geometry.eye_openness, "mouth": geometry.mouth_of, "brows": geometry.brows_of}[name]
+    return measure(seen.heads)
 
 
 @functools.lru_cache(maxsize=4)
@@ -169,13 +185,13 @@ class _Seen:
         hidden = np.repeat(self.missing[:, None], columns, axis=1)
         if name == "pose":
             return hidden
-        least = GAZE_PX if name == "gaze" else DETAIL_PX
+        least = GAZE_PX if name in CLOSE else DETAIL_PX
         for i in map(int, np.flatnonzero(~self.missing)):
             yaw, pitch = self.pose[i, :2]
             reason = ""
             if self.eye_px[i] < least:
                 reason = f"too small ({self.eye_px[i]:.0f} px between the eyes)"
-            elif abs(yaw) > (FAR_EYE_DEG if name == "gaze" else SIDEWAYS_DEG) or abs(pitch) > TILTED_DEG:
+            elif abs(yaw) > (FAR_EYE_DEG if name in CLOSE else SIDEWAYS_DEG) or abs(pitch) > TILTED_DEG:
                 reason = f"turned away (yaw {yaw:.0f}°, pitch {pitch:.0f}°)"
             elif name == "mouth" and not self._inside[i, LIPS].all():
                 reason = "outside the image"

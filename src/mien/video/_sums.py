@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mien.video.held import Held, Sight
+from mien.video.track_measures import TrackMeasures
 
 LONGEST_SPANS = 5
 BRIDGED_S = 0.5  # a face lost for less than this does not end a span
@@ -75,11 +76,15 @@ class TrackSums(Sums):
         self.track_id = track_id
         self.person: str | None = None
         self.now: Span | None = None
+        self.measures: TrackMeasures | None = None
 
     def add(self, sight: Sight, held: Held) -> tuple[Span | None, tuple[int, int] | None]:
         """Add a frame, and return the span that ended with it and the transition it was."""
         self.see(sight, held)
         self.person = sight.person or self.person
+        if sight.measured:
+            self.measures = self.measures or TrackMeasures()
+            self.measures.add(held.start_s, sight.measured)
         before = self.now
         goes_on = before is not None and held.start_s - before.end_s <= BRIDGED_S
         if before is not None and goes_on and before.expression == sight.shown:

@@ -7,8 +7,8 @@ here works in flat memory.
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from mien.errors import InputError, shown
 from mien.faces import PERSON, SMOOTHED, STEADY, Face, Faces, Frame, Record
 from mien.labels import LabelSet
+from mien.video.track_measures import MEASURES
 
 INSTANT_S = 1e-9  # what a video of one frame weighs, so that its shares exist
 
@@ -30,6 +31,7 @@ class Sight:
         best: Number of the most probable expression; -1 for none.
         probs: (C,) the smoothed probabilities of a video, else those of the frame; None where there are none.
         person: Who it is, where that was asked for and is known.
+        measured: What else was measured, by column; NaN where it could not be.
     """
 
     track_id: int | None
@@ -37,6 +39,7 @@ class Sight:
     best: int
     probs: NDArray[np.float32] | None
     person: str | None = None
+    measured: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -168,14 +171,15 @@ class Holder:
             self._number(best),
             np.array(values, np.float32) if known else None,
             person,
+            {name: _measure(row[name]) for name in MEASURES if name in row},
         )
 
     def _sight(self, face: Face) -> Sight:
         best = -1 if face.probs is None else int(face.probs.argmax())
         track = self._number_of(face.track_id, face.person)
         if face.steady is not None:
-            return Sight(track, face.steady, best, face.smoothed, face.person)
-        return Sight(track, best, best, face.probs, face.person)
+            return Sight(track, face.steady, best, face.smoothed, face.person, face.attributes)
+        return Sight(track, best, best, face.probs, face.person, face.attributes)
 
     def _number_of(self, track: int | None, person: str | None) -> int | None:
         """Return the number of a person's first track; that of the track itself for nobody known."""
@@ -187,6 +191,10 @@ class Holder:
         if name not in self._numbers:
             raise InputError(f"the rows name the expression {shown(name)}, which {self._labels.key!r} has not")
         return self._numbers[str(name)]
+
+
+def _measure(value: object) -> float:
+    return math.nan if value in (None, "") else float(value)  # type: ignore[arg-type]
 
 
 def _until(held: Held, end_s: float) -> Held:

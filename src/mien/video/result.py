@@ -63,6 +63,9 @@ class VideoTrack:
         share: Share of the time per expression, 0-1; they sum to 1.
         mean_probs: Average over time of the smoothed probabilities, per expression.
         person: Who it is, where that was asked for and is known; all tracks of one person are one here.
+        medians: The median of every column that was measured, against which single frames are read.
+        blinks: The times of its blinks, seconds; None where they were not asked for, or the frames are too far apart.
+        blinks_per_minute: How many there are in a minute in which the eyes are seen; None likewise.
     """
 
     track_id: int
@@ -74,6 +77,9 @@ class VideoTrack:
     share: Mapping[str, float] = field(repr=False)
     mean_probs: Mapping[str, float] = field(repr=False)
     person: str | None = None
+    medians: Mapping[str, float] = field(default_factory=dict, repr=False)
+    blinks: tuple[float, ...] | None = field(default=None, repr=False)
+    blinks_per_minute: float | None = None
 
 
 @dataclass(frozen=True, repr=False)
@@ -136,6 +142,9 @@ class VideoResult:
                 track["share"],
                 track["mean_probs"],
                 track.get("person"),
+                track.get("medians", {}),
+                tuple(track["blinks"]["times_s"]) if track.get("blinks") else None,
+                track["blinks"]["per_minute"] if track.get("blinks") else None,
             )
             for track in self.figures.get("tracks", ())
         ]

@@ -77,7 +77,8 @@ class VideoSummary(SummaryBuilder):
         """Return the summary so far as plain values, ready for JSON; more frames may follow.
 
         Times and lengths are seconds. Shares are of the time in which the face (for the video: any face, each for
-        itself) was seen, and sum to 1. `mean_probs` are averages over time.
+        itself) was seen, and sum to 1. `mean_probs` are averages over time. Where attributes were measured, a track has
+        their `medians` by column, and `blinks` where they were asked for.
         """
         whole = self._completed()
         video = whole._video
@@ -113,6 +114,7 @@ class VideoSummary(SummaryBuilder):
             "last_s": _s(track.last_s),
             "seconds": _s(track.seconds),
             "frames": track.frames,
+            **(track.measures.to_dict() if track.measures else {}),
             **self._figures(track, [track.now]),
         }
 

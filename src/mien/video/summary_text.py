@@ -2,16 +2,17 @@
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from mien.faces import PEOPLE, PERSON, Record
+from mien.faces import ATTRIBUTES, PEOPLE, PERSON, Record, attribute_columns
 from mien.files import guarded_cells
 from mien.labels import EMOJI
 from mien.output.rows import ERROR, complete_row
+from mien.video.track_measures import MEASURES
 
 WHO_AND_WHEN = ("source", "track_id", "first_s", "last_s", "seconds", "frames", "faces", "people", "expression")
-SHARE, MEAN = "share_", "mean_"
+SHARE, MEAN, MEDIAN, BLINKS = "share_", "mean_", "median_", "blinks_per_minute"
 
 
 def summary_as_markdown(summary: dict[str, Any]) -> str:
@@ -47,9 +48,34 @@ def summary_as_markdown(summary: dict[str, Any]) -> str:
     if summary["transitions"]:
         steps = ([step["from"], step["to"], step["count"]] for step in summary["transitions"])
         lines += ["", "## Transitions", "", *_table(["from", "to", "times"], steps)]
+    if any("medians" in track for track in summary["tracks"]):
+        lines += [
+            "",
+            "## Measures",
+            "",
+            *_table(["", *_measured(summary)], map(_measures_row(summary), summary["tracks"])),
+        ]
     if summary["errors"]:
         lines += ["", "## Errors", "", *(f"- {error}" for error in summary["errors"])]
     return "\n".join(lines) + "\n"
+
+
+def _measured(summary: Mapping[str, Any]) -> list[str]:
+    names = {name for track in summary["tracks"] for name in track.get("medians", ())}
+    blinks = ["blinks a minute"] if any("blinks" in track for track in summary["tracks"]) else []
+    return [*(name for name in MEASURES if name in names), *blinks]
+
+
+def _measures_row(summary: Mapping[str, Any]) -> Callable[[Mapping[str, Any]], list[object]]:
+    """Return what makes the row of a track: medians, and blinks per minute."""
+    wanted = _measured(summary)
+
+    def row(track: Mapping[str, Any]) -> list[object]:
+        known = dict(track.get("medians", {}))
+        known |= {"blinks a minute": track["blinks"]["per_minute"]} if track.get("blinks") else {}
+        return [f"#{track['track_id']}", *(f"{known[name]:.4g}" if name in known else "" for name in wanted)]
+
+    return row
 
 
 def summary_columns(names: Sequence[str], attributes: Sequence[str] = ()) -> list[str]:
@@ -57,11 +83,15 @@ def summary_columns(names: Sequence[str], attributes: Sequence[str] = ()) -> lis
 
     Args:
         names: The expressions.
-        attributes: Names of `mien.faces.ATTRIBUTES` that were asked for: with people there is a column `person`.
+        attributes: Names of `mien.faces.ATTRIBUTES` that were asked for: with people there is a column `person`, with
+            measures a median of each, with blinks how many there are per minute.
     """
     first, second, *rest = WHO_AND_WHEN
     person = [PERSON] if PEOPLE in attributes else []
-    return [first, second, *person, *rest, *(SHARE + name for name in names), *(MEAN + name for name in names), ERROR]
+    shares = [prefix + name for prefix in (SHARE, MEAN) for name in names]
+    medians = [MEDIAN + name for name in attribute_columns(attributes) if name in MEASURES]
+    blinks = [BLINKS] if "blinks" in attributes else []
+    return [first, second, *person, *rest, *shares, *medians, *blinks, ERROR]
 
 
 def summary_rows(summary: Mapping[str, Any]) -> list[Record]:
@@ -89,8 +119,10 @@ def _summary_row(row: Mapping[str, Any]) -> Record:
     known = row["dominant"] is not None
     shares = {SHARE + name: share if known else None for name, share in row["share"].items()}
     means = {MEAN + name: mean if known else None for name, mean in row["mean_probs"].items()}
-    wanted = summary_columns(tuple(row["share"]), (PEOPLE,))
-    return complete_row({**row, "expression": row["dominant"], **shares, **means}, wanted)
+    medians = {MEDIAN + name: value for name, value in row.get("medians", {}).items()}
+    blinks = {BLINKS: row["blinks"]["per_minute"]} if row.get("blinks") else {}
+    wanted = summary_columns(tuple(row["share"]), tuple(ATTRIBUTES))
+    return complete_row({**row, "expression": row["dominant"], **shares, **means, **medians, **blinks}, wanted)
 
 
 def summary_as_csv(summary: Mapping[str, Any]) -> str:
@@ -100,8 +132,9 @@ def summary_as_csv(summary: Mapping[str, Any]) -> str:
         summary: From `VideoSummary.to_dict`.
     """
     text = io.StringIO()
-    people = (PEOPLE,) if any(PERSON in track for track in summary["tracks"]) else ()
-    columns = summary_columns(tuple(summary["share"]), people)
+    seen = {name for track in summary["tracks"] for name in (*track.get("medians", ()), *({PERSON} & track.keys()))}
+    known = [name for name, columns in ATTRIBUTES.items() if seen.intersection(columns)]
+    columns = summary_columns(tuple(summary["share"]), known)
     table = csv.writer(text, lineterminator="\n")
     table.writerow(guarded_cells(columns))
     table.writerows(guarded_cells(row[column] for column in columns) for row in summary_rows(summary))

@@ -1,4 +1,10 @@
-"""Where the eyes look within the head, coarsely, from MediaPipe's iris network (Ablavatski et al. 2020)."""
+"""Eyes seen closely: how open they are, and coarsely where they look, by MediaPipe's iris network.
+
+The network (Ablavatski et al. 2020, arXiv:2006.11341) finds the contour of an eye and its iris. Unlike the points of a
+mesh, its lids close when the eyes do.
+"""
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +21,25 @@ RESTING = (
     0.074  # how far above the line between the corners the iris lies when people look into a camera: docs/attributes.md
 )
 CORNERS = (0, 8)  # of the contour: the outer and the inner corner of the eye
+LIDS = ((11, 3), (13, 5))  # of the contour: pairs of upper and lower lid, as for the points of the mesh
+SHUT, WIDE = 0.13, 0.27  # eye aspect ratios at and below which eyes are closed, at and above which they are open
 
 
-class IrisGaze:
-    """Finds the irises of faces whose mesh is known. Safe to call from several threads at once."""
+@dataclass(frozen=True)
+class EyeLook:
+    """The eyes of the faces of one image.
+
+    Attributes:
+        gaze: (N, 2) degrees within the head: to the person's left, and upwards.
+        openness: (N, 2) eye aspect ratio of the left and the right eye.
+    """
+
+    gaze: Points
+    openness: Points
+
+
+class IrisFinder:
+    """Looks at the eyes of faces whose mesh is known. Safe to call from several threads at once."""
 
     def __init__(self, *, runtime: RuntimeSettings | None = None) -> None:
         """Open the network.
@@ -33,33 +54,43 @@ class IrisGaze:
         self._session = open_model(path.read_bytes(), path, runtime or RuntimeSettings())
         self._input = self._session.get_inputs()[0].name
 
-    def find(self, image: NDArray[np.uint8], meshes: Points) -> Points:
-        """Return the direction of gaze within the head of every face.
+    def find(self, image: NDArray[np.uint8], meshes: Points) -> EyeLook:
+        """Return how open the eyes of every face are, and where they look.
 
         The iris lies on an eyeball of a usual size: its place between the corners of the eye gives the angle. Both eyes
-        are averaged.
+        are averaged for the gaze.
 
         Args:
             image: (H, W, 3) uint8 RGB.
             meshes: (N, 468, 3), pixels of that image that count from its outer edge.
-
-        Returns:
-            (N, 2) degrees: to the person's left, and upwards.
         """
         if not len(meshes):
-            return np.zeros((0, 2))
+            return EyeLook(np.zeros((0, 2)), np.zeros((0, 2)))
         views, sides = [], []
         for mesh in meshes:
-            for corners in (RIGHT_EYE_CORNERS, LEFT_EYE_CORNERS):
+            for corners in (LEFT_EYE_CORNERS, RIGHT_EYE_CORNERS):
                 view = warp(image, _view(mesh, corners), side=SIDE, colour=True)
                 mirrored = corners is LEFT_EYE_CORNERS
                 views.append(view[:, ::-1] if mirrored else view)
                 sides.append(-1.0 if mirrored else 1.0)
         given = np.stack(views).astype(np.float32) / np.float32(255)
         contours, irises = self._session.run(["contour", "iris"], {self._input: given})
-        contour = np.asarray(contours, np.float64).reshape(-1, 71, 3)[:, CORNERS, :2]
+        contour = np.asarray(contours, np.float64).reshape(-1, 71, 3)[..., :2]
         middle = np.asarray(irises, np.float64).reshape(-1, 5, 3)[:, 0, :2]
-        return np.asarray(_angles(contour, middle, np.array(sides)).reshape(-1, 2, 2).mean(axis=1))
+        angles = _angles(contour[:, CORNERS], middle, np.array(sides)).reshape(-1, 2, 2)
+        heights = [np.linalg.norm(contour[:, a] - contour[:, b], axis=1) for a, b in LIDS]
+        widths = np.linalg.norm(contour[:, CORNERS[1]] - contour[:, CORNERS[0]], axis=1)
+        openness = np.mean(heights, axis=0) / np.maximum(widths, 1e-6)
+        return EyeLook(angles.mean(axis=1), openness.reshape(-1, 2))
+
+
+def closed_by(openness: Points) -> Points:
+    """Return how closed eyes are, from 0 for open to 1 for closed.
+
+    Args:
+        openness: Eye aspect ratios by `IrisFinder`.
+    """
+    return np.asarray(((WIDE - openness) / (WIDE - SHUT)).clip(0, 1))
 
 
 def _angles(corners: Points, irises: Points, sides: NDArray[np.float64]) -> Points:
