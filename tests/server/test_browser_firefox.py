@@ -95,7 +95,7 @@ def test_a_recording_with_its_video_outlives_the_page(open_page):
     page.click("#live-start")
     page.wait_until(f"{text_of('.person-name')} === 'happy'")
     page.click("#live-record")
-    page.wait_until(f"parseInt({text_of('.recording-note')}) >= 5")
+    page.wait_until(f"parseInt({text_of('#recording-count')}?.split('· ')[1]) >= 5")
     page.click("#live-record")
     page.wait_until("document.querySelector('[data-kind=video]') !== null")
     recorded = page.evaluate(text_of(".recording-note"))

@@ -6,7 +6,7 @@ from importlib import resources
 import pytest
 
 STATIC = resources.files("mien.server") / "static"
-TEXTS = {file.name: file.read_text(encoding="utf-8") for file in STATIC.iterdir()}
+TEXTS = {file.name: file.read_text(encoding="utf-8") for file in STATIC.iterdir() if file.is_file()}
 SCRIPTS = {name: text for name, text in TEXTS.items() if name.endswith(".js")}
 NAMED_ICON = re.compile(r"""icons\.svg#([\w-]+)|(?:\bicon\(|symbol: |relabel\([^,]+, )"([\w-]+)\"""")
 

@@ -27,7 +27,7 @@ WATCH = """{ // notes what is written on images, and the panels it is written on
     Object.assign(CanvasRenderingContext2D.prototype, {
         drawImage(...all) { window.drawn = { texts: [], panels: [] }; return drawImage.apply(this, all); },
         fillText(text, ...all) { window.drawn?.texts.push(text); return fillText.call(this, text, ...all); },
-        roundRect(x, y, w, h, r) { window.drawn?.panels.push([x, y, w, h]); return roundRect.call(this, x, y, w, h, r); },
+        roundRect(...all) { window.drawn?.panels.push(all.slice(0, 4)); return roundRect.apply(this, all); },
     });
 }"""
 

@@ -23,7 +23,7 @@ pytestmark = [
 
 videos, server, playwright, browser, open_page = FIXTURES
 
-ROWS = "parseInt(document.querySelector('.recording-note')?.textContent)"
+ROWS = "parseInt(document.querySelector('#recording-count').textContent.split('· ')[1])"
 
 
 def record(page, rows):

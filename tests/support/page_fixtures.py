@@ -72,7 +72,7 @@ def open_page(browser, server):
 def complaint_of(message):
     """Yield what the console says of a broken page; answers with a problem, a stopped server and tests are not that."""
     expected = re.search(
-        r"ERR_CONNECTION|status of (401|403|404|409|413|415|422|429|500|503)|WebSocket connection|willReadFrequently",
+        r"ERR_(CONNECTION|FAILED)|status of (4\d\d|500|503|507)|WebSocket connection|willReadFrequently",
         message.text,
     )
     if message.type in ("error", "warning") and not expected:

@@ -1,6 +1,7 @@
 // Talks to the server: problems as errors, the token where the server asks for one, and whether it can be reached.
 
 import { $, toast } from "./dom.js";
+import { sentenceOf } from "./words.js";
 
 const KEY = "mien-token";
 const LIST = "mien-list";
@@ -179,5 +180,5 @@ export function upload(path, form, { progress, begun }) {
 
 /** Tell of a problem in passing. */
 export function tell(problem) {
-  if (problem.name !== "AbortError") toast(`${problem.title || "Error"}: ${problem.detail || problem.message}`, "bad");
+  if (problem.name !== "AbortError") toast(sentenceOf(problem), "bad");
 }

@@ -2,11 +2,12 @@
 
 import { $, announce, button, h, icon, relabel } from "./dom.js";
 import { connection, getJson, isOnline, note } from "./api.js";
-import { catalogue, learn } from "./expressions.js";
+import { catalogue, detectorFacts, learn } from "./expressions.js";
 import { createCamera } from "./camera.js";
 import { createVideos } from "./videos.js";
 import { createLive } from "./live.js";
 import { createImages } from "./images.js";
+import { said, technicalOf } from "./words.js";
 
 const VIEWS = { live: createLive, images: createImages, videos: createVideos, camera: createCamera };
 const THEMES = { auto: ["auto", "as the system"], light: ["sun", "light"], dark: ["moon", "dark"] };
@@ -67,7 +68,7 @@ function route(event) {
 
 function fillAbout() {
   const [model] = catalogue.models;
-  const facts = { Version: catalogue.version, Model: model && `${model.name} ${model.version}`, "Learnt from": model?.data, Licence: model?.licence };
+  const facts = { Version: catalogue.version, Model: model && `${model.name} ${model.version}`, "Learnt from": model?.data, Licence: model?.licence, ...detectorFacts() };
   $("#about-facts").replaceChildren(
     ...Object.entries(facts).filter(([, value]) => value).flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]),
   );
@@ -79,7 +80,7 @@ async function boot() {
     learn(await getJson("v1/models"));
   } catch (problem) {
     showConnection();
-    $("#boot").replaceChildren(icon("plug", "drop-art"), h("h1", {}, problem.title), h("p", {}, problem.detail), button("Try again", boot, { kind: "primary" }));
+    $("#boot").replaceChildren(icon("plug", "drop-art"), h("h1", {}, said(problem).title), h("p", {}, said(problem).words), technicalOf(problem), button("Try again", boot, { kind: "primary" }));
     connection.addEventListener("change", boot, { once: true });
     return;
   }

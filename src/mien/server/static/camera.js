@@ -4,6 +4,7 @@ import { $, button, h, icon, relabel, save } from "./dom.js";
 import { connection, getJson, request, signed } from "./api.js";
 import { catalogue, namesOf } from "./expressions.js";
 import { Panels } from "./panels.js";
+import { sentenceOf } from "./words.js";
 
 const AGAIN_MS = 4000;
 
@@ -29,6 +30,7 @@ export function createCamera() {
   let listening = null;
   const panels = new Panels("camera");
 
+  const seen = (width, height) => image.naturalWidth && { source: image, size: { width, height, across: image.naturalWidth } };
   const begin = () => panels.begin(namesOf(catalogue.label_sets.find((set) => set.default)?.key));
 
   /** Follow the faces of the feed until `deafen`; the image does without them if they cannot be had. */
@@ -42,7 +44,7 @@ export function createCamera() {
     try {
       const answer = await request("v1/feed", { signal: mine.signal });
       requestAnimationFrame(paint);
-      await readLines(answer, ({ faces }) => panels.show(faces));
+      await readLines(answer, ({ faces, width, height }) => panels.show(faces, performance.now(), seen(width, height)));
     } catch {
       // the image tells of trouble
     }
@@ -88,7 +90,7 @@ export function createCamera() {
     deafen();
     image.removeAttribute("src");
     if (!watching) return;
-    const words = problem?.detail || "The server’s camera gives no image, or too many people watch.";
+    const words = problem?.status ? sentenceOf(problem) : problem?.detail || "The server’s camera gives no image, or too many people watch.";
     enter("away", ...card("plug", "No image", `${words} Trying again in a few seconds.`));
     timer = setTimeout(() => visible && watching && watch(), AGAIN_MS);
   };

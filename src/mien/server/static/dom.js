@@ -87,11 +87,6 @@ export function toast(words, kind = "") {
   setTimeout(() => element.remove(), kind === "bad" ? 8000 : 4500);
 }
 
-/** Return a box that tells of a problem. */
-export function problemBox(problem) {
-  return h("div", { class: "problem" }, icon("warn"), h("div", {}, h("b", {}, problem.title || "Error"), h("p", {}, problem.detail || "")));
-}
-
 export function save(name, blob) {
   const url = URL.createObjectURL(blob);
   const link = h("a", { href: url, download: name, hidden: true });

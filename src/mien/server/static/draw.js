@@ -7,7 +7,7 @@ const DARK = "#181a1e";
 const FONT = '600 {px}px -apple-system, "Segoe UI", Roboto, Inter, "Liberation Sans", "DejaVu Sans", sans-serif';
 const EMOJI_FONT = '600 {px}px "Apple Color Emoji", "Segoe UI Emoji", "Noto Color Emoji", sans-serif'; // never for digits: its are wide
 const BAR_PX = [12, 10, 8];
-const MOST_HIDDEN = 0.25; // share of a panel of bars that may lie on faces and tags
+const MOST_HIDDEN = 0.12; // share of a panel of bars that may lie on faces and tags
 
 /** Return where an image lies in a box that shows the whole of it. */
 export function contain(imageWidth, imageHeight, width, height) {

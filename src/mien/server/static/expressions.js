@@ -38,9 +38,25 @@ export function fillLabelSets(select) {
   );
 }
 
+/** What people choose by; the names that programs use stand in «About mien». */
+const DETECTOR_NAMES = {
+  mtcnn: "Thorough and quick",
+  haar: "Simple: faces from the front",
+  "haar-alt2": "Simple, finds more",
+  "dlib-hog": "Close faces from the front",
+  "dlib-mmod": "Thorough and slow",
+  yunet: "Very quick",
+  none: "None: the image is one face",
+};
+
+const detectorName = (name) => DETECTOR_NAMES[name] || name;
+
+/** Return which detector goes by which name in programs. */
+export const detectorFacts = () => ({ Detectors: catalogue.detectors.map(({ name }) => `${detectorName(name)} = ${name}`).join(" · ") });
+
 export function fillDetectors(select) {
   select.replaceChildren(
-    ...catalogue.detectors.map((one) => h("option", { value: one.name, selected: one.default }, one.default ? `${one.name} (default)` : one.name)),
+    ...catalogue.detectors.map((one) => h("option", { value: one.name, selected: one.default }, detectorName(one.name))),
   );
 }
 

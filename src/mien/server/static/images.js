@@ -1,14 +1,16 @@
 // The view for still images: dropped, pasted, chosen, or fetched by the server.
 
-import { $, announce, bytes, h, icon, percent, plural, problemBox, save, toast } from "./dom.js";
-import { Problem, getJson } from "./api.js";
+import { $, announce, bytes, h, icon, percent, plural, save, toast } from "./dom.js";
+import { Problem, getJson, request } from "./api.js";
 import { contain, drawFaces, faceOf } from "./draw.js";
 import { catalogue, fillDetectors, fillLabelSets, look, mixBar, ordered } from "./expressions.js";
 import { columnsOf, toCsv, toJson } from "./rows.js";
 import { tie } from "./settings.js";
+import { problemBox, sentenceOf } from "./words.js";
 
 const AT_ONCE = 2;
 const BUSY_TRIES = 4;
+const EXAMPLES = ["astronaut.jpg", "grace_hopper.jpg"];
 const NEAR_PX = 14; // a finger is no mouse
 
 /** Build the view; returns {show}. */
@@ -42,6 +44,10 @@ class ImagesView {
     $("#image-files").onchange = ({ target }) => {
       this.addFiles([...target.files]);
       target.value = "";
+    };
+    $("#image-example").onclick = async () => {
+      const load = async (name) => new File([await (await request(`examples/${name}`)).blob()], name, { type: "image/jpeg" });
+      this.addFiles(await Promise.all(EXAMPLES.map(load)));
     };
     dropInto($("#view-images"), $("#image-drop"), (files) => this.addFiles(files));
     addEventListener("paste", ({ clipboardData }) => {
@@ -164,7 +170,7 @@ class ImagesView {
   /** Send an image; where the browser cannot show it itself, the server returns it as a JPEG. */
   async ask(shot) {
     if (shot.file && shot.file.size > catalogue.limits.max_body_bytes) {
-      throw new Problem({ title: "Too large", detail: `The image has ${bytes(shot.file.size)}; the server takes ${bytes(catalogue.limits.max_body_bytes)}.` });
+      throw new Problem({ status: 413, title: "Too large", detail: `The image has ${bytes(shot.file.size)}; the server takes ${bytes(catalogue.limits.max_body_bytes)}.` });
     }
     const query = new URLSearchParams({ labels: $("#image-labels").value, detector: $("#image-detector").value });
     if (!shot.bitmap) query.set("annotated", "1");
@@ -201,10 +207,10 @@ class ImagesView {
     shot.note.textContent = "Not analyzed";
     if (!shot.bitmap) shot.frame.replaceChildren(icon("warn", "drop-art"));
     shot.body.append(
-      problemBox(problem.title ? problem : { title: "The image could not be sent", detail: problem.message }),
+      problemBox(problem),
       h("div", { class: "row" }, h("button", { class: "button small", type: "button", "aria-label": `Try again: ${shot.name}`, click: () => this.again([shot]) }, "Try again")),
     );
-    announce(`${shot.name}: ${problem.detail || problem.message}`);
+    announce(`${shot.name}: ${sentenceOf(problem)}`);
   }
 
   table(shot) {

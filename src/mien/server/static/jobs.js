@@ -1,6 +1,7 @@
 // How far a job is, in figures and in words.
 
 import { bytes, clock, plural, span } from "./dom.js";
+import { sentenceOf } from "./words.js";
 
 /** Return how much is done, 0-1, or null where nobody knows. */
 export function shareOf(job) {
@@ -15,7 +16,7 @@ export function noteOf(job) {
   if (job.state === "queued") return "Waiting for its turn";
   if (job.state === "running") return runningNote(job.progress);
   if (job.state === "done") return doneNote(job);
-  if (job.state === "failed") return job.error?.detail || "It failed.";
+  if (job.state === "failed") return job.error ? sentenceOf(job.error) : "It failed.";
   return "Cancelled";
 }
 
@@ -29,6 +30,7 @@ function runningNote({ frames, total, fps, left_s: left }) {
 function doneNote(job) {
   const left = job.expires ? (new Date(job.expires) - Date.now()) / 1000 : null;
   const parts = [plural(job.progress.frames, "frame"), new Date(job.created).toLocaleString([], { dateStyle: "medium", timeStyle: "short" })];
+  if (job.error) parts.unshift("The video breaks off; what comes before is here");
   if (left !== null && left > 0) parts.push(`kept for ${span(left)} more`);
   return parts.join(" · ");
 }

@@ -6,6 +6,7 @@ import { contain, drawFaces, shownName } from "./draw.js";
 import { fillDetectors, fillLabelSets, namesOf, ordered } from "./expressions.js";
 import { Panels } from "./panels.js";
 import { Stream } from "./stream.js";
+import { sentenceOf } from "./words.js";
 import { Recordings } from "./recordings.js";
 import { choose, chosen, tie, tieSeconds } from "./settings.js";
 
@@ -111,6 +112,7 @@ class LiveView {
   begin(names) {
     this.names = names;
     this.shown.clear();
+    this.places = new Map();
     this.panels.begin(names);
   }
 
@@ -225,14 +227,14 @@ class LiveView {
       this.stream = null;
       return;
     }
-    const words = sentence(problem?.detail) + (busy ? "" : `Trying again in ${plural(Math.ceil(seconds), "second")}; your camera stays on.`);
+    const words = (problem?.status ? `${sentenceOf(problem)} ` : "") + (busy ? "" : `Trying again in ${plural(Math.ceil(seconds), "second")}; your camera stays on.`);
     if (this.state !== "away") announce(busy ? "The server is busy" : "Connection lost");
     this.enter(busy ? "busy" : "away", { words });
   }
 
   complain(problem) {
     if (problem.status === 429) return;
-    if (this.complaint !== problem.detail) toast(problem.detail, "bad");
+    if (this.complaint !== problem.detail) toast(sentenceOf(problem), "bad");
     this.complaint = problem.detail;
   }
 
@@ -315,7 +317,8 @@ class LiveView {
     this.answers.push({ now, delay: now - this.grabbedAt, ms: answer.ms });
     while (this.answers[0].now < now - RATE_MS) this.answers.shift();
     if (this.state !== "running") return;
-    this.panels.show(answer.faces, now);
+    const size = { width: answer.width, height: answer.height, across: this.video.videoWidth };
+    this.panels.show(answer.faces, now, { source: this.video, size, mirror: this.mirrored });
     this.aim(answer.faces, now);
     if (this.recording) this.keep(answer);
     this.say(answer.faces);
@@ -345,7 +348,7 @@ class LiveView {
         faces.push({ ...one.face, box: one.box });
       }
       const place = { ...contain(...this.size, width, height), width, height };
-      drawFaces(context, faces, place, { mirror: this.mirrored, bars: this.bars });
+      drawFaces(context, faces, place, { mirror: this.mirrored, bars: this.bars, memory: this.places });
       this.panels.paint(now);
       this.meter(now);
       requestAnimationFrame(() => this.paint());
@@ -412,5 +415,3 @@ class LiveView {
     return this.beginnings > 1 ? `live-${this.beginnings}` : "live";
   }
 }
-
-const sentence = (words) => (words ? `${words.charAt(0).toUpperCase()}${words.slice(1)}. ` : "");

@@ -26,9 +26,9 @@ export class Panels {
     fillLegend(this.legend, names);
   }
 
-  show(faces, now = performance.now()) {
+  show(faces, now = performance.now(), seen = null) {
     this.timeline.add(now / 1000, faces);
-    this.people.show(faces, now);
+    this.people.show(faces, now, seen);
   }
 
   paint(now = performance.now()) {

@@ -3,8 +3,10 @@
 import { h, percent, plural } from "./dom.js";
 import { look } from "./expressions.js";
 import { shownName, shownProbs } from "./draw.js";
+import { drawPortrait, portrait } from "./faces.js";
 
 const STAY_MS = 700;
+const FRESH_MS = 4000; // for how long the image of a face stays
 
 export class People {
   constructor(list, count) {
@@ -22,11 +24,15 @@ export class People {
     this.count.textContent = "";
   }
 
-  show(faces, now = performance.now()) {
+  /** Show who is there; `seen` says what shows the image ({source, size, mirror}), where there is one. */
+  show(faces, now = performance.now(), seen = null) {
     for (const face of faces) {
       const card = this.cards.get(face.track_id) || this.add(face.track_id);
       card.seen = now;
       this.update(card, face);
+      if (!seen || now - (card.drawnAt ?? -Infinity) < FRESH_MS) continue;
+      card.drawnAt = now;
+      drawPortrait(card.face, seen.source, seen.size, face.box, seen.mirror);
     }
     for (const [id, card] of this.cards) if (now - card.seen > STAY_MS) this.remove(id, card);
     const words = this.cards.size ? plural(this.cards.size, "person", "people") : "";
@@ -35,7 +41,7 @@ export class People {
 
   add(id) {
     const card = { bars: new Map(), name: h("div", { class: "person-name" }), note: h("div", { class: "person-note" }) };
-    card.face = h("div", { class: "face emoji", "aria-hidden": "true" });
+    card.face = portrait();
     const rows = this.names.map((name) => {
       const bar = h("i");
       bar.style.background = look(name).colour;
@@ -44,7 +50,7 @@ export class People {
       card.bars.set(name, { row, bar, value });
       return row;
     });
-    card.element = h("li", { class: "person" }, h("div", { class: "person-head" }, card.face, h("div", {}, card.name, card.note)), h("div", { class: "probs" }, rows));
+    card.element = h("li", { class: "person" }, h("div", { class: "person-head" }, card.face.element, h("div", {}, card.name, card.note)), h("div", { class: "probs" }, rows));
     card.note.textContent = `Person ${id}`;
     this.empty.remove();
     this.list.append(card.element);
@@ -57,8 +63,8 @@ export class People {
     const probs = shownProbs(face);
     if (card.name.textContent !== name) {
       card.name.textContent = name;
-      card.face.textContent = look(name).emoji;
-      card.face.style.background = `${look(name).colour}33`;
+      card.face.emoji.textContent = look(name).emoji;
+      card.face.element.style.background = `${look(name).colour}33`;
     }
     for (const [one, { row, bar, value }] of card.bars) {
       bar.style.transform = `scaleX(${(probs[one] || 0).toFixed(3)})`;

@@ -1,15 +1,19 @@
 // The page of one video: the player with boxes, a timeline to click, who showed what, and the downloads.
 
-import { $, bytes, fitCanvas, h, icon, moment, percent, problemBox, span, toast } from "./dom.js";
+import { $, bytes, button, fitCanvas, h, icon, moment, percent, relabel, span, toast } from "./dom.js";
 import { address, getJson, request, signed, tell, token } from "./api.js";
 import { contain, drawFaces, faceOf } from "./draw.js";
 import { fillLegend, look, mixBar, ordered } from "./expressions.js";
 import { noteOf } from "./jobs.js";
+import { drawPortrait, portrait } from "./faces.js";
 import { paintLane } from "./timeline.js";
+import { problemBox, technicalOf } from "./words.js";
 
 const HOLD_S = 0.6;
 const STEP_S = 1;
 const MOST_PEOPLE = 12;
+const SEEK_MS = 4000;
+const SPEEDS = [0.25, 0.5, 1, 1.5, 2];
 const DOWNLOADS = { csv: "CSV", jsonl: "JSONL", parquet: "Parquet", mp4: "Annotated video" };
 
 /** Where there is a token, download from an address made for this click. */
@@ -30,6 +34,8 @@ export class VideoPage {
     this.closed = false;
     this.rows = { times: [], faces: [] };
     this.people = [];
+    this.best = new Map();
+    this.places = new Map();
     this.load();
   }
 
@@ -54,7 +60,7 @@ export class VideoPage {
       await this.read(await request(job.results.jsonl, { signal }), summary);
       if (!this.closed) this.build(job, summary);
     } catch (problem) {
-      if (!this.closed) this.place.replaceChildren(this.back(), h("h1", { tabindex: "-1" }, "Video"), problemBox({ title: problem.title || "The video cannot be shown", detail: problem.detail || problem.message }));
+      if (!this.closed) this.place.replaceChildren(this.back(), h("h1", { tabindex: "-1" }, "Video"), problemBox(problem));
     }
     return undefined;
   }
@@ -70,7 +76,7 @@ export class VideoPage {
 
   notYet(job) {
     this.waited = true;
-    this.place.replaceChildren(this.back(), h("div", { class: "notice" }, icon(job.state === "failed" ? "warn" : "wait", "drop-art"), h("h1", { tabindex: "-1" }, job.source), h("p", {}, noteOf(job))));
+    this.place.replaceChildren(this.back(), h("div", { class: "notice" }, icon(job.state === "failed" ? "warn" : "wait", "drop-art"), h("h1", { tabindex: "-1" }, job.source), h("p", {}, noteOf(job)), job.error && technicalOf(job.error)));
     if (["queued", "running"].includes(job.state)) setTimeout(() => this.closed || this.load(), 1500);
   }
 
@@ -88,7 +94,7 @@ export class VideoPage {
       for (const line of lines) if (line) this.take(JSON.parse(line), people);
     }
     if (rest.trim()) this.take(JSON.parse(rest), people);
-    this.people = summary.tracks.map((track) => ({ ...track, points: people.get(track.track_id) || [] })).filter((track) => track.points.length);
+    this.people = summary.tracks.map((track) => ({ ...track, points: people.get(track.track_id) || [], best: this.best.get(track.track_id) })).filter((track) => track.points.length);
     this.people.sort((a, b) => b.seconds - a.seconds);
   }
 
@@ -104,6 +110,8 @@ export class VideoPage {
     const face = faceOf(row, this.names);
     faces[faces.length - 1].push(face);
     if (!people.has(row.track_id)) people.set(row.track_id, []);
+    const worth = face.score * (face.box[2] - face.box[0]);
+    if (!(this.best.get(row.track_id)?.worth >= worth)) this.best.set(row.track_id, { worth, time: row.time_s, box: face.box });
     people.get(row.track_id).push({ t: row.time_s, p: this.names.map((name) => face.smoothed?.[name] || 0) });
   }
 
@@ -112,13 +120,13 @@ export class VideoPage {
   build(job, summary) {
     this.names ??= [];
     this.seconds = Math.max(summary.end_s, this.rows.times.at(-1) || 0, 0.1);
-    this.video = h("video", { controls: true, playsinline: true, preload: "auto", "aria-label": job.source });
+    this.video = h("video", { playsinline: true, preload: "auto", "aria-label": job.source });
     this.overlay = h("canvas", { "aria-hidden": "true" });
     this.stage = h("div", { class: "stage video-stage", "data-state": "running" }, this.video, this.overlay);
     this.place.replaceChildren(
       h("div", { class: "video-head" }, h("a", { class: "round", href: "#videos", "aria-label": "All videos" }, icon("back")), h("h1", { tabindex: "-1" }, job.source)),
       h("div", { class: "video" },
-        h("div", { class: "video-main" }, this.stage, this.timelinePanel()),
+        h("div", { class: "video-main" }, this.player(), this.timelinePanel()),
         h("aside", { class: "live-side" }, this.peoplePanel(summary), this.downloadPanel(job))),
     );
     this.attach(job);
@@ -128,16 +136,39 @@ export class VideoPage {
     this.place.querySelector("h1").focus({ preventScroll: true });
   }
 
+  /** The stage with its controls: below it, where they hide no face and no label. */
+  player() {
+    const { video } = this;
+    const turn = () => (video.paused ? video.play().catch(() => {}) : video.pause());
+    const play = button("", turn, { kind: "primary", "data-do": "play" });
+    const mute = h("button", { class: "round", type: "button", "data-do": "mute", click: () => (video.muted = !video.muted) });
+    const speed = h("select", { "aria-label": "Speed", change: () => (video.playbackRate = Number(speed.value)) }, SPEEDS.map((one) => h("option", { value: one, selected: one === 1 }, `${one}×`)));
+    const full = h("button", { class: "round", type: "button", "aria-label": "Whole screen", hidden: !document.fullscreenEnabled, click: () => (document.fullscreenElement ? document.exitFullscreen() : whole.requestFullscreen()) }, icon("full"));
+    this.time = h("span", { class: "player-time" });
+    const whole = h("div", { class: "player" }, this.stage, h("div", { class: "player-bar", role: "group", "aria-label": "Player" }, play, this.time, speed, mute, full));
+    video.onplay = video.onpause = video.onended = () => relabel(play, video.paused ? "play" : "pause", video.paused ? "Play" : "Pause");
+    video.onvolumechange = () => {
+      mute.replaceChildren(icon(video.muted ? "mute" : "sound"));
+      mute.setAttribute("aria-label", video.muted ? "Sound on" : "Sound off");
+    };
+    video.onpause();
+    video.onvolumechange();
+    this.stage.onclick = turn;
+    return whole;
+  }
+
   attach(job) {
     const { video } = this;
     const source = job.results.video || job.results.mp4;
     this.overlaid = Boolean(job.results.video);
+    if (!source) return this.fallBack(job);
     this.open(source);
     video.onerror = () => (this.loaded && token() ? this.reopen() : this.fallBack(job));
     video.onloadedmetadata = () => {
       this.loaded = true;
       if (!video.videoWidth) return this.fallBack(job); // it knows the sound, but not the images
       this.stage.style.aspectRatio = `${video.videoWidth} / ${video.videoHeight}`;
+      if (this.overlaid && !this.shownFaces) this.showFaces();
       return this.paintAll();
     };
     video.onseeked = video.ontimeupdate = () => this.show(video.currentTime);
@@ -149,7 +180,30 @@ export class VideoPage {
     const request = video.requestVideoFrameCallback
       ? () => video.requestVideoFrameCallback((_, { mediaTime }) => tick(mediaTime))
       : () => requestAnimationFrame(() => tick(video.currentTime));
-    request();
+    return request();
+  }
+
+  /** Put an image of each person beside the name, out of the moment in which the face is seen best. */
+  async showFaces() {
+    this.shownFaces = true;
+    const video = h("video", { muted: true, preload: "auto", src: this.video.src });
+    for (const { best, image } of this.people.slice(0, MOST_PEOPLE)) {
+      if (this.closed) break;
+      const there = new Promise((resolve, reject) => {
+        video.onseeked = resolve;
+        video.onerror = () => reject(new Error("not to be played"));
+        setTimeout(() => reject(new Error("too slow")), SEEK_MS);
+      });
+      video.currentTime = best.time;
+      try {
+        await there;
+      } catch {
+        break; // the emoji stays
+      }
+      drawPortrait(image, video, { width: video.videoWidth, height: video.videoHeight, across: video.videoWidth }, best.box);
+    }
+    video.removeAttribute("src");
+    video.load();
   }
 
   open(path) {
@@ -173,7 +227,8 @@ export class VideoPage {
   /** The browser cannot play the video as it was sent: show the annotated one, which it can. */
   fallBack(job) {
     if (!this.overlaid || !job.results.mp4) {
-      this.stage.replaceChildren(h("div", { class: "stage-card" }, icon("warn", "art"), h("h2", {}, "This browser cannot play the video"), h("p", {}, "The timeline and the downloads are there all the same.")));
+      const why = job.results.video || job.results.mp4 ? "This browser cannot play the video" : "The video was not kept";
+      this.stage.replaceChildren(h("div", { class: "stage-card" }, icon("warn", "art"), h("h2", {}, why), h("p", {}, "The timeline and the downloads are there all the same.")));
       return;
     }
     this.overlaid = false;
@@ -247,10 +302,11 @@ export class VideoPage {
     const shares = Object.entries(person.share).filter(([, share]) => share >= 0.005).sort((a, b) => b[1] - a[1]);
     const words = shares.map(([name, share]) => `${name} ${percent(share)}`).join(", ");
     const changes = person.transitions.reduce((sum, one) => sum + one.count, 0);
-    const face = h("div", { class: "face emoji", "aria-hidden": "true" }, look(person.dominant).emoji);
-    face.style.background = `${look(person.dominant).colour}33`;
+    const face = (person.image = portrait());
+    face.emoji.textContent = look(person.dominant).emoji;
+    face.element.style.background = `${look(person.dominant).colour}33`;
     return h("li", { class: "person" },
-      h("div", { class: "person-head" }, face, h("div", {},
+      h("div", { class: "person-head" }, face.element, h("div", {},
         h("div", { class: "person-name" }, `Person ${person.track_id}`),
         h("div", { class: "person-note" }, `${this.at(person.first_s)}–${this.at(person.last_s)} · ${changes === 1 ? "1 change" : `${changes} changes`}`))),
       mixBar(person.share, words),
@@ -289,6 +345,7 @@ export class VideoPage {
   }
 
   show(time) {
+    this.time.textContent = `${this.at(time)} / ${this.at(this.seconds)}`;
     const share = Math.max(0, Math.min(1, time / this.seconds));
     this.head.style.left = `${100 * share}%`;
     this.scrub.setAttribute("aria-valuenow", String(Math.round(time)));
@@ -296,7 +353,7 @@ export class VideoPage {
     const { context, width, height } = fitCanvas(this.overlay);
     if (!this.overlaid || !this.video.videoWidth) return;
     const place = { ...contain(this.video.videoWidth, this.video.videoHeight, width, height), width, height };
-    drawFaces(context, this.facesAt(time), place);
+    drawFaces(context, this.facesAt(time), place, { memory: this.places });
   }
 
   /** The faces of the last analyzed frame at or before a time. */

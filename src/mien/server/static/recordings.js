@@ -154,26 +154,24 @@ export class Recordings {
     const open = this.place.querySelector("details")?.open;
     const older = h("details", { class: "older", open: Boolean(open) }, h("summary", {}, plural(rest.length, "earlier recording")), h("ul", { class: "recordings" }, rest.map((one) => this.item(one))));
     this.place.replaceChildren(...(first ? [h("ul", { class: "recordings" }, this.item(first)), rest.length ? older : ""] : []));
-    this.place.hidden = !first;
+    this.place.hidden = !first || Boolean(this.now); // while it runs, the timeline needs the room
   }
 
   /** Write how far the recording under way is. */
   count() {
-    const note = this.now && $(".recording-note", this.place);
-    if (note) note.textContent = noteOf(this.now.about, true, this.shelf.lasting);
+    if (this.now) $("#recording-count").textContent = noteOf(this.now.about, true, this.shelf.lasting);
   }
 
   item(about) {
-    const running = this.now?.about === about;
-    const elsewhere = !running && this.busy.has(lockOf(about));
+    const elsewhere = this.busy.has(lockOf(about));
     const name = h("input", { type: "text", class: "recording-name", value: about.name, "aria-label": "Name of the recording", maxlength: 80, change: ({ target }) => this.rename(about, target) });
-    const note = h("p", { class: "recording-note" }, elsewhere ? "Being recorded in another tab" : noteOf(about, running, this.shelf.lasting));
+    const note = h("p", { class: "recording-note" }, elsewhere ? "Being recorded in another tab" : noteOf(about, false, this.shelf.lasting));
     const get = (words, kind, work) => button(words, () => this.download(about, work), { kind: "small", symbol: "down", "data-kind": kind, "aria-label": `${words}: ${about.name}` });
     const tools = [get("CSV", "csv", saveCsv), get("JSONL", "jsonl", saveJsonl)];
     if (about.marks.length) tools.push(get("Markers", "events", saveEvents));
     if (about.films.length) tools.push(get("Video", "video", saveFilms));
     tools.push(h("button", { class: "round", type: "button", "aria-label": `Throw away ${about.name}`, click: () => this.ask(about) }, icon("bin")));
-    return h("li", { class: "recording-item", "data-id": about.id }, h("div", {}, name, note), h("div", { class: "row" }, running || elsewhere ? "" : tools));
+    return h("li", { class: "recording-item", "data-id": about.id }, h("div", {}, name, note), h("div", { class: "row" }, elsewhere ? "" : tools));
   }
 
   async rename(about, input) {
@@ -217,7 +215,7 @@ function noteOf(about, running, lasting) {
   const parts = [plural(about.rows, "row"), clock(about.seconds)];
   if (about.marks.length) parts.push(plural(about.marks.length, "marker"));
   if (about.films.length) parts.push("with video");
-  if (running) parts.push(lasting ? "kept in this browser as it comes" : "kept in this tab only");
+  if (running) parts.unshift("recording");
   else parts.push(about.saved ? "downloaded" : lasting ? "in this browser only" : "in this tab only: download it");
   return parts.join(" · ");
 }

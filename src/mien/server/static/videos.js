@@ -6,10 +6,13 @@ import { catalogue, fillDetectors, fillLabelSets } from "./expressions.js";
 import { dropInto } from "./images.js";
 import { noteOf, shareOf } from "./jobs.js";
 import { VideoPage } from "./player.js";
+import { chosen, tie, tieSeconds } from "./settings.js";
+import { technicalOf } from "./words.js";
 
 const POLL_MS = 1000;
 const REST_MS = 10_000;
 const UNDO_MS = 20_000;
+const EXAMPLE = "two-people.webm";
 const SYMBOLS = { uploading: "up", queued: "wait", running: "video", done: "play", failed: "warn", cancelled: "close", leaving: "bin" };
 
 /** Build the view; returns {show, hide}. */
@@ -28,6 +31,12 @@ class VideosView {
     this.visible = false;
     fillLabelSets($("#video-labels"));
     fillDetectors($("#video-detector"));
+    tie($("#video-labels"), "labels");
+    tie($("#video-detector"), "detector");
+    tie($("#video-fps"), "fps");
+    for (const name of ["annotate", "bars", "blur"]) tie($(`#video-${name}`), `video-${name}`);
+    tieSeconds($("#video-smoothing"), "smoothing");
+    $("#video-example").onclick = async () => this.addFiles([new File([await (await request(`examples/${EXAMPLE}`)).blob()], EXAMPLE)]);
     const { max_video_bytes: most, max_video_s: longest, keep_s: keep } = catalogue.limits;
     $("#video-limits").textContent = `MP4, MOV, MKV, WebM, AVI…, up to ${bytes(most)}${longest ? ` and ${span(longest)}` : ""}.`;
     $("#jobs-hint").textContent = `kept for ${span(keep)}`;
@@ -85,11 +94,12 @@ class VideosView {
 
   async addFiles(files) {
     if (!token() && catalogue.limits.token) await askForToken(false);
-    for (const file of files) this.send(file);
+    const options = optionsOf();
+    if (options) for (const file of files) this.send(file, options);
   }
 
-  send(file) {
-    const job = { id: `upload-${crypto.getRandomValues(new Uint32Array(1))[0]}`, source: file.name, state: "uploading", share: 0, size: file.size, file };
+  send(file, options) {
+    const job = { id: `upload-${crypto.getRandomValues(new Uint32Array(1))[0]}`, source: file.name, state: "uploading", share: 0, size: file.size, file, options };
     if (file.size > catalogue.limits.max_video_bytes) {
       toast(`${file.name} has ${bytes(file.size)}; the server takes videos up to ${bytes(catalogue.limits.max_video_bytes)}.`, "bad");
       return undefined;
@@ -103,7 +113,7 @@ class VideosView {
     Object.assign(job, { state: "uploading", share: 0, error: null });
     this.draw();
     const form = new FormData();
-    form.append("options", JSON.stringify({ labels: $("#video-labels").value, detector: $("#video-detector").value }));
+    form.append("options", JSON.stringify(job.options));
     form.append("file", file, file.name);
     try {
       const made = await upload("v1/jobs", form, {
@@ -146,9 +156,9 @@ class VideosView {
   }
 
   card(job) {
-    const card = { state: null, symbol: h("div", { class: "job-state" }), note: h("div", { class: "job-note" }), tools: h("div", { class: "row" }) };
+    const card = { state: null, symbol: h("div", { class: "job-state" }), note: h("div", { class: "job-note" }), more: h("div"), tools: h("div", { class: "row" }) };
     card.bar = h("progress", { max: 1, "aria-label": `Progress of ${job.source}` });
-    card.element = h("li", { class: "job" }, card.symbol, h("div", {}, h("div", { class: "job-name", title: job.source }, job.source), card.note), card.bar, card.tools);
+    card.element = h("li", { class: "job" }, card.symbol, h("div", {}, h("div", { class: "job-name", title: job.source }, job.source), card.note, card.more), card.bar, card.tools);
     this.cards.set(job.id, card);
     return card;
   }
@@ -166,6 +176,7 @@ class VideosView {
     if (card.state === state) return;
     card.state = state;
     card.element.dataset.state = state;
+    card.more.replaceChildren(job.error && !leaves ? technicalOf(job.error) : "");
     card.symbol.replaceChildren(icon(SYMBOLS[state]));
     const focused = card.tools.contains(document.activeElement);
     card.tools.replaceChildren(...this.tools(job));
@@ -217,4 +228,35 @@ class VideosView {
     this.draw();
     this.poll();
   }
+}
+
+/** Return what is asked of the next video; null where a time is none, which the browser then says. */
+function optionsOf() {
+  const [start, end] = [secondsOf($("#video-start")), secondsOf($("#video-end"))];
+  if (start === null || end === null) return null;
+  const blur = $("#video-blur").checked;
+  return {
+    labels: $("#video-labels").value,
+    detector: $("#video-detector").value,
+    half_life_s: chosen("smoothing", undefined) === undefined ? null : Number(chosen("smoothing")),
+    fps: Number($("#video-fps").value) || null,
+    start_s: start || 0,
+    end_s: end || null,
+    annotate: blur || $("#video-annotate").checked,
+    bars: $("#video-bars").checked,
+    blur,
+    keep_video: !blur,
+  };
+}
+
+/** Return a time typed as 1:05, 1:02:03 or 65.5, in seconds; undefined where nothing is typed, null for anything else. */
+function secondsOf(input) {
+  const words = input.value.trim();
+  const right = /^(\d+:){0,2}\d+(\.\d+)?$/.test(words);
+  input.setCustomValidity(words && !right ? "Type a time as 1:05, or in seconds" : "");
+  if (!words) return undefined;
+  if (right) return words.split(":").reduce((sum, part) => 60 * sum + Number(part), 0);
+  input.closest("details").open = true;
+  input.reportValidity();
+  return null;
 }
