@@ -135,6 +135,43 @@ def test_a_video_becomes_a_job_that_can_be_watched(open_page, video):
     page.evaluate("document.querySelector('.video video').currentTime = 3")
     page.wait_until("document.querySelector('.scrub').getAttribute('aria-valuenow') === '3'")
     assert page.evaluate(text_of(".video .people .person .prob")).startswith("happy")
+    page.wait_until("document.querySelector('.video .person canvas:not([hidden])') !== null")
+    assert page.evaluate("document.querySelector('.video video').controls") is False
+    page.evaluate("document.querySelector('.video video').currentTime = 0")
+    page.click("[data-do=play]")
+    page.wait_until("document.querySelector('.video video').currentTime > 0.3")
+    page.click("[data-do=play]")
+    page.wait_until("document.querySelector('.video video').paused")
+    page.resize(*PHONE)
+    page.wait_until("innerWidth === 360")
+    below = "document.querySelector('.player-bar').getBoundingClientRect().top"
+    assert page.evaluate(f"{below} >= document.querySelector('.video-stage').getBoundingClientRect().bottom")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_removing_is_undone_and_failures_are_told_in_words(open_page, video):
+    page = open_page("videos")
+    page.click("#video-example")
+    page.click(".job[data-state=done] .round")
+    page.wait_until(f"{text_of('.job[data-state=leaving] .job-note')} === 'Removed, with its results'")
+    assert page.evaluate("document.activeElement.innerText") == "Undo"
+    page.click(".job[data-state=leaving] button")
+    page.wait_until("document.querySelector('.job[data-state=done]') !== null")
+    page.choose_files("#video-file", EXAMPLES / "README.md")
+    words = page.wait_until(text_of(".job[data-state=failed] .job-note"))
+    assert words.startswith("This is not a video, or only a part of one. ")
+    page.click(".job[data-state=failed] summary")
+    assert "FFmpeg" in page.wait_until(text_of(".job[data-state=failed] .technical p"))
+
+
+def test_all_of_a_face_is_told_at_phone_size(open_page):
+    page = open_page("images", width=PHONE[0], height=PHONE[1])
+    page.click("#image-example")
+    page.wait_until("document.querySelectorAll('.shot tbody tr').length === 2")
+    page.click(".shot:last-child .number")
+    page.wait_until("document.querySelectorAll('tr.detail .prob').length === 8")
+    assert page.evaluate("document.querySelector('.shot:last-child .number').ariaExpanded") == "true"
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
 def test_the_servers_camera_is_shown(open_page):

@@ -167,3 +167,18 @@ def test_results_get_the_room_of_the_drop_zone_and_failed_images_are_tried_again
     sync_api.expect(page.locator(".shot tbody tr")).to_contain_text("happy")
     sync_api.expect(page.locator(".shot .problem")).to_have_count(0)
     assert page.locator("#image-drop").bounding_box()["height"] < before / 2
+
+
+def test_forced_colours_leave_the_bars_and_show_which_face_is_meant(open_page):
+    page = open_page("images", forced_colors="active")
+    page.wait_for_selector("#image-drop")
+    page.get_by_role("button", name="Try an example").click()
+    page.locator(".number").first.click()
+    colour = "element => getComputedStyle(element).backgroundColor"
+    bars = {page.locator(".prob-bar i").nth(i).evaluate(colour) for i in range(8)}
+    assert len(bars) == 8 and page.locator(".prob-bar").first.evaluate(colour) not in bars
+    rows = [page.locator(".shot tbody th").nth(i).evaluate(colour) for i in range(2)]
+    assert rows[0] != rows[1]
+    edge = "element => getComputedStyle(element).borderTopStyle"
+    assert page.locator("#image-drop").evaluate(edge) == "solid"
+    assert serious(page) == []
