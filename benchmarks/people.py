@@ -52,7 +52,7 @@ class London:
 
     def __init__(self, folder: Path) -> None:
         """Read them, and find the face of each."""
-        self.rows = list(csv.DictReader((folder / "people.csv").open()))
+        self.rows = list(csv.DictReader((folder / "people.csv").read_text().splitlines()))
         self.images = [scenes._read(folder / row["file"]) for row in self.rows]
         self.who = np.array([row["face_id"] for row in self.rows])
         detector = create_detector("mtcnn")

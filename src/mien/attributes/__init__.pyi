@@ -1,3 +1,4 @@
+from .age_gender import AgeGender as AgeGender
 from .geometry import landmarks68 as landmarks68
 from .measure import FaceMeasures as FaceMeasures
 from .mesh import MESHES as MESHES

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.attributes import geometry
+from mien.attributes.age_gender import GUESSED, AgeGender
 from mien.attributes.geometry import LEFT_EYE_CORNERS, RIGHT_EYE_CORNERS, Points
 from mien.attributes.iris import EyeLook, IrisFinder, closed_by
 from mien.attributes.mesh import FaceMesh
@@ -30,7 +31,7 @@ APART = 0.25  # eye distances between the detector's landmarks and the same poin
 NOSE, MOUTH = 4, (geometry.RIGHT_MOUTH, geometry.LEFT_MOUTH)
 LIPS = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 0, 13, 14, 37, 267)
 CLOSE = ("gaze", "blinks")  # need the iris network, which then measures the eyes, too
-MEASURED = ("mesh", "pose", "eyes", "mouth", "brows", *CLOSE, "quality")  # here; other names are for other rooms
+MEASURED = ("mesh", "pose", "eyes", "mouth", "brows", *CLOSE, "quality")  # from the mesh; others: age_gender.py
 RANGES = {  # what faces can do; docs/attributes.md
     "eye_left": (0.0, 0.8), "eye_right": (0.0, 0.8),
     "mouth_opening": (0.0, 1.5), "mouth_width": (0.3, 1.5),
@@ -64,6 +65,8 @@ class FaceMeasures:
         self.names = tuple(name for name in self.settings.names if name in MEASURED)
         self.mesh = FaceMesh(self.settings.mesh, runtime=runtime) if self.names else None
         self._irises = IrisFinder(runtime=runtime) if set(CLOSE) & set(self.names) else None
+        guessed = [name for name in self.settings.names if name in GUESSED]
+        self._guesses = AgeGender(guessed, runtime=runtime) if guessed else None
 
     @property
     def identity(self) -> str:
@@ -84,6 +87,9 @@ class FaceMeasures:
             crops: (N, 48, 48) uint8, what the expression model sees of them.
             framed: Whether the image already is a crop with the framing of FER2013.
         """
+        if self._guesses is not None:
+            guessed = self._guesses.guess(image, faces)
+            faces = faces.with_attributes(guessed.values, guessed.notes)
         if self.mesh is None:
             return faces
         found = self.mesh.find(image, faces, framed=framed)

@@ -11,7 +11,7 @@ Each field that `Shown` names becomes an option of the command line; the others 
 
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_type_hints
@@ -20,6 +20,7 @@ import typer
 from rich.markup import escape
 
 from mien.attributes.settings import AttributeSettings
+from mien.cli.console import say_problem
 from mien.detect.detector import DetectorSettings
 from mien.errors import InputError
 from mien.faces import FaceFilter, known_attributes
@@ -130,6 +131,19 @@ AttributeOptions = Annotated[
         min_quality="--min-quality",
     ),
 ]
+
+
+def say_guesses(names: Sequence[str]) -> None:
+    """Say of attributes that are guesses how far they are to be trusted, on standard error.
+
+    Args:
+        names: Names of attributes that were asked for.
+    """
+    from mien.attributes.age_gender import SAID
+
+    for name in names:
+        if name in SAID:
+            say_problem(SAID[name])
 
 
 def with_smallest(keep: FaceFilter, detecting: DetectorSettings) -> FaceFilter:

@@ -26,6 +26,7 @@ from mien.cli.options import (
     RuntimeOptions,
     Shown,
     read_baseline_later,
+    say_guesses,
     with_groups,
     with_smallest,
 )
@@ -163,6 +164,8 @@ def analyze(
     finder, kept = replace(detecting, threads=runtime.threads), with_smallest(keep, detecting)
     settings = AnalyzerSettings(detector, model, labels, finder, runtime, kept, as_prior(prior), attributes)
     analyzer = settings.open()
+    if not quiet:
+        say_guesses(attributes.names)
     items = without_results(expand(sources, kind=IMAGES_AND_VIDEOS), sources, request.outputs)
     if not quiet:
         for line in passed_over(sources, kind=IMAGES_AND_VIDEOS):

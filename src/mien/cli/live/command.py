@@ -19,6 +19,7 @@ from mien.cli.options import (
     RuntimeOptions,
     Shown,
     read_baseline_later,
+    say_guesses,
     with_groups,
     with_smallest,
 )
@@ -81,4 +82,5 @@ def live(
     )  # fmt: skip
     finder, kept = replace(detecting, threads=runtime.threads), with_smallest(keep, detecting)
     settings = AnalyzerSettings(detector, model, labels, finder, runtime, kept, as_prior(prior), attributes)
+    say_guesses(attributes.names)
     show(request, settings, tracking, style)
