@@ -234,6 +234,11 @@ class Face:
         return _by_name(self.labels, self.probs)
 
     @property
+    def landmarks68(self) -> Floats | None:
+        """(68, 2) float32, the landmarks of iBUG 300-W by index from the mesh, pixels; None without `mesh`."""
+        return None if self.mesh is None else _room("attributes.geometry").landmarks68(self.mesh)
+
+    @property
     def steady_expression(self) -> str | None:
         """The expression the track has settled on, which does not flicker; None outside a video."""
         return None if self.steady is None or self.labels is None else self.labels.names[self.steady]
@@ -635,6 +640,11 @@ class Faces:
         """Show a notebook every face with a bar per probability, and the annotated image where it was kept."""
         html: str = _room("output.notebook").faces_html(self)
         return html
+
+    @property
+    def landmarks68(self) -> Floats | None:
+        """(N, 68, 2) float32, the landmarks of iBUG 300-W by index from the mesh, pixels; None without `mesh`."""
+        return None if self.mesh is None else _room("attributes.geometry").landmarks68(self.mesh)
 
     @property
     def measured(self) -> tuple[str, ...]:

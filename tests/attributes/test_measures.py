@@ -10,6 +10,7 @@ import mien
 from mien.attributes import AttributeSettings, FaceMeasures, FaceMesh
 from mien.attributes.mesh import MESHES
 from mien.detect.align import crop_faces
+from mien.detect.landmarks import find_landmarks
 from mien.errors import InputError, MissingWeightsError
 from mien.faces import ATTRIBUTES, Faces, attribute_columns
 from mien.weights import WEIGHTS
@@ -60,6 +61,19 @@ def test_a_portrait_has_all_measures(portrait, mesh):
     five = faces[0].landmarks
     eye = faces.mesh[0][[33, 133]].mean(axis=0)
     assert np.linalg.norm(eye - five[0]) < 0.12 * np.linalg.norm(five[1] - five[0])
+
+
+def test_68_landmarks_come_from_the_mesh_without_dlib(portrait, mesh, monkeypatch):
+    faces = analyzed(portrait, mesh)
+    monkeypatch.setitem(__import__("sys").modules, "dlib", None)
+    points = find_landmarks(portrait, faces)
+    np.testing.assert_array_equal(points, faces.landmarks68)
+    np.testing.assert_array_equal(points[0], faces[0].landmarks68)
+    five = faces[0].landmarks
+    eye = np.linalg.norm(five[1] - five[0])
+    for landmarks, middle in ((slice(36, 42), five[0]), (slice(42, 48), five[1]), (slice(48, 49), five[3])):
+        assert np.linalg.norm(points[0, landmarks].mean(axis=0) - middle) < 0.15 * eye
+    assert mien.analyze_image(portrait)[0].landmarks68 is None
 
 
 def test_a_smile_is_wider_and_its_corners_are_higher(portraits, mesh):

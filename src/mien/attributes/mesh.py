@@ -14,7 +14,7 @@ from mien.faces import CROP_PX, MESH_POINTS, Faces, Floats, check_image
 from mien.models.runtime import RuntimeSettings, open_model
 from mien.weights import path_of
 
-AUTO = "auto"
+AUTO, OWN_MESH = "auto", "mien-mesh"
 OUTER_CORNERS = [RIGHT_EYE_CORNERS[0], LEFT_EYE_CORNERS[1]]
 ROOM = 1.5  # side of the second look, in longer sides of the box around the points
 LEAST_PX, MOST_CROPS = 4.0, 4.0  # sides of the second look that make sense: pixels of the image, standard crops
@@ -63,7 +63,7 @@ class MeshFile:
 
 
 MESHES = {
-    "mien-mesh": MeshFile(
+    OWN_MESH: MeshFile(
         "mien-mesh.onnx", "", 64, 64, 0, colour=False, again=False, edge=0, summary="mien's own, shipped: fast"
     ),
     "mediapipe": MeshFile(

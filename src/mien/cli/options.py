@@ -96,7 +96,16 @@ class Shown:
 
 
 MACHINE = "Detector and machine"
-DrawOptions = Annotated[DrawStyle, Shown("What is drawn", bars="--bars", landmarks="--landmarks", blur="--blur-faces")]
+DrawOptions = Annotated[
+    DrawStyle,
+    Shown(
+        "What is drawn",
+        bars="--bars",
+        landmarks="--landmarks",
+        measures="--measures/--no-measures",
+        blur="--blur-faces",
+    ),
+]
 KeepOptions = Annotated[
     FaceFilter,
     Shown(

@@ -1,4 +1,7 @@
-"""68 facial landmarks for faces that a detector found: an optional stage that needs the extra `dlib`.
+"""68 facial landmarks for faces that a detector found: those of their mesh, or by dlib on demand.
+
+Faces with a mesh (`attributes=("mesh",)`) have the landmarks in it, by index: `faces.landmarks68`. For others there is
+a stage that needs the extra `dlib`.
 
 The method is an ensemble of regression trees (Kazemi & Sullivan 2014) as trained for dlib by Davis King. The model file
 comes with the `face_recognition_models` package. **Its training data, iBUG 300-W, excludes commercial use**, and its
@@ -20,10 +23,10 @@ COUNT = 68
 
 
 def find_landmarks(image: NDArray[np.uint8], faces: Faces) -> Floats:
-    """Return 68 landmarks of every face. Safe to call from several threads.
+    """Return 68 landmarks of every face: those of its mesh, else by dlib. Safe to call from several threads.
 
     Order and meaning are those of iBUG 300-W: 0-16 jaw, 17-26 brows, 27-35 nose, 36-47 eyes, 48-67 mouth, each from
-    left to right as the viewer sees them. Not for commercial use: see the module's description.
+    left to right as the viewer sees them. Those of dlib are not for commercial use: see the module's description.
 
     Args:
         image: (H, W, 3) uint8 RGB, the image in which the faces were found.
@@ -34,9 +37,11 @@ def find_landmarks(image: NDArray[np.uint8], faces: Faces) -> Floats:
 
     Raises:
         InputError: `image` is something else.
-        MissingExtraError: dlib or its model package is not installed.
+        MissingExtraError: The faces have no mesh, and dlib or its model package is not installed.
     """
     rgb = np.ascontiguousarray(check_image(image))
+    if (known := faces.landmarks68) is not None:
+        return known
     dlib = require_extra("dlib", "dlib")
     predictor = _load_predictor()
     landmarks = np.zeros((len(faces), COUNT, 2), np.float32)

@@ -12,6 +12,7 @@ from mien.output.draw.bars import draw_bars
 from mien.output.draw.colours import DARK, WHITE
 from mien.output.draw.layout import Layout, Rect
 from mien.output.draw.marks import Mark, marks_of
+from mien.output.draw.measures import draw_lines, draw_panel
 from mien.output.draw.paint import SHIFT, draw_line, rounded
 from mien.output.draw.style import PLAIN, DrawStyle
 from mien.output.draw.tags import draw_tag, draw_truth
@@ -53,7 +54,8 @@ def draw_faces(
     for mark in marks:
         _draw_outline(canvas, mark, style)
     layout = Layout([mark.box for mark in marks], canvas.shape[1], canvas.shape[0])
-    for part, wanted in ((draw_tag, style.tag), (draw_truth, any(truth)), (draw_bars, style.bars)):
+    parts = (draw_tag, style.tag), (draw_truth, any(truth)), (draw_bars, style.bars), (draw_panel, style.measures)
+    for part, wanted in parts:
         for number, mark in enumerate(marks if wanted else ()):
             part(canvas, mark, style, layout, number)
     return canvas
@@ -66,6 +68,8 @@ def _truth_of(faces: Faces, truth: Sequence[str | None]) -> Sequence[str | None]
 
 
 def _draw_outline(canvas: NDArray[np.uint8], mark: Mark, style: DrawStyle) -> None:
+    if style.measures:
+        draw_lines(canvas, mark, style)
     if style.box:
         _draw_box(canvas, mark)
     if style.landmarks and mark.face.landmarks is not None:

@@ -40,7 +40,7 @@ class Layout:
         """
         self.width, self.height = width, height
         self._faces = self._used = len(boxes)
-        self._rects = np.zeros((4 * len(boxes), 4))  # a face has at most a box, a tag, its truth and a panel
+        self._rects = np.zeros((5 * len(boxes), 4))  # a face has at most a box, a tag, its truth and two panels
         self._rects[: len(boxes)] = np.array(boxes, dtype=np.float64).reshape(-1, 4)
 
     def add(self, rect: Rect) -> None:

@@ -18,6 +18,8 @@ class DrawStyle:
             (`0:`).
         landmarks: The five points, where the faces have them.
         bars: A panel beside the face with a bar for every expression of the label set.
+        measures: What else was measured of the faces, where that was asked for: the lines of the mesh, the axes of the
+            pose, and the numbers on a small panel.
         blur: Make faces unrecognisable; the box drawn is blurred, with a margin.
         scale: Factor on the size of letters and lines, 0.25 to 8; 1 suits the image and the face.
     """
@@ -29,6 +31,7 @@ class DrawStyle:
     ids: bool = True
     landmarks: bool = False
     bars: bool = False
+    measures: bool = True
     blur: bool = False
     scale: float = 1.0
 

@@ -1,7 +1,8 @@
 """Distances between 68 landmarks as named features, the input of the classical models that look at geometry.
 
 The landmarks are those of the iBUG 300-W scheme (Sagonas et al. 2013): 0-16 jaw, 17-26 brows, 27-35 nose, 36-41 and
-42-47 eyes, 48-59 outer and 60-67 inner lips. dlib finds them (Kazemi & Sullivan 2014).
+42-47 eyes, 48-59 outer and 60-67 inner lips. They are points of the mesh that ships with mien; where that is missing,
+dlib finds them (Kazemi & Sullivan 2014), with a model that is not for commercial use.
 """
 
 import importlib.util
@@ -13,8 +14,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.attributes.geometry import landmarks68
+from mien.attributes.mesh import MESHES, OWN_MESH, FaceMesh
 from mien.errors import InputError, MissingExtraError, require_extra
-from mien.faces import Floats
+from mien.faces import Faces, Floats
 
 LANDMARKS = 68
 ENLARGED = 4  # dlib's regression trees compare pixels; at 48 px their offsets are below one pixel
@@ -26,7 +29,7 @@ MODEL_FILE = "models/shape_predictor_68_face_landmarks.dat"
 
 
 def crop_landmarks(crops: NDArray[np.uint8]) -> Floats:
-    """Find the 68 landmarks of face crops, taking the whole crop for the face.
+    """Find the 68 landmarks of face crops, taking the whole crop for the face: by mien's mesh where it is shipped.
 
     Args:
         crops: (N, H, W) uint8 gray.
@@ -35,8 +38,10 @@ def crop_landmarks(crops: NDArray[np.uint8]) -> Floats:
         (N, 68, 2) float32, x and y in pixels of the crop.
 
     Raises:
-        MissingExtraError: dlib or its model is not installed.
+        MissingExtraError: There is no mesh, and dlib or its model is not installed.
     """
+    if MESHES[OWN_MESH].is_there():
+        return _by_mesh(crops)
     dlib, predictor = require_extra("dlib", "dlib"), _predictor()
     found = np.empty((len(crops), LANDMARKS, 2), np.float32)
     for crop, points in zip(crops, found, strict=True):
@@ -44,6 +49,21 @@ def crop_landmarks(crops: NDArray[np.uint8]) -> Floats:
         whole = dlib.rectangle(0, 0, large.shape[1] - 1, large.shape[0] - 1)
         points[:] = [(p.x, p.y) for p in predictor(large, whole).parts()]
     return np.asarray((found + 0.5) / ENLARGED - 0.5, np.float32)
+
+
+def _by_mesh(crops: NDArray[np.uint8]) -> Floats:
+    found = np.empty((len(crops), LANDMARKS, 2), np.float32)
+    mesh = _mesh()
+    for crop, points in zip(crops, found, strict=True):
+        box = np.array([[0, 0, crop.shape[1], crop.shape[0]]], np.float32)
+        whole = mesh.find(np.repeat(crop[..., None], 3, axis=2), Faces(box, np.ones(1, np.float32)), framed=True)
+        points[:] = landmarks68(whole.points[0, :, :2].astype(np.float32)) - 0.5  # pixel centres
+    return found
+
+
+@cache
+def _mesh() -> FaceMesh:
+    return FaceMesh(OWN_MESH)
 
 
 @cache
