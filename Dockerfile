@@ -1,5 +1,8 @@
 # syntax=docker/dockerfile:1
 # mien serve in a container: docker build -t mien . && docker run --rm -p 127.0.0.1:8000:8000 -e MIEN_TOKEN=… mien
+# What pip installs is pinned by constraints.txt. The base image is named by its tag alone: no registry could be reached where this was written, so
+# its digest is not known here. For an image that is the same each time, put `@sha256:…` behind both tags; `docker buildx imagetools inspect
+# python:3.11-slim-bookworm` prints it.
 
 FROM python:3.11-slim-bookworm AS build
 WORKDIR /src
