@@ -9,6 +9,7 @@ the eyes (three dimensions, MediaPipe's). `--crops` adds gray crops of 64 px (`c
 """
 
 import argparse
+import csv
 import time
 from dataclasses import replace
 from itertools import pairwise
@@ -49,15 +50,15 @@ ours, theirs = meshes.FaceMesh("mien-mesh"), meshes.FaceMesh("mediapipe")
 
 
 def looked_at():
-    """Yield images with their largest face."""
+    """Yield images with their largest face, their group and name."""
     detector = create_detector("mtcnn")
     for frame in read_items(expand(given.photos), settings=SourceSettings()) if given.photos else ():
         if not isinstance(frame, Failed) and len(face := detector.detect(frame.image).largest()):
-            yield "photos", frame.image, face
+            yield "photos", frame.image, face, Path(frame.source).name
     if given.crops:
         box = Faces(xyxy=(BOX_PX + 8)[None].astype(np.float32), score=np.ones(1, np.float32))
         for crop in np.load(given.crops)["crops"]:
-            yield given.crops.stem, np.repeat(crop[..., None], 3, axis=2), box
+            yield given.crops.stem, np.repeat(crop[..., None], 3, axis=2), box, ""
 
 
 def measures(points):
@@ -67,8 +68,8 @@ def measures(points):
     return np.hstack([geometry.eye_openness(heads), geometry.mouth_of(heads)[:, :2], geometry.pose_of(turns)])
 
 
-found, seconds, tiles = [], {"mien-mesh": 0.0, "mediapipe": 0.0}, []
-for group, image, face in looked_at():
+found, names_seen, seconds, tiles = [], [], {"mien-mesh": 0.0, "mediapipe": 0.0}, []
+for group, image, face, name in looked_at():
     pair = []
     for net in (ours, theirs):
         begun = time.perf_counter()
@@ -76,6 +77,7 @@ for group, image, face in looked_at():
         seconds[net.name] += time.perf_counter() - begun
     found.append((group, pair[0].points[0], pair[1].points[0], pair[0].presence[0], pair[1].presence[0]))
     tiles.append((image, pair[0].points[0]))
+    names_seen.append(name)
 groups = np.array([row[0] for row in found])
 own, other = (np.stack([row[i] for row in found]) for i in (1, 2))
 seen = np.array([row[4] for row in found]) > 0.95
@@ -103,6 +105,16 @@ for group in dict.fromkeys(groups):
         )
     there = np.array([row[3] for row in found])[groups == group]
     print(f"  presence > .5: {np.mean(there > 0.5):.1%}; MediaPipe's > .95: {seen[groups == group].mean():.1%}")
+for table in (folder / "people.csv" for folder in given.photos):
+    if not table.is_file():
+        continue
+    with table.open(newline="", encoding="utf-8-sig") as file:
+        people = {row["file"]: row for row in csv.DictReader(file)}
+    for column in [name for name in next(iter(people.values())) if name.endswith(("gender", "eth"))]:
+        values = np.array([people.get(name, {}).get(column, "") for name in names_seen])
+        for value in sorted(set(values) - {""}):
+            mean = away[seen & (values == value)].mean(axis=1)
+            print(f"  {column} {value:20} N {len(mean):4}   median {100 * np.median(mean):.2f} %")
 for name, took in seconds.items():
     print(f"{name}: {1e3 * took / len(found):.2f} ms a face, crop included")
 

@@ -1,10 +1,13 @@
+import hashlib
 import json
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from helpers import public_test
+from mien.attributes.mesh import MESHES
 from mien.errors import DeviceError, InputError, ModelError
 from mien.labels import COMBINED8, FER7, FERPLUS8
 from mien.models.card import METADATA_KEY, ModelCard
@@ -215,3 +218,9 @@ def test_unknown_name_lists_the_known():
 
 def test_card_round_trip(model):
     assert ModelCard.from_json(json.loads(json.dumps(model.card.to_json()))) == model.card
+
+
+def test_the_shipped_mesh_is_the_one_that_its_card_measured():
+    card = (Path(__file__).parents[2] / "docs" / "models" / "mien-mesh.md").read_text(encoding="utf-8")
+    file = MESHES["mien-mesh"].path
+    assert f"sha256 `{hashlib.sha256(file.read_bytes()).hexdigest()}`" in card
