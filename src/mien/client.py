@@ -30,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import InputError, MienError, SourceError, require_extra, shortened, shown
-from mien.faces import KEEP_ALL, FaceFilter, Faces
+from mien.faces import ATTRIBUTES, KEEP_ALL, MESH_POINTS, NOTE, PERSON, FaceFilter, Faces, known_attributes
 from mien.files import PartFile
 from mien.labels import LabelSet
 
@@ -121,6 +121,7 @@ class Client:
         detector: str | None = None,
         annotated: bool = False,
         keep: FaceFilter = KEEP_ALL,
+        attributes: Sequence[str] = (),
     ) -> list[Analyzed]:
         """Analyze images.
 
@@ -130,6 +131,7 @@ class Client:
             detector: Face detector; None takes the server's.
             annotated: Whether to get the images with the faces drawn, too.
             keep: Which of the faces found are wanted.
+            attributes: What else is measured: names of `mien.faces.ATTRIBUTES`.
 
         Returns:
             One result per image, files first, then URLs, each in the order given.
@@ -141,7 +143,9 @@ class Client:
         """
         urls = [source for source in sources if isinstance(source, str) and source.startswith(("http://", "https://"))]
         files = [_image(number, source) for number, source in enumerate(sources) if source not in urls]
-        query = _query(labels=labels, detector=detector, annotated="1" if annotated else None, **_choice(keep))
+        asked = {"annotated": "1"} if annotated else {}
+        asked |= {"attributes": ",".join(known_attributes(attributes))} if attributes else {}
+        query = _query(labels=labels, detector=detector, **asked, **_choice(keep))
         answer = self._json("POST", f"/v1/analyze{query}", json.dumps({"images": files, "urls": urls}).encode())
         with _understood():
             return [_analyzed(result, answer["labels"], labels) for result in answer["results"]]
@@ -166,8 +170,8 @@ class Client:
         Args:
             path: The video.
             options: As described at the server's /docs: labels, detector, every, fps, start_s, end_s, stream,
-                half_life_s, min_face, min_confidence, largest_only, clip_boxes, annotate, blur, bars, baseline,
-                keep_video.
+                half_life_s, min_face, min_confidence, largest_only, clip_boxes, attributes, annotate, blur, bars,
+                baseline, keep_video.
 
         Returns:
             The job; its `id` is what the other methods take.
@@ -279,6 +283,7 @@ class Client:
         detector: str | None = None,
         half_life_s: float | None = None,
         keep: FaceFilter = KEEP_ALL,
+        attributes: Sequence[str] = (),
     ) -> Iterator["Stream"]:
         """Open a live stream.
 
@@ -287,6 +292,7 @@ class Client:
             detector: Face detector; None takes the server's.
             half_life_s: Half-life of the smoothing, seconds; None takes the server's.
             keep: Which of the faces found are wanted.
+            attributes: What else is measured: names of `mien.faces.ATTRIBUTES`.
 
         Raises:
             ServerError: The server refused it.
@@ -297,9 +303,10 @@ class Client:
         client = require_extra("server", "websockets.sync.client")
         scheme = "wss" if self._parts.scheme == "https" else "ws"
         address = f"{scheme}://{self._place}{self._parts.path.rstrip('/')}/v1/stream"
-        wanted = {"labels": labels, "detector": detector, "half_life_s": half_life_s}
+        wanted: dict[str, Any] = {"labels": labels, "detector": detector, "half_life_s": half_life_s}
         token = {"Authorization": f"Bearer {self._token}"} if self._token else {}
         wanted |= _choice(keep)
+        wanted |= {"attributes": list(known_attributes(attributes))} if attributes else {}
         with ExitStack() as stack:
             with _told_plainly():
                 connection = client.connect(
@@ -583,7 +590,7 @@ def _faces(rows: Sequence[Values], labels: LabelSet, source: str) -> Faces:
         return replace(Faces.empty(), source=source)
     probs = _floats([[row[name] for name in labels.names] for row in rows])
     known = all(row["landmarks"] is not None for row in rows)
-    return Faces(
+    faces = Faces(
         xyxy=_floats([[row[side] for side in ("x1", "y1", "x2", "y2")] for row in rows]),
         score=_floats([row["score"] for row in rows]),
         landmarks=_floats([row["landmarks"] for row in rows]) if known else None,
@@ -591,6 +598,20 @@ def _faces(rows: Sequence[Values], labels: LabelSet, source: str) -> Faces:
         labels=labels,
         source=source,
     )
+    measured = [name for columns in ATTRIBUTES.values() for name in columns if name in rows[0] and name != PERSON]
+    return _with_measures(faces, [{name: row[name] for name in measured} for row in rows], rows)
+
+
+def _with_measures(faces: Faces, measured: Sequence[Mapping[str, Any]], told: Sequence[Values]) -> Faces:
+    """Return faces with the attributes that were asked for; as they are where none were."""
+    if NOTE not in told[0]:
+        return faces
+    columns = {name: np.array([one[name] for one in measured], np.float32) for name in measured[0]}
+    mesh = None
+    if "mesh" in told[0]:
+        nothing = np.full((MESH_POINTS, 2), np.nan)
+        mesh = np.array([nothing if one["mesh"] is None else one["mesh"] for one in told], np.float32)
+    return faces.with_attributes(columns, [one[NOTE] or "" for one in told], mesh=mesh)
 
 
 def _live_faces(message: Values, labels: LabelSet) -> Faces:
@@ -601,7 +622,7 @@ def _live_faces(message: Values, labels: LabelSet) -> Faces:
     probs = _floats([[face["probs"][name] for name in labels.names] for face in faces])
     smoothed = _floats([[face["smoothed"][name] for name in labels.names] for face in faces])
     known = all(face["landmarks"] is not None for face in faces)
-    return replace(
+    seen = replace(
         empty,
         xyxy=_floats([face["box"] for face in faces]),
         score=_floats([face["score"] for face in faces]),
@@ -612,6 +633,7 @@ def _live_faces(message: Values, labels: LabelSet) -> Faces:
         smoothed=smoothed / smoothed.sum(axis=1, keepdims=True),
         steady=np.array([labels.index(face["steady_expression"]) for face in faces], np.int64),
     )
+    return _with_measures(seen, [face.get("attributes", {}) for face in faces], faces)
 
 
 def _floats(values: Sequence[Any]) -> NDArray[np.float32]:

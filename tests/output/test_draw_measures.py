@@ -57,7 +57,7 @@ def test_the_panel_covers_no_face_and_no_tag():
     assert tags.any()
     panels = (draw_faces(GRAY, faces, style=DrawStyle(box=False)) != draw_faces(GRAY, faces, style=bare)).any(axis=2)
     outside = panels.copy()
-    for x1, y1, x2, y2 in faces.xyxy.astype(int) + [-25, -25, 25, 25]:
+    for x1, y1, x2, y2 in faces.xyxy.astype(int) + np.array([-25, -25, 25, 25]):
         outside[y1:y2, x1:x2] = False
     assert outside.any()
     assert not (panels & tags).any()

@@ -14,7 +14,7 @@ from mien.attributes import geometry
 from mien.attributes.age_gender import GUESSED, AgeGender
 from mien.attributes.geometry import LEFT_EYE_CORNERS, RIGHT_EYE_CORNERS, Points
 from mien.attributes.iris import EyeLook, IrisFinder, closed_by
-from mien.attributes.mesh import FaceMesh
+from mien.attributes.mesh import FaceMesh, chosen_mesh
 from mien.attributes.quality import qualities
 from mien.attributes.settings import AttributeSettings, GivenAttributes, as_attributes
 from mien.faces import ATTRIBUTES, Faces, Floats
@@ -63,8 +63,8 @@ class FaceMeasures:
         """
         self.settings = as_attributes(settings)
         self.names = tuple(name for name in self.settings.names if name in MEASURED)
-        self.mesh = FaceMesh(self.settings.mesh, runtime=runtime) if self.names else None
-        self._irises = IrisFinder(runtime=runtime) if set(CLOSE) & set(self.names) else None
+        self.mesh = _opened_mesh(chosen_mesh(self.settings.mesh), runtime) if self.names else None
+        self._irises = _opened_irises(runtime) if set(CLOSE) & set(self.names) else None
         guessed = [name for name in self.settings.names if name in GUESSED]
         self._guesses = AgeGender(guessed, runtime=runtime) if guessed else None
 
@@ -135,6 +135,16 @@ def _columns(name: str, seen: "_Seen", look: EyeLook | None) -> Points:
 
 
 @functools.lru_cache(maxsize=4)
+def _opened_mesh(name: str, runtime: RuntimeSettings | None) -> FaceMesh:
+    return FaceMesh(name, runtime=runtime)
+
+
+@functools.lru_cache(maxsize=2)
+def _opened_irises(runtime: RuntimeSettings | None) -> IrisFinder:
+    return IrisFinder(runtime=runtime)
+
+
+@functools.lru_cache(maxsize=8)
 def open_measures(settings: AttributeSettings, runtime: RuntimeSettings) -> FaceMeasures:
     """Return measures whose networks are opened once per process and used again.
 

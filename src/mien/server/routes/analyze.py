@@ -18,7 +18,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from mien.analyzer import Analyzer
 from mien.errors import InputError, MienError
-from mien.faces import FaceFilter, Faces
+from mien.faces import FaceFilter, Faces, known_attributes
 from mien.output.draw.faces import draw_faces
 from mien.output.encode import data_url
 from mien.server.settings import MEBI, ServerSettings
@@ -26,7 +26,7 @@ from mien.server.web import records
 from mien.server.web.described import ANALYZE_BODY, PROBLEMS
 from mien.server.web.forms import FormReader, Holding, body_of, media_type_of, safe_name
 from mien.server.web.problems import Problem, busy, problem_of
-from mien.server.web.schemas import Analysis, AnalyzeBody, EncodedImage, FaceChoice
+from mien.server.web.schemas import ATTRIBUTES_ARE, Analysis, AnalyzeBody, EncodedImage, FaceChoice
 from mien.server.web.security import client_of
 from mien.server.work.engine import Engine
 from mien.sources.given import DATA_URL, from_base64, from_data_url
@@ -60,6 +60,13 @@ def _faces_wanted(
     return FaceFilter(min_face, min_confidence, largest_only, clip_boxes)
 
 
+def _attributes(text: str) -> tuple[str, ...]:
+    try:
+        return known_attributes(text)
+    except InputError as error:
+        raise Problem(422, str(error)) from error
+
+
 @router.post(
     "/v1/analyze",
     response_model=Analysis,
@@ -74,6 +81,7 @@ async def analyze(
     labels: Annotated[str | None, Query(description="Label set: combined, fer2013 or ferplus.", max_length=40)] = None,
     detector: Annotated[str | None, Query(description="Face detector; see /v1/models.", max_length=40)] = None,
     annotated: Annotated[bool, Query(description="Also return each image with its faces drawn.")] = False,
+    attributes: Annotated[str, Query(description=f"With commas: {ATTRIBUTES_ARE}", max_length=200)] = "",
 ) -> Response:
     """Analyze one or many images, sent as a form (`curl -F file=@photo.jpg`), as JSON with base64, or as they are.
 
@@ -81,7 +89,7 @@ async def analyze(
     """
     start = time.perf_counter()
     engine: Engine = request.app.state.engine
-    analyzer = engine.analyzer(detector=detector, labels=labels, keep=keep)
+    analyzer = engine.analyzer(detector=detector, labels=labels, keep=keep, attributes=_attributes(attributes))
     wanted = Wanted(analyzer, _source_settings(engine.settings), annotated)
     held = request.app.state.bodies.hold(client_of(request.scope))
     try:

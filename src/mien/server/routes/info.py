@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, Response
 
 from mien._version import __version__
+from mien.faces import ATTRIBUTES
 from mien.models.card import ModelCard
 from mien.server.settings import MEBI, ServerSettings
 from mien.server.web import records
@@ -75,6 +76,7 @@ def models(request: Request) -> JSONResponse:
             "models": [_model(card, engine)],
             "detectors": [{"name": name, "default": name == settings.detector} for name in engine.ready_detectors],
             "prior": str(engine.prior),
+            "attributes": [{"name": name, "columns": ATTRIBUTES[name]} for name in engine.ready_attributes],
             "label_sets": [_label_set(card, head, engine.labels) for head in card.heads],
             "limits": _limits(settings),
         }

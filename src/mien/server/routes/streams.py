@@ -268,7 +268,9 @@ class LiveStream:
     async def _use(self, wanted: StreamSettings) -> None:
         """Take new settings; an image under way still goes by the old ones."""
         keep = wanted.face_filter()
-        analyzer = self._engine.analyzer(detector=wanted.detector, labels=wanted.labels, keep=keep)
+        analyzer = self._engine.analyzer(
+            detector=wanted.detector, labels=wanted.labels, keep=keep, attributes=wanted.attributes
+        )
         self._tracker = Tracker(analyzer, wanted.track_settings())
         await self._send(
             {

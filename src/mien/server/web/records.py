@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.faces import Face, Faces
+from mien.faces import NOTE, Face, Faces
 from mien.labels import EMOJI, LabelSet
 from mien.output.draw.colours import expression_colour
 from mien.output.encode import encode_image
@@ -18,7 +18,8 @@ LARGEST_SIDE = 65_500  # pixels; JPEG has no room for more
 def rows(faces: Faces) -> list[dict[str, Any]]:
     """Return the rows of the command line, with the landmarks."""
     return [
-        {**record, "landmarks": points(face.landmarks)} for record, face in zip(faces.to_records(), faces, strict=True)
+        {**record, "landmarks": points(face.landmarks), **_mesh(face)}
+        for record, face in zip(faces.to_records(), faces, strict=True)
     ]
 
 
@@ -35,7 +36,20 @@ def live_face(face: Face) -> dict[str, Any]:
         "probs": named(names, face.probs),
         "smoothed": named(names, face.smoothed),
         "steady_expression": face.steady_expression,
+        **_measured(face),
+        **_mesh(face),
     }
+
+
+def _measured(face: Face) -> dict[str, Any]:
+    """Return the attributes by column, and the note, of a face of which some were asked for."""
+    told = face.to_dict()
+    return {name: told[name] for name in ("attributes", NOTE) if name in told}
+
+
+def _mesh(face: Face) -> dict[str, Any]:
+    known = face.mesh is not None and bool(np.isfinite(face.mesh).all())
+    return {} if face.mesh is None else {"mesh": points(face.mesh) if known else None}
 
 
 def points(landmarks: NDArray[np.float32] | None) -> list[list[float]] | None:

@@ -5,10 +5,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from mien.errors import InputError
-from mien.faces import FaceFilter
+from mien.faces import ATTRIBUTES, PEOPLE, FaceFilter, known_attributes
 from mien.tracking.settings import TrackSettings
 from mien.video.baseline import read_baseline, with_baseline
 
+ATTRIBUTES_ARE = f"What else is measured of faces: {', '.join(name for name in ATTRIBUTES if name != PEOPLE)}."
 Number = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -22,7 +23,10 @@ class ProblemDocument(BaseModel):
 
 
 class FaceRecord(BaseModel):
-    """A face of an image: the row of the command line, with one further number per expression, and the landmarks."""
+    """A face of an image: the row of the command line, with one further number per expression, and the landmarks.
+
+    Attributes that were asked for add their numbers, a `note` and, for `mesh`, its 468 points.
+    """
 
     model_config = ConfigDict(extra="allow")
 
@@ -111,9 +115,18 @@ class FaceChoice(BaseModel):
 
 
 class TrackingOptions(FaceChoice):
-    """What clients may choose of which faces are kept and how they are tracked."""
+    """What clients may choose of which faces are kept, how they are tracked and what else is measured."""
 
+    attributes: list[str] = Field(default_factory=list, max_length=len(ATTRIBUTES), description=ATTRIBUTES_ARE)
     half_life_s: Number | None = Field(default=None, ge=0, le=60)
+
+    @field_validator("attributes")
+    @classmethod
+    def _check_attributes(cls, value: list[str]) -> list[str]:
+        try:
+            return list(known_attributes(value))
+        except InputError as error:
+            raise ValueError(str(error)) from error
 
     def track_settings(self) -> TrackSettings:
         """Return the settings, the usual ones where nothing else was asked for."""
@@ -212,6 +225,13 @@ class LabelSetInfo(BaseModel):
     labels: list[Label]
 
 
+class AttributeInfo(BaseModel):
+    """What else can be measured of faces here."""
+
+    name: str
+    columns: list[str]
+
+
 class ModelInfo(BaseModel):
     """The expression model."""
 
@@ -248,6 +268,7 @@ class Models(BaseModel):
     detectors: list[DetectorInfo]
     prior: str = Field(description="Shares of the expressions that all answers are for.")
     label_sets: list[LabelSetInfo]
+    attributes: list[AttributeInfo]
     limits: Limits
 
 

@@ -2,13 +2,13 @@
 
 import functools
 import threading
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 
 from mien.analyzer import Analyzer
 from mien.detect.detector import Detector
 from mien.detect.registry import create_detector
-from mien.errors import InputError, MienError
-from mien.faces import KEEP_ALL, FaceFilter
+from mien.errors import InputError, MienError, MissingWeightsError
+from mien.faces import ATTRIBUTES, KEEP_ALL, FaceFilter
 from mien.models.card import ModelCard
 from mien.models.catalogue import load_model
 from mien.models.prior import as_prior
@@ -81,7 +81,12 @@ class Engine:
         return self.model.device
 
     def analyzer(
-        self, *, detector: str | None = None, labels: str | None = None, keep: FaceFilter = KEEP_ALL
+        self,
+        *,
+        detector: str | None = None,
+        labels: str | None = None,
+        keep: FaceFilter = KEEP_ALL,
+        attributes: Sequence[str] = (),
     ) -> Analyzer:
         """Return the analyzer of a detector and label set.
 
@@ -89,21 +94,28 @@ class Engine:
             detector: One of the names the server allows; None takes its default.
             labels: A label set of the model; None takes the server's default.
             keep: Which of the faces found are kept.
+            attributes: Names of `mien.faces.ATTRIBUTES` that are measured.
 
         Raises:
-            Problem: 422, the server does not offer it.
+            Problem: 422, the server does not offer it, or lacks the weights that an attribute needs.
         """
         found = self._detector(detector or self.settings.detector)
         try:
             return Analyzer(
                 detector=found, model=self.model, labels=labels or self.settings.labels or None, keep=keep,
-                prior=self.prior,
+                prior=self.prior, attributes=attributes,
             )  # fmt: skip
-        except InputError as error:
+        except (InputError, MissingWeightsError) as error:
             raise Problem(422, str(error)) from error
 
     def patient_analyzer(
-        self, client: Hashable, *, detector: str | None, labels: str | None, keep: FaceFilter = KEEP_ALL
+        self,
+        client: Hashable,
+        *,
+        detector: str | None,
+        labels: str | None,
+        keep: FaceFilter = KEEP_ALL,
+        attributes: Sequence[str] = (),
     ) -> Analyzer:
         """Return an analyzer for work in the background: its searches take turns with everybody's in the workers.
 
@@ -112,6 +124,7 @@ class Engine:
             detector: As for `analyzer`.
             labels: As for `analyzer`.
             keep: As for `analyzer`.
+            attributes: As for `analyzer`.
         """
         plain = self.analyzer(detector=detector, labels=labels)
         return Analyzer(
@@ -120,7 +133,21 @@ class Engine:
             labels=plain.labels.key,
             keep=keep,
             prior=self.prior,
+            attributes=attributes,
         )
+
+    @functools.cached_property
+    def ready_attributes(self) -> tuple[str, ...]:
+        """The attributes whose weights are here, so that clients may ask for them."""
+        ready = []
+        for name in ATTRIBUTES:
+            try:
+                measures = self.analyzer(attributes=(name,)).measures
+            except (MienError, Problem):
+                continue
+            if measures is not None and measures.names:
+                ready.append(name)
+        return tuple(ready)
 
     @functools.cached_property
     def ready_detectors(self) -> tuple[str, ...]:

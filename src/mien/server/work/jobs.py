@@ -175,7 +175,7 @@ class Jobs:
             Problem: 422, there is no such detector or label set.
             InputError: The options contradict each other.
         """
-        self._engine.analyzer(detector=options.detector, labels=options.labels)
+        self._engine.analyzer(detector=options.detector, labels=options.labels, attributes=options.attributes)
         video_settings(options, name="", max_frames=self.settings.max_frames, max_pixels=self.settings.max_pixels)
 
     def remove(self, row: JobRow) -> None:
@@ -227,7 +227,11 @@ class Jobs:
             self.files.video(row),
             name=row.source,
             analyzer=self._engine.patient_analyzer(
-                row.id, detector=options.detector, labels=options.labels, keep=options.face_filter()
+                row.id,
+                detector=options.detector,
+                labels=options.labels,
+                keep=options.face_filter(),
+                attributes=options.attributes,
             ),
             options=options,
             max_frames=self.settings.max_frames,
