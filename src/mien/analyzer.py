@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from mien.attributes.measure import FaceMeasures, open_measures
 from mien.attributes.settings import AttributeSettings, GivenAttributes, as_attributes
 from mien.detect.align import crops_of
+from mien.detect.border import detect_in_still
 from mien.detect.detector import Detector, DetectorSettings
 from mien.detect.registry import create_detector
 from mien.errors import InputError, MienError, require_extra
@@ -239,9 +240,13 @@ class Analyzer:
         Returns:
             One `Faces` per frame, with its source, number and time; the crops (N, 48, 48) uint8 of all, in that order.
         """
-        found = [self.keep.found(self.detector.detect(frame.image).found_in(frame)) for frame in frames]
+        found = [self.keep.found(self._detect(frame).found_in(frame)) for frame in frames]
         crops = self.crops(frames, found)
         return self.measure(frames, found, crops), crops
+
+    def _detect(self, frame: Frame) -> Faces:
+        """Return the faces in pixels of the frame's image; a still without any gets a second look within a border."""
+        return self.detector.detect(frame.image) if frame.time_s else detect_in_still(self.detector, frame.image)
 
     def crops(self, frames: Sequence[Frame], found: Sequence[Faces]) -> NDArray[np.uint8]:
         """Return what the model sees of all faces of several frames.

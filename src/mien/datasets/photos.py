@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.detect.align import crops_of
+from mien.detect.border import detect_in_still
 from mien.detect.detector import Detector
 from mien.errors import InputError
 from mien.faces import Faces
@@ -56,7 +57,7 @@ class LargestFace:
                 self.progress(self.done)
 
     def _crop(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        faces = self.detector.detect(image)
+        faces = detect_in_still(self.detector, image)
         if not len(faces):
             raise InputError("no face was found; leave the photo out, or try another detector")
         with self._lock:

@@ -8,6 +8,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.detect.border import detect_in_still
 from mien.detect.detector import Detector
 from mien.errors import InputError
 from mien.faces import Faces, Floats, Frame
@@ -129,7 +130,7 @@ def read_gallery(
             if isinstance(frame, Failed):
                 problems.append(str(frame.error))
                 continue
-            face = detector.detect(frame.image).found_in(frame).largest()
+            face = detect_in_still(detector, frame.image).found_in(frame).largest()
             if not len(face):
                 problems.append(f"{frame.source}: no face was found, so it says nothing about {path.name}")
                 continue

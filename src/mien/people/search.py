@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mien.detect.border import detect_in_still
 from mien.detect.detector import Detector
 from mien.detect.registry import create_detector
 from mien.errors import InputError, MienError
@@ -172,7 +173,7 @@ def matches(
     def nearest(item: Item) -> PersonMatch:
         try:
             frame = load(item, settings=limits)
-            faces = detector.detect(frame.image).found_in(frame)
+            faces = detect_in_still(detector, frame.image).found_in(frame)
             if not len(faces):
                 return PersonMatch(frame.source)
             away = distances(wanted, embedder.embed(frame.image, faces))[0]
@@ -217,7 +218,7 @@ def query_face(
         InputError: It shows no face that can be found.
     """
     frame = read_image(image, settings=settings or SourceSettings())
-    faces = detector.detect(frame.image).found_in(frame)
+    faces = detect_in_still(detector, frame.image).found_in(frame)
     if not len(faces):
         name = frame.source or "the image"
         raise InputError(f"{name}: no face was found; give an image on which the face is upright and in full view")
