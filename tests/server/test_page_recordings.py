@@ -102,6 +102,26 @@ def test_a_recording_survives_a_reload_and_a_second_one(open_page):
     assert len(rows_of(page, 1)) == kept
 
 
+def test_a_recording_goes_on_while_another_view_is_shown(open_page):
+    page = open_page()
+    start_camera(page)
+    page.click("#live-record")
+    wait_until(page, f"{ROWS} >= 2")
+    page.click(".tabs a[data-view=images]")
+    sync_api.expect(page.get_by_role("link", name="Live recording")).to_be_visible()
+    before = page.evaluate(ROWS)
+    wait_until(page, f"{ROWS} >= {before + 8}")
+    assert serious(page) == []
+    page.click(".tabs a[data-view=live]")
+    page.click("#live-record")
+    rows = rows_of(page)
+    assert len({row["x1"] for row in rows}) > 4, "the images are new ones"
+    page.click(".tabs a[data-view=images]")
+    sync_api.expect(page.get_by_role("link", name="Live", exact=True)).to_be_visible()
+    page.click(".tabs a[data-view=live]")
+    page.wait_for_selector("#stage[data-state=running]")
+
+
 def test_a_recording_is_thrown_away_by_name_only(open_page):
     page = open_page()
     start_camera(page)

@@ -258,9 +258,9 @@ class LiveView {
     fitCanvas(this.overlay);
   }
 
-  /** Another view is shown: nothing is analyzed that nobody sees. */
+  /** Another view is shown: nothing is analyzed that nobody sees, unless it is recorded. */
   rest() {
-    if (this.state === "running") {
+    if (this.state === "running" && !this.recording) {
       this.enter("paused");
       this.rested = true;
     }
@@ -383,6 +383,7 @@ class LiveView {
     if (on) this.film();
     $("#recording").hidden = !on;
     $("#live-mark").hidden = !on;
+    $('.tabs a[data-view="live"]').classList.toggle("recorded", on);
     $("#live-record").setAttribute("aria-pressed", String(on));
     relabel($("#live-record"), on ? "stop" : "record", on ? "Stop recording" : "Record");
     announce(on ? "Recording" : "The recording has ended; it is kept in this browser");
