@@ -203,6 +203,21 @@ def test_what_the_browser_cannot_keep_is_kept_in_the_tab_and_said(open_page):
     assert len(rows_of(page)) >= 2
 
 
+def test_a_full_disk_ends_a_recording_loudly_and_leaves_what_came_before(open_page):
+    page = open_page()
+    start_camera(page)
+    page.click("#live-record")
+    wait_until(page, f"{ROWS} >= 4")
+    page.wait_for_timeout(700)
+    page.evaluate("""() => { IDBObjectStore.prototype.add = () => {
+        throw new DOMException("no room", "QuotaExceededError"); }; }""")
+    sync_api.expect(page.locator(".toast.bad")).to_contain_text("storage is full")
+    sync_api.expect(page.locator("#live-record")).to_have_text("Record")
+    assert page.locator(".toast.bad").count() == 1
+    page.reload()
+    assert len(rows_of(page)) >= 4
+
+
 @pytest.mark.parametrize("how", [{}, PHONE, {"color_scheme": "dark"}, {"forced_colors": "active"}])
 def test_axe_finds_nothing_serious_in_recordings(open_page, how):
     page = open_page(reduced_motion="reduce", **how)

@@ -98,9 +98,9 @@ def test_times_that_a_video_has_not_are_told_in_words(open_page, videos, start, 
 def test_detectors_have_names_for_people_and_those_of_programs_are_a_click_away(open_page):
     page = open_page()
     options = page.locator("#live-detector option").all_inner_texts()
-    assert "Thorough and quick" in options and not re.search("mtcnn|haar|alt2", " ".join(options))
+    assert "Thorough" in options and not re.search("mtcnn|haar|alt2", " ".join(options))
     page.click("#about")
-    sync_api.expect(page.locator("#about-facts")).to_contain_text("Thorough and quick = mtcnn")
+    sync_api.expect(page.locator("#about-facts")).to_contain_text("Thorough = mtcnn")
 
 
 def test_a_problem_of_a_kind_without_words_of_its_own_is_told_by_its_status(open_page):

@@ -40,7 +40,8 @@ export const shownProbs = (face) => face.smoothed || face.probs || {};
  * @param faces as /v1/stream tells of them
  * @param place {scale, x, y, width, height}: where the image lies, and how large the canvas is
  * @param style {mirror, bars, unit (size of letters), lit (number of the face to stress), numbers: each face has its
- *     number, and where the whole tags of a group would hide faces or one another, its number alone; memory (a Map that
+ *     number, and where the whole tags of a group would hide faces or one another, its number alone ("with names": the
+ *     longest tag that has room, as the command line draws them); memory (a Map that
  *     lets the tags of moving faces stay where they were)}
  */
 export function drawFaces(context, faces, place, style = {}) {
@@ -62,6 +63,7 @@ function tagsOf(context, faces, boxes, place, style) {
     return faces.map((face, i) => chooseTag(context, face, i, boxes[i], wordings[i], layout, how));
   };
   if (!style.numbers || faces.length < 2) return all(faces.map((face) => wordsOf(face)), style);
+  if (style.numbers === "with names") return all(faces.map((face, i) => wordsOf(face, i)), style);
   const tags = all(faces.map((face, i) => wordsOf(face, i).slice(0, 1)), style);
   if (tags.every((tag) => tag.tags < 0.01 && tag.boxes < 0.1)) return tags;
   return Object.assign(all(faces.map((_, i) => [String(i)]), { ...style, small: true }), { alone: true });
@@ -74,7 +76,7 @@ function wordsOf(face, number = null) {
   const prefix = number !== null ? `${number} ` : tracked ? `#${face.track_id} ` : "";
   if (!name) return [prefix.trim()];
   const p = shownProbs(face)[name] ?? face.confidence ?? 0;
-  return [`${prefix}${name} ${Math.round(100 * p)}%`, `${prefix}${name}`, ...(look(name).emoji ? [tracked ? `#${face.track_id}` : "", ""] : [name])];
+  return [`${prefix}${name} ${Math.round(100 * p)}%`, `${prefix}${name}`, ...(look(name).emoji ? [prefix.trim(), ""] : [name])];
 }
 
 function chooseTag(context, face, number, box, wordings, layout, style) {

@@ -29,24 +29,24 @@ export function ordered(names) {
   return [...new Set(names)].sort((a, b) => (place(a) === place(b) ? 0 : place(a) - place(b)));
 }
 
-const SET_NAMES = { fer2013: "FER2013 · 7 expressions", ferplus: "FER+ · 8 expressions", combined: "Combined · 8 expressions", five: "Five expressions" };
+const SET_NAMES = { fer2013: "FER2013 (7)", ferplus: "FER+ (8)", combined: "Combined (8)", five: "Five" };
 
 export function fillLabelSets(select) {
   select.replaceChildren(
     ...catalogue.label_sets.map((set) =>
-      h("option", { value: set.key, selected: set.default }, SET_NAMES[set.key] || `${set.key} · ${set.labels.length} expressions`)),
+      h("option", { value: set.key, selected: set.default }, SET_NAMES[set.key] || `${set.key} (${set.labels.length})`)),
   );
 }
 
 /** What people choose by; the names that programs use stand in «About mien». */
 const DETECTOR_NAMES = {
-  mtcnn: "Thorough and quick",
-  haar: "Simple: faces from the front",
+  mtcnn: "Thorough",
+  haar: "Simple, frontal faces",
   "haar-alt2": "Simple, finds more",
-  "dlib-hog": "Close faces from the front",
-  "dlib-mmod": "Thorough and slow",
+  "dlib-hog": "Close frontal faces",
+  "dlib-mmod": "Thorough, slow",
   yunet: "Very quick",
-  none: "None: the image is one face",
+  none: "None: one face fills it",
 };
 
 const detectorName = (name) => DETECTOR_NAMES[name] || name;

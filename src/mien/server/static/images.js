@@ -294,7 +294,7 @@ function paintShot(shot, canvas = shot.canvas) {
   context.setTransform(sharp, 0, 0, sharp, 0, 0);
   context.drawImage(shot.bitmap, 0, 0);
   const unit = onPage ? Math.max(0.6, 1 / shown) : Math.max(0.7, Math.max(width, height) / 900);
-  drawFaces(context, shot.faces || [], { scale: 1, x: 0, y: 0, width, height }, { unit, lit: onPage ? shot.lit : null, numbers: true });
+  drawFaces(context, shot.faces || [], { scale: 1, x: 0, y: 0, width, height }, { unit, lit: onPage ? shot.lit : null, numbers: onPage || "with names" });
 }
 
 async function saveAnnotated(shot) {

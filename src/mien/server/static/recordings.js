@@ -142,6 +142,8 @@ export class Recordings {
   }
 
   giveUp(error) {
+    if (!this.now) return;
+    this.now.fail = null;
     const full = error?.name === "QuotaExceededError";
     toast(full ? "This browser’s storage is full: the recording has ended. Download and throw away old ones." : "The browser stopped keeping the recording; download it now.", "bad");
     this.onfail?.();
