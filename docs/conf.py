@@ -12,11 +12,14 @@ author = "The mien authors"
 copyright = "the mien authors, Apache-2.0"
 version = release = __version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "site_parts"]
-source_suffix = {".md": "markdown"}
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "site_parts"]
+source_suffix = {".md": "myst-nb", ".ipynb": "myst-nb"}
 exclude_patterns = ["images"]
 suppress_warnings = ["misc.highlighting_failure"]  # of blocks in languages that Pygments does not know
 
+nb_execution_mode = "force"  # notebooks are kept without what they print
+nb_execution_raise_on_error = True
+nb_execution_timeout = 300
 myst_heading_anchors = 4
 myst_enable_extensions = ["colon_fence"]
 default_role = "code"  # docstrings write code in single backticks

@@ -5,6 +5,7 @@ the command line is read, with its options and their values, and not run.
 """
 
 import itertools
+import json
 import os
 import re
 import shlex
@@ -119,6 +120,23 @@ def test_every_made_picture_is_shown_and_comes_from_a_block_of_a_page_that_shows
         pages = [page for page in PAGES if name in made_pictures(page)]
         code = "".join(code for page in pages for _, code, _ in blocks(page, "python", "sh"))
         assert re.search(rf"\"{name}[\".]| {name}\.png", code), f"no block makes {path.name}"
+
+
+@pytest.mark.parametrize("notebook", sorted((ROOT / "docs").rglob("*.ipynb")), ids=lambda path: path.name)
+def test_a_notebook_is_kept_without_outputs_and_runs(
+    notebook: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("av")
+    pytest.importorskip("pandas")
+    pytest.importorskip("matplotlib").use("agg")
+    monkeypatch.chdir(notebook.parent)
+    names: dict[str, object] = {}
+    for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
+        if cell["cell_type"] == "code":
+            assert cell["outputs"] == [] and cell["execution_count"] is None, "clear the outputs: the site makes them"
+            code = "".join(line for line in cell["source"] if not line.startswith("%"))
+            exec(compile(code, notebook.name, "exec"), names)
+    assert names["table"]["expression"].tolist() == ["happy", "neutral"]
 
 
 def tasks() -> list[str]:
