@@ -9,6 +9,7 @@ import io
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from conftest import EXAMPLES
@@ -132,8 +133,6 @@ def test_align_decides_whether_eyes_turn_the_crop() -> None:
         ({"actions": ("mood",)}, "Invalid action passed"),
         ({"actions": ()}, "`actions` must be a list of strings"),
         ({"actions": None}, "`actions` must be a list of strings"),
-        ({"actions": ["emotion", "age"]}, "does not answer the action 'age'"),
-        ({"actions": "gender"}, "does not answer the action 'gender'"),
         ({"actions": ["race"]}, "does not guess the action 'race'"),
         ({"detector_backend": "nope"}, "unknown detector_backend 'nope'; known: opencv"),
         ({"anti_spoofing": True}, "anti_spoofing=False"),
@@ -153,12 +152,12 @@ def test_mistakes_are_value_errors_and_mien_errors(options: dict, said: str) -> 
     assert len(str(caught.value)) < 400
 
 
-@pytest.mark.parametrize("name", ["verify", "extract_faces", "find", "represent", "stream", "build_model"])
+@pytest.mark.parametrize("name", ["extract_faces", "find", "stream", "build_model"])
 def test_what_is_not_there_says_what_is(name: str) -> None:
     assert not hasattr(DeepFace, name)
     with pytest.raises(AttributeError, match=rf"no '{name}'; it has analyze\(\)"):
         getattr(DeepFace, name)
-    assert dir(DeepFace) == ["analyze"]
+    assert dir(DeepFace) == ["analyze", "represent", "verify"]
 
 
 def test_every_detector_of_deepface_is_known() -> None:
@@ -178,3 +177,65 @@ def test_detectors_find_the_astronaut(backend: str) -> None:
 def test_a_list_of_paths_may_be_empty() -> None:
     assert DeepFace.analyze([]) == []
     assert isinstance(DeepFace.analyze(Path(ASTRONAUT)), list)
+
+
+def test_age_and_gender_are_answered_where_their_networks_were_pulled() -> None:
+    from mien.weights import WEIGHTS
+
+    if not (WEIGHTS["age"].is_there() and WEIGHTS["gender"].is_there()):
+        pytest.skip("needs `mien models pull age gender`")
+    (face,) = DeepFace.analyze(str(ASTRONAUT), ["age", "gender"], detector_backend="mtcnn")
+    assert isinstance(face["age"], int) and 20 < face["age"] < 60 and "emotion" not in face
+    assert face["dominant_gender"] == "Woman" and sum(face["gender"].values()) == pytest.approx(100)
+    (face,) = DeepFace.analyze(str(ASTRONAUT), ["emotion", "age"], detector_backend="mtcnn")
+    assert face["dominant_emotion"] == "happy" and face["age"] > 20
+
+
+def test_age_without_its_network_names_the_line_to_type(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from mien.compat.deepface import _guesses
+    from mien.errors import MissingWeightsError
+
+    _guesses.cache_clear()
+    monkeypatch.setenv("MIEN_HOME", str(tmp_path))
+    with pytest.raises(MissingWeightsError, match="mien models pull age"):
+        DeepFace.analyze(str(ASTRONAUT), ["age"])
+
+
+class TestPeople:
+    """What deepface answers with dlib's network, the one that both have."""
+
+    def test_two_images_are_of_one_person_or_not(self, identity, tmp_path: Path) -> None:
+        darker = tmp_path / "a.png"
+        cv2.imwrite(str(darker), cv2.convertScaleAbs(cv2.imread(str(ASTRONAUT))[:, ::-1], alpha=0.8))
+        hopper = str(EXAMPLES / "grace_hopper.jpg")
+        for metric in ("cosine", "euclidean", "euclidean_l2", "angular"):
+            same = DeepFace.verify(str(ASTRONAUT), str(darker), "Dlib", "mtcnn", metric)
+            other = DeepFace.verify(str(ASTRONAUT), hopper, "Dlib", "mtcnn", metric)
+            assert same["verified"] and not other["verified"] and same["distance"] < other["distance"]
+        assert list(same) == [
+            "verified", "distance", "threshold", "confidence", "model", "detector_backend", "similarity_metric",
+            "facial_areas", "time",
+        ]  # fmt: skip
+        assert (same["model"], same["threshold"], same["confidence"]) == ("Dlib", 0.12, 51)
+        assert set(same["facial_areas"]["img1"]) == {"x", "y", "w", "h", "left_eye", "right_eye"}
+        assert DeepFace.verify(str(ASTRONAUT), hopper, model_name="Dlib", threshold=2)["verified"]
+
+    def test_faces_are_128_numbers(self, identity) -> None:
+        (face,) = DeepFace.represent(str(ASTRONAUT), model_name="Dlib", detector_backend="mtcnn")
+        assert len(face["embedding"]) == 128 and face["face_confidence"] > 0.9 and face["facial_area"]["w"] > 50
+        image = np.hstack([cv2.imread(str(ASTRONAUT))] * 2)
+        assert len(DeepFace.represent(image, "Dlib", detector_backend="mtcnn")) == 2
+        assert len(DeepFace.represent(image, "Dlib", detector_backend="mtcnn", max_faces=1)) == 1
+
+    @pytest.mark.parametrize(
+        ("options", "said"),
+        [
+            ({}, "pass model_name='Dlib', got 'VGG-Face'"),
+            ({"model_name": "Dlib", "align": False}, "align=True"),
+            ({"model_name": "Dlib", "distance_metric": "manhattan"}, "unknown distance_metric 'manhattan'"),
+            ({"model_name": "Dlib", "img2_path": np.zeros((80, 80, 3), np.uint8)}, "could not be detected"),
+        ],
+    )
+    def test_mistakes_say_what_to_pass(self, identity, options: dict, said: str) -> None:
+        with pytest.raises(InputError, match=said):
+            DeepFace.verify(**{"img1_path": str(ASTRONAUT), "img2_path": str(ASTRONAUT), **options})
