@@ -150,6 +150,14 @@ def test_images_are_analysed_and_saved(open_page, tmp_path):
 
     page.get_by_role("button", name="Remove broken.jpg").click()
     sync_api.expect(page.locator(".shot")).to_have_count(2)
+    page.click("#image-clear")
+    sync_api.expect(page.locator(".undo")).to_contain_text("2 images removed")
+    sync_api.expect(page.locator(".shot")).to_have_count(0)
+    assert serious(page) == []
+    page.keyboard.press("Enter")  # the way back has the focus
+    assert page.locator(".shot h2").all_inner_texts() == headings[:2]
+    sync_api.expect(page.locator(".undo")).to_have_count(0)
+    assert len(json.loads(saved(page, "#image-json")[1])) == 2
 
 
 def test_an_image_is_dropped_and_pasted(open_page):

@@ -1,7 +1,9 @@
 """The page in Firefox: each view once, on a dark system. test_browser.py tries it in detail, in Chromium."""
 
 import base64
+import gzip
 import json
+from pathlib import Path
 
 import pytest
 from conftest import EXAMPLES, read_rgb
@@ -17,6 +19,7 @@ pytestmark = [
     pytest.mark.timeout(120),
 ]
 
+AXE = Path(__file__).resolve().parents[1] / "assets" / "axe" / "axe.min.js.gz"
 PHONE = (360, 740)
 BRIGHTNESS = "Math.max(...getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number))"
 PLAY_A_PORTRAIT = """async portrait => { // Firefox's fake camera has one colour and no face
@@ -69,6 +72,37 @@ def open_page(firefox, server):
         page.close()
     complaints, firefox.complaints = firefox.complaints, []
     assert not complaints
+
+
+def serious(page):
+    """Return what axe-core finds, without the lesser things."""
+    axe = gzip.decompress(AXE.read_bytes()).decode()
+    found = page.run(f"async () => {{ {axe}; return (await window.axe.run()).violations; }}")
+    bad = [one for one in found if one["impact"] in ("serious", "critical")]
+    return [(one["id"], [node["html"][:200] for node in one["nodes"]]) for one in bad]
+
+
+@pytest.mark.parametrize("size", [{}, {"width": PHONE[0], "height": PHONE[1]}], ids=["desktop", "phone"])
+def test_axe_finds_nothing_serious(open_page, size):
+    page = open_page("live", **size)
+    page.run(PLAY_A_PORTRAIT, base64.b64encode((EXAMPLES / "astronaut.jpg").read_bytes()).decode())
+    page.click("#live-start")
+    page.wait_until("document.querySelector('.person canvas:not([hidden])') !== null")
+    page.click("#live-record")
+    page.wait_until(f"parseInt({text_of('#recording-count')}?.split('· ')[1]) >= 2")
+    assert serious(page) == []
+    page.click("#live-record")
+    page.wait_until("document.querySelector('[data-kind=csv]') !== null")
+    assert serious(page) == []
+    page.click(".tabs a[data-view=images]")
+    page.click("#image-example")
+    page.click(".shot:last-child .number")
+    assert serious(page) == []
+    page.click(".tabs a[data-view=videos]")
+    page.click(".options summary")
+    page.choose_files("#video-file", EXAMPLES / "README.md")
+    page.click(".job[data-state=failed] summary")
+    assert serious(page) == []
 
 
 def text_of(selector):

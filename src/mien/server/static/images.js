@@ -1,6 +1,6 @@
 // The view for still images: dropped, pasted, chosen, or fetched by the server.
 
-import { $, announce, bytes, h, icon, percent, plural, save, toast } from "./dom.js";
+import { $, announce, button, bytes, h, icon, percent, plural, save, span, toast } from "./dom.js";
 import { Problem, getJson, request } from "./api.js";
 import { contain, drawFaces, faceOf } from "./draw.js";
 import { catalogue, fillDetectors, fillLabelSets, look, mixBar, ordered } from "./expressions.js";
@@ -11,6 +11,7 @@ import { problemBox, sentenceOf } from "./words.js";
 const AT_ONCE = 2;
 const BUSY_TRIES = 4;
 const EXAMPLES = ["astronaut.jpg", "grace_hopper.jpg"];
+const UNDO_MS = 20_000;
 const NEAR_PX = 14; // a finger is no mouse
 
 /** Build the view; returns {show}. */
@@ -65,8 +66,7 @@ class ImagesView {
     $("#image-csv").onclick = () => this.saveCsv();
     $("#image-json").onclick = () => save("mien-images.json", toJson(this.done.map((shot) => shot.result)));
     $("#image-clear").onclick = () => {
-      for (const shot of [...this.shots]) this.remove(shot);
-      $("#image-files").focus();
+      this.remove(this.shots);
     };
   }
 
@@ -107,14 +107,12 @@ class ImagesView {
     shot.canvas.onclick = (event) => this.open(shot, faceAt(shot, event));
     shot.sized = new ResizeObserver(() => paintShot(shot));
     shot.sized.observe(shot.canvas);
-    $("#shots").prepend(shot.element);
-    this.shots.unshift(shot);
-    this.arrange();
+    this.arrange([shot, ...this.shots]);
     this.start(shot);
   }
 
   head(shot) {
-    const remove = h("button", { class: "round", type: "button", "aria-label": `Remove ${shot.name}`, click: () => this.remove(shot) }, icon("close"));
+    const remove = h("button", { class: "round", type: "button", "aria-label": `Remove ${shot.name}`, click: () => this.remove([shot]) }, icon("close"));
     shot.body.replaceChildren(h("div", { class: "shot-head" }, h("div", {}, h("h2", {}, shot.name), shot.note), remove));
   }
 
@@ -252,17 +250,44 @@ class ImagesView {
     this.light(shot, goal);
   }
 
-  remove(shot) {
-    shot.element.remove();
-    shot.sized.disconnect();
-    shot.bitmap?.close();
-    this.shots = this.shots.filter((one) => one !== shot);
-    this.queue = this.queue.filter((one) => one !== shot);
-    $("#image-downloads").hidden = !this.done.length;
-    this.arrange();
+  /** Take images off the page; for a while they can be had back. */
+  remove(shots) {
+    this.forget?.();
+    const before = this.shots;
+    const words = shots.length === 1 ? shots[0].name : plural(shots.length, "image");
+    const undo = button("Undo", () => {
+      this.forget = null;
+      clearTimeout(timer);
+      strip.remove();
+      this.arrange([...this.shots.filter((shot) => !before.includes(shot)), ...before]);
+      for (const shot of shots) if (shot.element.classList.contains("waiting")) this.start(shot);
+      announce(`${words}: back again`);
+    }, { kind: "small" });
+    const strip = h("div", { class: "undo" }, h("span", {}, `${words} removed`), undo);
+    this.forget = () => {
+      this.forget = null;
+      clearTimeout(timer);
+      strip.remove();
+      for (const shot of shots) {
+        shot.sized.disconnect();
+        shot.bitmap?.close();
+      }
+    };
+    const timer = setTimeout(() => this.forget?.(), UNDO_MS);
+    this.queue = this.queue.filter((one) => !shots.includes(one));
+    this.arrange(before.filter((one) => !shots.includes(one)));
+    $("#shots").before(strip);
+    undo.focus();
+    announce(`${words} removed. Undo is possible for ${span(UNDO_MS / 1000)}.`);
   }
 
-  arrange() {
+  /** Show these images, the newest first. */
+  arrange(shots) {
+    this.shots = shots;
+    const place = $("#shots");
+    for (const element of [...place.children]) if (!shots.some((shot) => shot.element === element)) element.remove();
+    shots.forEach(({ element }, i) => place.children[i] === element || place.insertBefore(element, place.children[i] || null));
+    $("#image-downloads").hidden = !this.done.length;
     $("#image-drop").classList.toggle("slim", this.shots.length > 0);
     for (const shot of this.shots) shot.element.classList.toggle("large", this.shots.length === 1);
   }
