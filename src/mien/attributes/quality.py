@@ -23,7 +23,7 @@ BLACK, WHITE = 2, 253  # gray levels at and beyond which nothing is told apart
 NOISE_KERNEL = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)  # Immerkær 1996
 
 PENALTIES = ("detail", "noise", "clipped", "turned", "absent", "eyes covered", "mouth covered")
-WEIGHTS = np.array([0.05, 0.1, 0.77, 2.2, 0.38, 0.28, 0.46])
+WEIGHTS = np.array([0.09, 0.14, 0.87, 3.2, 0.31, 0.33, 0.48])
 GOOD = 0.6  # logit of the accuracy on good crops of that set
 
 

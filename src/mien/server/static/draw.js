@@ -2,6 +2,7 @@
 
 import { look, ordered } from "./expressions.js";
 import { Layout, panelSpots, tagSpots } from "./layout.js";
+import { measured } from "./measures.js";
 
 const DARK = "#181a1e";
 const FONT = '600 {px}px -apple-system, "Segoe UI", Roboto, Inter, "Liberation Sans", "DejaVu Sans", sans-serif';
@@ -28,6 +29,7 @@ export function faceOf(row, names) {
     probs: pick(""),
     smoothed: smooth ? pick("smooth_") : null,
     steady_expression: row.steady_expression ?? null,
+    ...measured(row),
   };
 }
 

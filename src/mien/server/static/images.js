@@ -4,6 +4,7 @@ import { $, announce, button, bytes, h, icon, percent, plural, save, span, toast
 import { Problem, getJson, request } from "./api.js";
 import { contain, drawFaces, faceOf } from "./draw.js";
 import { catalogue, fillDetectors, fillLabelSets, look, mixBar, ordered } from "./expressions.js";
+import { asked, measureList, measuredColumns, tieMeasures } from "./measures.js";
 import { columnsOf, toCsv, toJson } from "./rows.js";
 import { tie } from "./settings.js";
 import { problemBox, sentenceOf } from "./words.js";
@@ -63,6 +64,7 @@ class ImagesView {
     };
     tie($("#image-labels"), "labels", () => this.again());
     tie($("#image-detector"), "detector", () => this.again());
+    tieMeasures($("#image-measures"), () => this.again());
     $("#image-csv").onclick = () => this.saveCsv();
     $("#image-json").onclick = () => save("mien-images.json", toJson(this.done.map((shot) => shot.result)));
     $("#image-clear").onclick = () => {
@@ -172,6 +174,7 @@ class ImagesView {
     }
     const query = new URLSearchParams({ labels: $("#image-labels").value, detector: $("#image-detector").value });
     if (!shot.bitmap) query.set("annotated", "1");
+    if (asked($("#image-measures")).length) query.set("attributes", asked($("#image-measures")).join(","));
     for (let tries = 1; ; tries += 1) {
       try {
         return await getJson(`v1/analyze?${query}`, { method: "POST", ...bodyOf(shot) });
@@ -243,7 +246,7 @@ class ImagesView {
     shot.rows.forEach((row, i) => $("button", row).setAttribute("aria-expanded", String(i === goal)));
     shot.opened = goal;
     if (goal !== null) {
-      shot.detail = h("tr", { class: "detail" }, h("td", { colspan: 4 }, probBars(shot.faces[goal])));
+      shot.detail = h("tr", { class: "detail" }, h("td", { colspan: 4 }, probBars(shot.faces[goal]), measureList(shot.result.faces[goal], shot.result.faces[goal].note)));
       shot.rows[goal].after(shot.detail);
       shot.detail.scrollIntoView({ block: "nearest" });
     }
@@ -295,7 +298,7 @@ class ImagesView {
   saveCsv() {
     const shots = [...this.done].reverse();
     const names = shots[0].names;
-    save("mien-images.csv", toCsv(shots.flatMap((shot) => shot.result.faces), columnsOf(names, false)));
+    save("mien-images.csv", toCsv(shots.flatMap((shot) => shot.result.faces), [...columnsOf(names, false), ...(shots.some((shot) => shot.result.faces.some((row) => "note" in row)) ? measuredColumns() : [])]));
   }
 }
 

@@ -4,6 +4,7 @@ import { $, announce, button, calm, fitCanvas, h, icon, plural, relabel, toast }
 import { CAMERA_PX, Grabber, SCREEN_PX, cameras, openCamera, openScreen, possible, screenPossible } from "./capture.js";
 import { contain, drawFaces, shownName } from "./draw.js";
 import { fillDetectors, fillLabelSets, namesOf, ordered } from "./expressions.js";
+import { asked, tieMeasures } from "./measures.js";
 import { Panels } from "./panels.js";
 import { Stream } from "./stream.js";
 import { sentenceOf } from "./words.js";
@@ -78,6 +79,7 @@ class LiveView {
     tie($("#live-labels"), "labels", () => this.useLabels());
     tie($("#live-detector"), "detector", () => this.configure());
     tieSeconds($("#live-smoothing"), "smoothing", () => this.configure());
+    tieMeasures($("#live-measures"), () => this.configure());
     tie($("#live-film"), "film");
     tie($("#live-keys"), "keys");
     this.video.onresize = () => (this.stage.style.aspectRatio = `${this.video.videoWidth} / ${this.video.videoHeight}`);
@@ -97,6 +99,7 @@ class LiveView {
       labels: $("#live-labels").value,
       detector: $("#live-detector").value,
       half_life_s: Number($("#live-smoothing").value),
+      attributes: asked($("#live-measures")),
     };
   }
 

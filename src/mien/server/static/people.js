@@ -4,6 +4,7 @@ import { h, percent, plural } from "./dom.js";
 import { look } from "./expressions.js";
 import { shownName, shownProbs } from "./draw.js";
 import { drawPortrait, portrait } from "./faces.js";
+import { fillMeasures, measureList } from "./measures.js";
 
 const STAY_MS = 700;
 const FRESH_MS = 4000; // for how long the image of a face stays
@@ -40,7 +41,7 @@ export class People {
   }
 
   add(id) {
-    const card = { bars: new Map(), name: h("div", { class: "person-name" }), note: h("div", { class: "person-note" }) };
+    const card = { bars: new Map(), name: h("div", { class: "person-name" }), note: h("div", { class: "person-note" }), measures: measureList() };
     card.face = portrait();
     const rows = this.names.map((name) => {
       const bar = h("i");
@@ -50,7 +51,7 @@ export class People {
       card.bars.set(name, { row, bar, value });
       return row;
     });
-    card.element = h("li", { class: "person" }, h("div", { class: "person-head" }, card.face.element, h("div", {}, card.name, card.note)), h("div", { class: "probs" }, rows));
+    card.element = h("li", { class: "person" }, h("div", { class: "person-head" }, card.face.element, h("div", {}, card.name, card.note)), h("div", { class: "probs" }, rows), card.measures);
     card.note.textContent = `Person ${id}`;
     this.empty.remove();
     this.list.append(card.element);
@@ -71,6 +72,7 @@ export class People {
       value.textContent = percent(probs[one] || 0);
       row.classList.toggle("most", one === name);
     }
+    if (face.attributes || !card.measures.hidden) fillMeasures(card.measures, face.attributes, face.note);
   }
 
   remove(id, card) {

@@ -5,6 +5,7 @@ import { connection, getJson, request, tell, token, askForToken, upload } from "
 import { catalogue, fillDetectors, fillLabelSets } from "./expressions.js";
 import { dropInto } from "./images.js";
 import { noteOf, shareOf } from "./jobs.js";
+import { asked, tieMeasures } from "./measures.js";
 import { VideoPage } from "./player.js";
 import { chosen, tie, tieSeconds } from "./settings.js";
 import { technicalOf } from "./words.js";
@@ -36,6 +37,7 @@ class VideosView {
     tie($("#video-fps"), "fps");
     for (const name of ["annotate", "bars", "blur"]) tie($(`#video-${name}`), `video-${name}`);
     tieSeconds($("#video-smoothing"), "smoothing");
+    tieMeasures($("#video-measures"));
     $("#video-example").onclick = async () => this.addFiles([new File([await (await request(`examples/${EXAMPLE}`)).blob()], EXAMPLE)]);
     const { max_video_bytes: most, max_video_s: longest, keep_s: keep } = catalogue.limits;
     $("#video-limits").textContent = `MP4, MOV, MKV, WebM, AVI…, up to ${bytes(most)}${longest ? ` and ${span(longest)}` : ""}.`;
@@ -244,6 +246,7 @@ function optionsOf() {
     end_s: end || null,
     annotate: blur || $("#video-annotate").checked,
     bars: $("#video-bars").checked,
+    attributes: asked($("#video-measures")),
     blur,
     keep_video: !blur,
   };
