@@ -295,6 +295,10 @@ def test_the_servers_camera_is_shown(open_page):
     assert name == "mien-camera.jpg" and jpeg.startswith(b"\xff\xd8")
     sync_api.expect(page.locator("#camera-lanes .lane-head").first).to_contain_text("happy")
     sync_api.expect(page.locator("#camera-people .person-name").first).to_have_text("happy")
+    page.wait_for_selector("#camera-people canvas:not([hidden])")
+    lane = page.locator("#camera-lanes .lane").first.bounding_box()
+    assert lane["y"] + lane["height"] <= 860, "the timeline is in view"
+    assert page.locator("#view-camera .primary:visible").count() == 0, "to stop is not what one comes for"
     page.click("#camera-stop")
     sync_api.expect(page.locator("#camera-card")).to_contain_text("The camera is off")
     sync_api.expect(page.locator("#camera-lanes")).to_contain_text("Each person gets a lane")

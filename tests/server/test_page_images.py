@@ -84,6 +84,23 @@ def test_a_group_has_numbers_on_the_image_and_names_beside_it(open_page, group, 
     assert serious(page) == []
 
 
+def test_a_saved_group_has_names_where_there_is_room_and_shows_the_faces(open_page, group):
+    page = show(open_page, group)
+    count = page.locator(".shot tbody tr").count()
+    page.locator(".shot-body").get_by_role("button", name="Annotated image").click()
+    wait_until(page, "!window.drawn.texts.every((text) => /^[0-9]+$/.test(text))")
+    panels = np.array(page.evaluate("window.drawn.panels")[-count:], dtype=float)
+    assert covered(panels) < 0.35
+    faces = np.array([[f["x1"], f["y1"], f["x2"], f["y2"]] for f in faces_of(page)])
+    middles = (faces[:, None, :2] + faces[:, None, 2:]) / 2
+    inside = (middles > panels[:, :2]) & (middles < panels[:, :2] + panels[:, 2:])
+    assert not inside.all(axis=-1).any(), "no tag lies on the middle of a face"
+
+
+def faces_of(page):
+    return json.loads(saved(page, "#image-json")[1])[0]["faces"]
+
+
 def test_two_faces_far_apart_have_their_names_on_the_image(open_page, tmp_path):
     smiling = read_rgb(EXAMPLES / "astronaut.jpg")[:320, 60:380]
     path = tmp_path / "two.png"
@@ -100,7 +117,7 @@ def test_hover_and_tap_and_the_keyboard_tell_all_of_one_face(open_page, group):
     box = page.evaluate("""(() => { // where face 5 is on the page
         const canvas = document.querySelector('.shot canvas'), { x, y, width } = canvas.getBoundingClientRect();
         return [x, y, width / 630]; })()""")
-    face = json.loads(saved(page, "#image-json")[1])[0]["faces"][5]
+    face = faces_of(page)[5]
     x = box[0] + box[2] * (face["x1"] + face["x2"]) / 2
     y = box[1] + box[2] * (face["y1"] + face["y2"]) / 2
     page.mouse.move(x, y)

@@ -78,7 +78,7 @@ function wordsOf(face, number = null) {
   const prefix = number !== null ? `${number} ` : tracked ? `#${face.track_id} ` : "";
   if (!name) return [prefix.trim()];
   const p = shownProbs(face)[name] ?? face.confidence ?? 0;
-  return [`${prefix}${name} ${Math.round(100 * p)}%`, `${prefix}${name}`, ...(look(name).emoji ? [prefix.trim(), ""] : [name])];
+  return [`${prefix}${name} ${Math.round(100 * p)}%`, `${prefix}${name}`, ...(look(name).emoji ? [prefix.trim(), ...(number === null ? [""] : [])] : [name])];
 }
 
 function chooseTag(context, face, number, box, wordings, layout, style) {
@@ -90,8 +90,9 @@ function chooseTag(context, face, number, box, wordings, layout, style) {
     const emoji = style.small ? "" : look(shownName(face)).emoji || "";
     const { width, height } = tagSize(context, words, emoji, size);
     const found = layout.best(tagSpots(box, width, height, 3 * unit, layout.height), number, style.memory?.get(key));
-    if (!chosen || found.tags < chosen.tags) chosen = { ...found, words, emoji, size, colour: look(shownName(face)).colour };
-    if (found.tags === 0) break;
+    const hides = 10 * found.tags + (style.numbers ? found.boxes : 0); // moving tags would flicker between wordings
+    if (!chosen || hides < chosen.hides - 0.05) chosen = { ...found, hides, words, emoji, size, colour: look(shownName(face)).colour };
+    if (hides < 0.05) break;
   }
   style.memory?.set(key, chosen.index);
   layout.add(chosen.spot);
