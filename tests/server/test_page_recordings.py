@@ -11,6 +11,8 @@ import pytest
 from conftest import EXAMPLES, read_rgb
 
 import browser_tools as tools
+from mien.attributes.mesh import MESHES
+from mien.weights import WEIGHTS
 from page_fixtures import FIXTURES, PHONE, saved, serious, start_camera, wait_until
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install 'mien[dev]'")
@@ -100,6 +102,23 @@ def test_a_recording_survives_a_reload_and_a_second_one(open_page):
     sync_api.expect(page.locator(".recording-note").first).to_contain_text("downloaded")
     page.locator("summary", has_text="1 earlier recording").click()
     assert len(rows_of(page, 1)) == kept
+
+
+@pytest.mark.skipif(not (WEIGHTS["mesh"].is_there() or MESHES["mien-mesh"].is_there()), reason="no mesh is here")
+def test_what_is_measured_is_recorded(open_page):
+    page = open_page()
+    start_camera(page)
+    page.click("#live-record")
+    wait_until(page, f"{ROWS} >= 4")
+    page.check("#live-measures")
+    wait_until(page, "document.querySelector('.person .measures:not([hidden])') !== null")
+    before = page.evaluate(ROWS)
+    wait_until(page, f"{ROWS} >= {before + 4}")
+    page.click("#live-record")
+    rows = rows_of(page)
+    assert {"yaw", "mouth_corners", "quality", "note", "clock"} <= set(rows[0])
+    assert rows[0]["yaw"] == "" and abs(float(rows[-1]["yaw"])) < 45
+    assert list(rows[0])[-3:] == ["clock", "labels", "mark"]
 
 
 def test_a_recording_goes_on_while_another_view_is_shown(open_page):

@@ -25,7 +25,7 @@ class Recorder {
     this.shelf = shelf;
     this.start = performance.now();
     const name = `Recording ${new Date().toLocaleString("sv-SE").slice(0, 16).replace(":", ".")}`;
-    this.about = { id: crypto.randomUUID(), name, begun: timeOfDay(this.start), seconds: 0, frames: 0, rows: 0, names: [], marks: [], films: [], saved: false };
+    this.about = { id: crypto.randomUUID(), name, begun: timeOfDay(this.start), seconds: 0, frames: 0, rows: 0, names: [], measures: [], marks: [], films: [], saved: false };
     this.waiting = { frames: [], video: [] };
     this.done = Promise.resolve();
     this.released = hold(lockOf(this.about));
@@ -41,6 +41,8 @@ class Recorder {
     about.frames += 1;
     about.rows += Math.max(1, faces.length);
     about.names = ordered([...about.names, ...names]);
+    const measured = faces.find((face) => face.attributes);
+    if (measured) about.measures = [...new Set([...about.measures, ...Object.keys(measured.attributes)].filter((name) => name !== "note")), "note"];
   }
 
   mark(mark) {
@@ -230,11 +232,11 @@ async function allRows(shelf, about) {
   return (await shelf.pieces("frames", about.id)).flat().flatMap((frame) => {
     const set = [];
     while (marks.length && marks[0].time_s <= frame.time_s) set.push(marks.shift().mark);
-    return recordedRows(frame, about.names, set.join(" ") || null);
+    return recordedRows(frame, about, set.join(" ") || null);
   });
 }
 
-const saveCsv = async (shelf, about) => save(fileName(about, ".csv"), toCsv(await allRows(shelf, about), recordedColumns(about.names)));
+const saveCsv = async (shelf, about) => save(fileName(about, ".csv"), toCsv(await allRows(shelf, about), recordedColumns(about.names, about.measures)));
 const saveJsonl = async (shelf, about) => save(fileName(about, ".jsonl"), toJsonl(await allRows(shelf, about)));
 const saveEvents = async (shelf, about) => save(fileName(about, "-events.tsv"), toEvents(about.marks));
 

@@ -6,18 +6,18 @@ export function columnsOf(names, tracked) {
   return [...BASE, ...names, ...(tracked ? ["steady_expression", ...names.map((name) => `smooth_${name}`), "baseline"] : [])];
 }
 
-/** The columns of a recording: those of a video, then the time of day, the label set, and the markers set since the last frame. */
-export const recordedColumns = (names) => [...columnsOf(names, true), "clock", "labels", "mark"];
+/** The columns of a recording: those of a video and of what was measured, then the time of day, the label set, and the markers set since the last frame. */
+export const recordedColumns = (names, measures) => [...columnsOf(names, true), ...measures, "clock", "labels", "mark"];
 
 /** Return the rows of a recorded frame; one without faces has a row without a face. */
-export function recordedRows({ frame, time_s, source, faces, ...rest }, names, mark) {
-  const blank = Object.fromEntries(recordedColumns(names).map((column) => [column, null]));
+export function recordedRows({ frame, time_s, source, faces, ...rest }, { names, measures }, mark) {
+  const blank = Object.fromEntries(recordedColumns(names, measures).map((column) => [column, null]));
   const shared = { ...blank, source, frame, time_s, clock: rest.clock, labels: rest.labels, mark };
   if (!faces.length) return [shared];
   return faces.map(({ box, probs, smoothed, ...face }, number) => {
     const [x1, y1, x2, y2] = box;
     const row = { ...shared, face: number, track_id: face.track_id, x1, y1, x2, y2, score: face.score, expression: face.expression };
-    Object.assign(row, { confidence: face.confidence, steady_expression: face.steady_expression });
+    Object.assign(row, { confidence: face.confidence, steady_expression: face.steady_expression }, face.attributes && { ...face.attributes, note: face.note });
     for (const name of names) {
       row[name] = probs?.[name] ?? null;
       row[`smooth_${name}`] = smoothed?.[name] ?? null;
