@@ -127,7 +127,7 @@ class _Stream:
     def expect(self, kind: str) -> None:
         came = self.kind()
         if came != kind:
-            raise ValueError(f"a layer {kind!r} is missing")
+            raise ValueError(f"a layer {kind} is missing")
 
     def skip_versions(self) -> None:
         """Go past the versions of all layers, to the length of the input layer's name."""
