@@ -30,6 +30,8 @@ FOUND_IOU, EXCUSED_IOU = 0.4, 0.2
 LARGE_PX = 80
 OTHER_SETTINGS = ("mtcnn-48", "mtcnn-64", "mtcnn-80", "dlib-hog-0", "blazeface-full-80", "blazeface-short-80")
 
+LIVE = (("mtcnn", 32), ("mtcnn", 48), ("mtcnn", 64), ("mtcnn", 80), ("blazeface-full", 80), ("blazeface-short", 80))
+
 Row = tuple[float, float, float, float, float]
 Image = NDArray[np.uint8]
 Boxes = NDArray[np.float32]
@@ -171,18 +173,30 @@ def _match(found: Boxes, counted: Boxes) -> dict[int, int]:
     return used
 
 
-def refine_ms(image: Image, repeats: int = 200) -> float:
-    """Return the CPU milliseconds per face of `MtcnnDetector.refine` on the faces of one image."""
-    from mien.detect.mtcnn import MtcnnDetector
-
-    detector = MtcnnDetector()
+def live_ms(name: str, settings: DetectorSettings, image: Image, repeats: int = 60) -> tuple[float, float]:
+    """Return the median CPU milliseconds of a search in an image, and of looking again at the faces in it."""
+    detector = create_detector(name, settings)
     boxes = detector.detect(image).xyxy
-    times = []
+    search, again = [], []
     for _ in range(repeats):
         start = time.process_time()
+        detector.detect(image)
+        middle = time.process_time()
         detector.refine(image, boxes)
-        times.append(1e3 * (time.process_time() - start) / len(boxes))
-    return statistics.median(times)
+        search.append(1e3 * (middle - start))
+        again.append(1e3 * (time.process_time() - middle))
+    return statistics.median(search), statistics.median(again)
+
+
+def print_live(photo: Path) -> None:
+    """Print a table for a webcam's frame: the photo, 512 x 512 pixels, on gray of 640 x 480."""
+    frame = np.full((480, 640, 3), 120, np.uint8)
+    frame[:, 64:576] = cv2.cvtColor(cv2.imread(str(photo)), cv2.COLOR_BGR2RGB)[:480]
+    print("| detector, smallest face | search, CPU ms | again, CPU ms |")
+    print("|---|---|---|")
+    for name, smallest in LIVE:
+        search, again = live_ms(name, DetectorSettings(min_face_px=smallest), frame)
+        print(f"| {name}, {smallest} px | {search:.1f} | {again:.1f} |", flush=True)
 
 
 def main() -> None:
@@ -192,8 +206,12 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", choices=[*DETECTORS, *OTHER_SETTINGS], default=None)
     parser.add_argument("--yunet", type=Path)
     parser.add_argument("--ssd", type=Path, nargs=2)
+    parser.add_argument("--live", type=Path, help="only time a webcam's frame made of this photo of 512 x 512 pixels")
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
+    if arguments.live:
+        print_live(arguments.live)
+        return
     photos = read_photos(arguments.photos)
     print(f"| detector | recall | recall from {LARGE_PX} px | precision | CPU ms, median | CPU ms, 90th percentile |")
     print("|---|---|---|---|---|---|")

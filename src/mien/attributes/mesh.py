@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mien.attributes.geometry import LEFT_EYE_CORNERS, RIGHT_EYE_CORNERS, Points
 from mien.detect.align import crop_matrices, warp
-from mien.errors import InputError, ModelError, check_known
+from mien.errors import InputError, ModelError, check_known, shown
 from mien.faces import CROP_PX, MESH_POINTS, Faces, Floats, check_image
 from mien.models.runtime import RuntimeSettings, open_model
 from mien.weights import path_of
@@ -218,4 +218,4 @@ def check_mesh(name: str) -> None:
         InputError: The message lists the known ones.
     """
     if name not in mesh_names():
-        raise InputError(f"mesh must be one of {', '.join(mesh_names())}, got {name!r}")
+        raise InputError(f"mesh must be one of {', '.join(mesh_names())}, got {shown(name)}")
