@@ -27,6 +27,7 @@ from mien.faces import Face, Faces, Frame
 from mien.labels import EMOJI, LabelSet
 from mien.output.base import Draw, Sink, SinkWithoutFile
 from mien.output.draw.faces import draw_faces
+from mien.output.draw.measures import rows_of_panel
 from mien.output.sinks import open_sink
 from mien.output.tables import JsonLinesStream
 from mien.sources.images import Failed
@@ -105,6 +106,15 @@ class TerminalSink(SinkWithoutFile):
         out.print(Text.assemble((frame.source, "bold"), (f"  {count}", "dim")), soft_wrap=True)
         if len(faces):
             out.print(_face_table(faces))
+            for number, face in enumerate(faces):
+                if face.attributes:
+                    out.print(_measures(number, face), soft_wrap=True)
+
+
+def _measures(number: int, face: Face) -> Text:
+    """Return what else was measured of a face, in one line."""
+    said = " · ".join(f"{word} {values}" for word, values in rows_of_panel(face.attributes))
+    return Text.assemble(f"  {number}  {said}", (f"  ({face.note})", "yellow") if face.note else "", style="dim")
 
 
 def _face_table(faces: Faces) -> Table:
