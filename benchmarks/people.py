@@ -5,8 +5,9 @@
 
 Prints Markdown tables. Faces of the Face Research Lab London Set: 102 people, neutral and smiling.
 
-- *crops*: the embedding of our crop (five landmarks of `mtcnn`; the box alone) against dlib's own pipeline (its HOG
-  detector, its 5 or 68 points, its crop): Euclidean distance, and what verification makes of it. Needs the extra dlib.
+- *crops*: the embedding of our crop (five landmarks of `mtcnn`; the box alone; 68 points of a mesh) against dlib's own
+  pipeline (its HOG detector, its 5 or 68 points, its crop): Euclidean distance, and what verification makes of it.
+  Needs the extra dlib.
 - *verify*: 102 pairs of one person, and all pairs of two people, at several thresholds, all and within groups.
 - *sizes*: a small copy of the neutral picture against the smiling one at full size.
 - *videos*: made scenes with cuts: tracks of one person split, tracks of two people merged, per threshold. The threshold
@@ -34,6 +35,7 @@ sys.path[:0] = [str(ROOT / "tests" / "support"), str(ROOT / "tests")]
 
 import scenes  # noqa: E402
 from mien import Analyzer, analyze_video  # noqa: E402
+from mien.attributes import MESHES, FaceMesh, landmarks68  # noqa: E402
 from mien.detect.chips import face_chips  # noqa: E402
 from mien.detect.registry import create_detector  # noqa: E402
 from mien.faces import Faces, Floats  # noqa: E402
@@ -88,12 +90,18 @@ def crops(london: London, embedder: FaceEmbedder) -> None:
                   for n, f in ((5, "5_face_landmarks"), (68, "68_face_landmarks"))}  # fmt: skip
     made: dict[str, list[np.ndarray]] = {"dlib, 5 points": [], "dlib, 68 points": []}
     made |= {"mien, 5 landmarks": [], "mien, box alone": []}
+    meshes = {name: FaceMesh(name) for name in MESHES if MESHES[name].is_there()}
+    made |= {f"68 points of {name}": [] for name in meshes}
     for image, faces in zip(london.images, london.faces, strict=True):
         box = max(hog(image, 1), key=lambda r: r.area())
         for n, predictor in predictors.items():
             made[f"dlib, {n} points"].append(dlib.get_face_chip(image, predictor(image, box), SIDE_PX, PADDING))
         for name, one in (("mien, 5 landmarks", faces), ("mien, box alone", Faces(faces.xyxy, faces.score))):
             made[name].append(face_chips(image, one, SIDE_PX, padding=PADDING)[0])
+        for name, mesh in meshes.items():
+            points = landmarks68(mesh.find(image, faces).points)[0, :, :2].round().astype(int).tolist()
+            shape = dlib.full_object_detection(box, [dlib.point(*point) for point in points])
+            made[f"68 points of {name}"].append(dlib.get_face_chip(image, shape, SIDE_PX, PADDING))
     found = {name: embedder.embed_chips(np.stack(chips)) for name, chips in made.items()}
     print("| crop | from dlib's with 5 points, mean (largest) | from dlib's with 68 | one person, mean (largest) | "
           "two people, mean (smallest) | two people < 0.6 |\n|---|---|---|---|---|---|")  # fmt: skip

@@ -171,7 +171,7 @@ class Client:
             path: The video.
             options: As described at the server's /docs: labels, detector, every, fps, start_s, end_s, stream,
                 half_life_s, min_face, min_confidence, largest_only, clip_boxes, attributes, annotate, blur, bars,
-                baseline, keep_video.
+                baseline, people, keep_video.
 
         Returns:
             The job; its `id` is what the other methods take.

@@ -117,6 +117,22 @@ def test_options_choose_frames_labels_and_outputs(server, video):
     check_problem(server.http.get(f"/v1/jobs/{job['id']}/result.mp4"), 409)
 
 
+def test_people_of_a_video_are_told_apart_where_the_network_was_pulled(tmp_path, video, monkeypatch, request):
+    monkeypatch.setenv("MIEN_HOME", str(tmp_path / "empty"))
+    wanted = {"people": "auto", "annotate": False}
+    with served(tmp_path / "without") as own:
+        job = finished(own, submit(own, video, **wanted))
+        assert job["state"] == "failed" and "mien models pull identity" in job["error"]["detail"]
+        check_problem(submit(own, video, people="folder"), 422, "auto")
+    monkeypatch.undo()
+    request.getfixturevalue("identity")
+    with served(tmp_path / "with") as own:
+        job = finished(own, submit(own, video, **wanted))
+        rows = list(csv.DictReader(io.StringIO(own.http.get(job["results"]["csv"]).text)))
+        assert {row["person"] for row in rows} == {"person 1"}
+        assert own.http.get(job["results"]["summary"]).json()["tracks"][0]["person"] == "person 1"
+
+
 def test_a_video_that_breaks_off_gives_what_it_holds_and_says_so(server, tmp_path):
     whole = make_video(tmp_path / "whole.mkv", frames=60).read_bytes()
     job = finished(server, submit(server, whole[: len(whole) * 2 // 3], "cut.mkv"))

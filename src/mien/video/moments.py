@@ -1,5 +1,6 @@
 """A contact sheet of the strongest moments of a video, collected while it runs, in memory that stays flat."""
 
+import textwrap
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from mien.output.kinds import MOMENTS
 from mien.video.summary_text import time_text
 
 CELL_PX, GAP_PX, CAPTION_PX, HEAD_PX, MARGIN_PX, NAME_PX = 128, 10, 24, 40, 18, 46
+NAME_LETTERS = 7  # of a line of a name
 CROP_MARGIN = 0.18
 CLEARLY = 0.01  # how much stronger a moment must be to take another's place
 INK, MUTED, EMPTY = DARK, (102, 112, 122), (243, 244, 246)
@@ -72,6 +74,8 @@ class ContactSheet:
             raise InputError(f"most_people must be at least 1, got {most_people}")
         self.labels, self._blur, self._most = labels, blur, most_people
         self._people: dict[int, _PersonMoments] = {}
+        self._names: dict[int, str] = {}
+        self._first_tracks: dict[str, int] = {}  # where it is known who people are, their tracks are one
 
     def add(self, frame: Frame, faces: Faces) -> None:
         """Add a frame of the video.
@@ -94,7 +98,11 @@ class ContactSheet:
             self._forget(frame.time_s)
 
     def _see(self, frame: Frame, faces: Faces, face: Face) -> None:
-        person = self._people.setdefault(face.track_id or 0, _PersonMoments())
+        number = face.track_id or 0
+        if face.person is not None:
+            number = self._first_tracks.setdefault(face.person, number)
+            self._names[number] = face.person
+        person = self._people.setdefault(number, _PersonMoments())
         person.frames += 1
         person.last_s = frame.time_s
         probs = face.probs if face.smoothed is None else face.smoothed
@@ -154,7 +162,9 @@ class ContactSheet:
             _paint_head(canvas, name, MARGIN_PX + NAME_PX + column * (CELL_PX + GAP_PX))
         for row, (track, found) in enumerate(moments.items()):
             top = MARGIN_PX + HEAD_PX + row * (CELL_PX + CAPTION_PX + GAP_PX)
-            paint_text(canvas, f"#{track}" if track else "", MARGIN_PX, top + CELL_PX / 2, 17, INK)
+            name = self._names.get(track, f"#{track}" if track else "")
+            for step, line in enumerate(textwrap.wrap(name, NAME_LETTERS)[:3]):
+                paint_text(canvas, line, MARGIN_PX, top + CELL_PX / 2 + 17 * step, 12 if name[0] != "#" else 17, INK)
             for column, name in enumerate(names):
                 _paint_cell(canvas, found.get(name), MARGIN_PX + NAME_PX + column * (CELL_PX + GAP_PX), top)
         return canvas

@@ -51,7 +51,7 @@ def marks_of(canvas: NDArray[np.uint8], faces: Faces, style: DrawStyle, truth: S
         if face.track_id is not None:
             number = f"#{face.track_id} "
         if face.person is not None:
-            number = f"{face.person} "
+            number = f"{face.person}: "
         yield Mark(face, expression, confidence, actual, box, colour, *sizes, number if style.ids else "")
 
 

@@ -1,5 +1,6 @@
 """The shapes of requests and answers, for the description at /docs and for checking what clients send."""
 
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -159,6 +160,9 @@ class JobOptions(TrackingOptions):
     baseline: str | None = Field(
         default=None, max_length=40, description="Take out resting faces: `auto`, or when people rest, `0:02-0:06`."
     )
+    people: Literal["auto"] | None = Field(
+        default=None, description="Put the tracks of one person together, over cuts as well; docs/people.md."
+    )
     keep_video: bool = Field(default=True, description="Keep the video for the player until the job expires.")
 
     @field_validator("baseline")
@@ -172,8 +176,8 @@ class JobOptions(TrackingOptions):
         return value
 
     def track_settings(self) -> TrackSettings:
-        """Return the settings, with the baseline that was asked for."""
-        return with_baseline(super().track_settings(), self.baseline)
+        """Return the settings, with the baseline and the people that were asked for."""
+        return replace(with_baseline(super().track_settings(), self.baseline), people=self.people)
 
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
