@@ -18,7 +18,7 @@ ABOUT = {
     "yunet": "OpenCV's YuNet with five landmarks; you give the model file",
     "ssd": "OpenCV's res10 SSD; you give the model files",
     "blazeface-short": "MediaPipe's, for near faces, as in selfies and webcams; five landmarks",
-    "blazeface-full": "MediaPipe's, for faces farther away; fast, five landmarks",
+    "blazeface-full": "MediaPipe's, for faces farther away; five landmarks",
     "none": "for images that are face crops already",
 }
 
