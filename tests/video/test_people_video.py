@@ -17,7 +17,7 @@ from helpers import rows_in
 from mien.errors import InputError, MissingWeightsError
 from mien.faces import PERSON, Frame
 from mien.tracking.settings import TrackSettings
-from mien.video import VideoJob, VideoOutputs, VideoSummary, analyze_video, run_job
+from mien.video import VideoJob, VideoOutputs, VideoSummary, analyze_video, run_job, track
 from scenes import cut_out, cutting, portrait_people, recutting
 from videos import write_video
 
@@ -162,6 +162,11 @@ def test_three_people_over_cuts_with_eight_tracks_are_three(analyzer, identity, 
                 nearest = int(np.abs(centres - (x, y)).sum(axis=1).argmin())
                 who.setdefault(face.person, set()).add(int(truth.person[nearest]) // 2)
     assert sorted(who.values(), key=min) == [{0}, {1}, {2}]
+
+
+def test_frames_as_they_come_have_nobody_known(analyzer, clip):
+    with pytest.raises(InputError, match="known after the last frame only"):
+        list(track(clip, settings=TrackSettings(people="auto"), analyzer=analyzer))
 
 
 def test_a_frame_is_given_without_people_unless_asked(analyzer):

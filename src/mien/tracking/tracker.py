@@ -59,9 +59,14 @@ class Tracker:
         Args:
             analyzer: Detector, expression model and label set; may be shared by any number of trackers.
             settings: None takes the defaults.
+
+        Raises:
+            InputError: The settings ask for `people`, who are known after the last frame only.
         """
         self.analyzer = analyzer
         self.settings = settings or TrackSettings()
+        if self.settings.people is not None:
+            raise InputError("who is who is known after the last frame only: use mien.analyze_video(people=…)")
         self.labels = analyzer.labels
         self._boxes = BoxTracker(analyzer.detector, self.settings)
         self._memory = Memory()
