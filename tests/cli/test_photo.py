@@ -34,6 +34,7 @@ print(*sorted(visited), file=sys.stderr)
 
 HALL = {"mien.errors", "mien.faces", "mien.files", "mien.labels", "mien._onnxruntime", "mien._onnx_graph"}
 VISITED = {
+    "attributes": {"settings"},
     "cli": {
         "app",
         "options",
@@ -45,7 +46,7 @@ VISITED = {
         "analyze.request",
     },
     "sources": {"given", "images", "videos", "_decode", "_formats", "_headers", "_jpeg"},
-    "detect": {"registry", "identity", "mtcnn", "boxes", "align", "_mtcnn_nets", "_octaves"},
+    "detect": {"registry", "identity", "mtcnn", "boxes", "align", "border", "_mtcnn_nets", "_octaves"},
     "models": {"catalogue", "card", "expression", "prior", "runtime"},
     "output": {"base", "rows", "tables"},
 }
