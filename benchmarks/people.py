@@ -1,6 +1,6 @@
 """Who it is: how well faces are told apart, by group and by size, what videos make of it, and what it costs.
 
-    mien models pull identity
+    mien models pull identity mesh
     OMP_NUM_THREADS=1 python benchmarks/people.py [--shared FOLDER] [--only crops verify sizes videos clips speed]
 
 Prints Markdown tables. Faces of the Face Research Lab London Set: 102 people, neutral and smiling.
@@ -24,6 +24,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,6 +39,7 @@ from mien import Analyzer, analyze_video  # noqa: E402
 from mien.attributes import MESHES, FaceMesh, landmarks68  # noqa: E402
 from mien.detect.chips import face_chips  # noqa: E402
 from mien.detect.registry import create_detector  # noqa: E402
+from mien.errors import MissingWeightsError  # noqa: E402
 from mien.faces import Faces, Floats  # noqa: E402
 from mien.people.embedding import PADDING, SIDE_PX, FaceEmbedder, distances  # noqa: E402
 from mien.people.grouping import average_distances, group_tracks  # noqa: E402
@@ -90,7 +92,10 @@ def crops(london: London, embedder: FaceEmbedder) -> None:
                   for n, f in ((5, "5_face_landmarks"), (68, "68_face_landmarks"))}  # fmt: skip
     made: dict[str, list[np.ndarray]] = {"dlib, 5 points": [], "dlib, 68 points": []}
     made |= {"mien, 5 landmarks": [], "mien, box alone": []}
-    meshes = {name: FaceMesh(name) for name in MESHES if MESHES[name].is_there()}
+    meshes = {}
+    for name in MESHES:
+        with suppress(MissingWeightsError):  # mien models pull mesh
+            meshes[name] = FaceMesh(name)
     made |= {f"68 points of {name}": [] for name in meshes}
     for image, faces in zip(london.images, london.faces, strict=True):
         box = max(hog(image, 1), key=lambda r: r.area())
