@@ -236,7 +236,7 @@ def test_unknown_names_and_weights_that_are_not_there_get_the_fix(monkeypatch, t
         mien.analyze_image(EXAMPLES / "astronaut.jpg", attributes=("smile",))
     with pytest.raises(InputError, match="mesh must be one of auto, mien-mesh, mediapipe"):
         AttributeSettings(("pose",), mesh="dlib")
-    with pytest.raises(InputError, match="min_quality needs the attribute quality"):
+    with pytest.raises(InputError, match="min_quality needs the attribute quality; add it: pose,quality"):
         AttributeSettings(("pose",), min_quality=0.5)
     with pytest.raises(InputError, match="min_quality must be 0 to 1"):
         AttributeSettings(("quality",), min_quality=5)

@@ -29,6 +29,7 @@ def test_verify_says_same_or_not_and_how_often_that_is_wrong(mien, identity, fol
     told = json.loads(out)
     assert code == 0 and told["same"] is False and told["distance"] > 0.6 and told["threshold"] == 0.5
     assert told["error_rates"]["false_match"] > 0 and told["first"]["faces"] == 1
+    assert "both are" not in mien("people", "verify", ADA, GRACE, "--threshold", "0.45")[2]  # nobody was wrong there
     _, _, err = mien("people", "verify", ADA, GRACE, "--threshold", "0.42")
     assert "was not measured at this threshold" in err
 

@@ -194,6 +194,8 @@ def test_folders_say_what_they_passed_over(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(b"x")
     (line,) = passed_over([str(tmp_path), str(tmp_path / "a.jpg")])
     assert line.startswith(f"{tmp_path}: passed over 4 files that are not images by their extension (.txt: 2, ")
+    (line,) = passed_over([str(tmp_path / "deep")])
+    assert line.endswith("passed over 1 file that is not an image by its extension (.txt: 1)")
 
 
 def test_the_message_about_pixels_names_both_ways_to_raise_the_limit() -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from mien.cli.console import out
 from mien.errors import InputError, MissingWeightsError, OutputError
 from mien.weights import WEIGHTS, path_of, pull
 from mien.weights.catalogue import cache_folder
@@ -116,6 +117,12 @@ class TestCommand:
         assert listed["age"]["here"] == str(path_of("age")) and json.loads(mien("models", "show", "age", "--json")[1])
         table = mien("models", "list")[1]
         assert [line.split("│")[2].strip() for line in table.splitlines() if line.startswith("│ age ")] == ["yes"]
+
+    @pytest.mark.parametrize("width", [40, 80])
+    def test_names_are_whole_in_narrow_terminals(self, mien, home, width, monkeypatch):
+        monkeypatch.setattr(out, "width", width)
+        lines = mien("models", "list")[1].splitlines()
+        assert [name for name in WEIGHTS if not any(line.split()[:1] == [name] for line in lines)] == []
 
     def test_an_unknown_name_is_wrong_use(self, mien, home):
         code, _, err = mien("models", "pull", "messh")

@@ -13,8 +13,8 @@ class AttributeSettings:
     """What is measured of faces beside their expression, and how.
 
     Attributes:
-        names: What is measured: names of `mien.faces.ATTRIBUTES`, as a sequence or with commas between them; nothing
-            unless asked.
+        names: What is measured: mesh, pose, eyes, mouth, brows, gaze, blinks, quality, age, gender, those wanted with
+            commas between them or, in Python, as a sequence; nothing unless asked.
         mesh: The mesh that measures stand on: auto (mien's own where it is shipped), mien-mesh, or mediapipe.
         min_quality: Faces of a lower `quality` (0-1) are marked in their note; none is dropped.
     """
@@ -30,7 +30,7 @@ class AttributeSettings:
         if not 0 <= self.min_quality <= 1:
             raise InputError(f"min_quality must be 0 to 1, got {self.min_quality}")
         if self.min_quality and "quality" not in self.names:
-            raise InputError("min_quality needs the attribute quality; add it to attributes")
+            raise InputError("min_quality needs the attribute quality; add it: pose,quality")
 
 
 GivenAttributes = Sequence[str] | AttributeSettings

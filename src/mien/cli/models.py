@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -14,6 +15,8 @@ from mien.models.card import ModelCard
 from mien.models.catalogue import CATALOGUE, DEFAULT_MODEL, load_model, model_path
 from mien.weights import WEIGHTS, Weights
 from mien.weights import pull as pull_weights
+
+WIDE = 100  # characters; in a narrower terminal a table would cut the names that are to be typed
 
 app = typer.Typer(help="List the models, show their cards, and pull weights of others.", no_args_is_help=True)
 
@@ -35,12 +38,18 @@ def list_models(as_json: JsonOption = False) -> None:
         name = Text(entry.name, "bold").append(" (default)" if entry.name == DEFAULT_MODEL else "", "not bold")
         table.add_row(name, size, measured, entry.summary)
     out.print(table)
-    pulled = Table("weights of others", "here", "size", "licence", "from", "for")
-    for other in WEIGHTS.values():
-        here = "yes" if other.is_there() else Text("no", "dim")
-        row = megabytes(other.size), other.licence, other.source, other.purpose
-        pulled.add_row(Text(other.name, "bold"), here, *row)
-    out.print(pulled)
+    if out.width < WIDE:
+        for other in WEIGHTS.values():
+            facts = "here" if other.is_there() else "not here", megabytes(other.size), other.licence, other.source
+            out.print(Text.assemble((other.name, "bold"), f"  {', '.join(facts)}"))
+            out.print(Padding(Text(other.purpose, "dim"), (0, 0, 0, 2)))
+    else:
+        pulled = Table("weights of others", "here", "size", "licence", "from", "for")
+        for other in WEIGHTS.values():
+            here = "yes" if other.is_there() else Text("no", "dim")
+            row = megabytes(other.size), other.licence, other.source, other.purpose
+            pulled.add_row(Text(other.name, "bold"), here, *row)
+        out.print(pulled)
     out.print("Weights of others come with: mien models pull NAME")
 
 
@@ -64,7 +73,7 @@ def show(
     model: Annotated[str, typer.Argument(help="A name from `mien models list`, or an .onnx file.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Show the card of one model: labels, framing, data, licence, accuracy with N, hash."""
+    """Show the card of a model or of weights: labels, framing, data, licence, accuracy with N, hash."""
     if model in WEIGHTS:
         _show_weights(WEIGHTS[model], as_json=as_json)
         return

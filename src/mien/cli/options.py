@@ -186,7 +186,7 @@ class _Group:
         except InputError as error:
             text = str(error)
             for field, flag in self.flags.items():
-                text = re.sub(rf"(?<![\w-]){field}(?= must|=| =)", flag.partition("/")[0], text)
+                text = re.sub(rf"(?<![\w-]){field}(?= must| needs|=| =)", flag.partition("/")[0], text)
             raise InputError(text) from error
 
 

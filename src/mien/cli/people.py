@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from mien.analyzer import DEFAULT_DETECTOR
@@ -25,6 +25,7 @@ from mien.people.search import PersonMatch, QueryFace, matches, query_face, rank
 from mien.people.search import verify as verify_images
 from mien.sources.images import expand
 
+NARROW = 60  # characters; a terminal that is narrower shows less
 COLUMNS = ("source", "distance", "x1", "y1", "x2", "y2", "faces", ERROR)
 
 app = typer.Typer(
@@ -115,10 +116,11 @@ def verify(
 def _rates_text(rates: ErrorRates | None) -> str:
     if rates is None:
         return "how often that is wrong was not measured at this threshold: docs/people.md"
+    worst = f", but {rates.worst_false_match:.1%} where both are {rates.worst_group}" if rates.worst_false_match else ""
     return (
         f"how often that is wrong, on the 102 people of the London Set at {rates.threshold:g}: of pairs of one person "
-        f"{rates.missed:.1%} are called two; of pairs of two people {rates.false_match:.2%} are called one, but "
-        f"{rates.worst_false_match:.1%} where both are {rates.worst_group}: docs/people.md"
+        f"{rates.missed:.1%} are called two; of pairs of two people {rates.false_match:.2%} are called one{worst}: "
+        "docs/people.md"
     )
 
 
@@ -143,11 +145,14 @@ def _row(match: PersonMatch) -> Record:
 
 def _show(found: Sequence[PersonMatch], top: int, threshold: float) -> None:
     near = [match for match in found if match.distance is not None]
-    table = Table("distance", "same", "image", "face at")
+    table = Table("distance", "same", Column("image", overflow="fold"), "face at")
+    if out.width < NARROW:  # the names of the images are the answer
+        table = Table("distance", Column("image", overflow="fold"))
     for match in near[:top]:
         x1, y1, x2, y2 = (round(v) for v in match.xyxy or (0, 0, 0, 0))
         where = f"({x1}, {y1})-({x2}, {y2})" + (f", one of {match.faces}" if match.faces > 1 else "")
-        table.add_row(f"{match.distance:.3f}", "yes" if match.same else "no", Text(match.source), where)
+        cells = f"{match.distance:.3f}", "yes" if match.same else "no", Text(match.source), where
+        table.add_row(*(cells[::2] if out.width < NARROW else cells))
     out.print(table)
     rest = [f"{len(near) - top:,} more images with faces"] if len(near) > top else []
     without = sum(match.distance is None and match.error is None for match in found)

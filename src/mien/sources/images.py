@@ -247,9 +247,10 @@ def passed_over(sources: Iterable[str], *, kind: Kind = IMAGES) -> list[str]:
             counts.update(suffix for suffix in suffixes if suffix not in kind.suffixes)
         if counts:
             known = ", ".join(f"{suffix or 'no extension'}: {number}" for suffix, number in counts.most_common(8))
-            lines.append(
-                f"{folder}: passed over {counts.total()} files that are not {kind.many} by their extension ({known})"
-            )
+            total = counts.total()
+            several = f"{total} files that are not {kind.many} by their"
+            what = f"1 file that is not {kind.one} by its" if total == 1 else several
+            lines.append(f"{folder}: passed over {what} extension ({known})")
     return lines
 
 

@@ -87,7 +87,7 @@ def _shares(share: Mapping[str, float]) -> Text:
     text = Text()
     for name, part in sorted(share.items(), key=lambda item: -item[1]):
         if part >= LEAST_SHARE:
-            text.append_text(expression_text(name)).append(f" {part:.0%}   ")
+            text.append("   " if text else "").append_text(expression_text(name)).append(f" {part:.0%}")
     return text
 
 
