@@ -1,9 +1,14 @@
 """What is printed: file names are never read as markup or as emoji."""
 
+import numpy as np
 import pytest
+from conftest import EXAMPLES
 from rich.table import Table
 
+import mien
 from mien.cli import console
+from mien.cli.analyze.images import TerminalSink
+from mien.faces import Frame
 
 NAME = "a[x][/y][red]:smile:.csv"
 
@@ -23,3 +28,11 @@ def test_brackets_are_printed_as_they_are(name, capsys):
 def test_what_was_written_is_named_in_one_way(capsys):
     console.say_written(NAME, " (1 MB)")
     assert capsys.readouterr().err == f"wrote {NAME} (1 MB)\n"
+
+
+def test_every_estimate_that_was_asked_for_is_printed(capsys):
+    faces = mien.analyze_image(EXAMPLES / "astronaut.jpg")
+    faces = faces.with_attributes({"gender_estimate": np.array([0.25], np.float32)}, [""])
+    with TerminalSink() as sink:
+        sink.write(Frame(np.zeros((8, 8, 3), np.uint8), source="a.jpg"), faces)
+    assert "gender_estimate 0.25" in capsys.readouterr().out

@@ -113,7 +113,10 @@ class TerminalSink(SinkWithoutFile):
 
 def _measures(number: int, face: Face) -> Text:
     """Return what else was measured of a face, in one line."""
-    said = " · ".join(f"{word} {values}" for word, values in rows_of_panel(face.attributes))
+    told = [f"{word} {values}" for word, values in rows_of_panel(face.attributes)]
+    if "gender_estimate" in face.attributes:  # not on pictures
+        told.append(f"gender_estimate {face.attributes['gender_estimate']:.2f}")
+    said = " · ".join(told)
     return Text.assemble(f"  {number}  {said}", (f"  ({face.note})", "yellow") if face.note else "", style="dim")
 
 
