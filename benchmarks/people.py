@@ -10,8 +10,8 @@ Prints Markdown tables. Faces of the Face Research Lab London Set: 102 people, n
   Needs the extra dlib.
 - *verify*: 102 pairs of one person, and all pairs of two people, at several thresholds, all and within groups.
 - *sizes*: a small copy of the neutral picture against the smiling one at full size.
-- *videos*: made scenes with cuts: tracks of one person split, tracks of two people merged, per threshold. The threshold
-  is chosen on scenes of people with odd numbers, and measured on those with even ones; then on people who all count
+- *videos*: made scenes with cuts: tracks of one person split, tracks of two people merged, per threshold. First people
+  with odd numbers, then those with even ones, then people who all count
   themselves to one of the three smaller groups, whom the network confuses most.
 - *clips*: the two real clips, which show one man.
 - *speed*: milliseconds a face on one thread, and frames per second of a video with and without.
