@@ -1,6 +1,7 @@
 """A progress bar for whoever watches: in a terminal or a notebook, and nowhere else."""
 
 import html
+import importlib
 import math
 import sys
 import time
@@ -133,14 +134,13 @@ class _NotebookBar:
         self._handle: Any = None
 
     def __call__(self, name: str, done: int, total: int | None, words: str) -> None:
-        from IPython.display import HTML, display  # type: ignore[import-not-found, unused-ignore]
-
+        display: Any = importlib.import_module("IPython.display")
         share = f' value="{done}" max="{total}"' if total else ""
-        shown = HTML(f"{html.escape(name)} <progress{share}></progress> {html.escape(words)}" if name else "")
+        shown = display.HTML(f"{html.escape(name)} <progress{share}></progress> {html.escape(words)}" if name else "")
         if self._handle is not None:
             self._handle.update(shown)
         elif name:
-            self._handle = display(shown, display_id=True)
+            self._handle = display.display(shown, display_id=True)
 
 
 def _clock(seconds: float) -> str:
