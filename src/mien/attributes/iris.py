@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from mien.attributes.geometry import LEFT_EYE_CORNERS, RIGHT_EYE_CORNERS, Points
 from mien.detect.align import warp
-from mien.models.runtime import RuntimeSettings, open_model
-from mien.weights import path_of
+from mien.models.runtime import RuntimeSettings, open_weights
 
 SIDE = 64
 EYE_ROOM = 2.3  # side of the view in widths of the eye
@@ -50,8 +49,7 @@ class IrisFinder:
         Raises:
             MissingWeightsError: It must be pulled first; the message has the line to type.
         """
-        path = path_of("iris")
-        self._session = open_model(path.read_bytes(), path, runtime or RuntimeSettings())
+        self._session = open_weights("iris", runtime or RuntimeSettings())
         self._input = self._session.get_inputs()[0].name
 
     def find(self, image: NDArray[np.uint8], meshes: Points) -> EyeLook:

@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from mien._onnxruntime import ort
 from mien.attributes.geometry import LEFT_EYE_CORNERS, RIGHT_EYE_CORNERS, Points
 from mien.detect.align import crop_matrices, warp
 from mien.errors import InputError, ModelError, check_known, shown
 from mien.faces import CROP_PX, MESH_POINTS, Faces, Floats, check_image
-from mien.models.runtime import RuntimeSettings, open_model
+from mien.models.runtime import RuntimeSettings, open_model, open_weights
 from mien.weights import path_of
 
 AUTO, OWN_MESH = "auto", "mien-mesh"
@@ -123,10 +124,7 @@ class FaceMesh:
         """
         self.name = chosen_mesh(name)
         self._file = MESHES[self.name]
-        path = self._file.path
-        if not path.is_file():
-            raise ModelError(f"this package lacks {path.name}; install mien again, or choose the mesh mediapipe")
-        self._session = open_model(path.read_bytes(), path, runtime or RuntimeSettings())
+        self._session = _opened(self._file, runtime or RuntimeSettings())
         self._input = self._session.get_inputs()[0].name
 
     def find(self, image: NDArray[np.uint8], faces: Faces, *, framed: bool = False) -> Meshes:
@@ -163,8 +161,9 @@ class FaceMesh:
             presence = 1 / (1 + np.exp(-presence.clip(-30, 30)))
         points[..., :2] -= self._file.edge
         for one, view in zip(points, maps, strict=True):
-            one[:, :2] = (one[:, :2] - view[:, 2]) @ np.linalg.inv(view[:, :2]).T
-            one[:, 2] /= np.hypot(view[0, 0], view[1, 0])
+            scale = np.hypot(view[0, 0], view[1, 0]) or np.nan  # 0: a box beyond all bounds, where there is no face
+            one[:, :2] = (one[:, :2] - view[:, 2]) @ view[:, :2] / scale**2  # the inverse of a turn and a scale
+            one[:, 2] /= scale
         return points, presence
 
     def _closer(self, points: Points, crops: Points, maps: list[Points]) -> list[Points]:
@@ -184,6 +183,14 @@ class FaceMesh:
             middle = (low + high) / 2 * (self._file.side / size)
             found.append(np.column_stack([scaled, (self._file.side - 1) / 2 - middle]))
         return found
+
+
+def _opened(file: MeshFile, runtime: RuntimeSettings) -> ort.InferenceSession:
+    if file.pulled:
+        return open_weights(file.pulled, runtime)
+    if not file.path.is_file():
+        raise ModelError(f"this package lacks {file.path.name}; install mien again, or choose the mesh mediapipe")
+    return open_model(file.path.read_bytes(), file.path, runtime)
 
 
 def _whole(image: NDArray[np.uint8]) -> Points:

@@ -12,12 +12,11 @@ from mien.analyzer import DEFAULT_DETECTOR
 from mien.cli.console import FAILED, errors, out, print_json, say, say_failure, say_problem, say_written
 from mien.cli.options import DetectorOption, JsonOption
 from mien.detect.registry import create_detector
-from mien.faces import Record
+from mien.faces import ERROR, Record
 from mien.labels import FER7
 from mien.output.base import SinkSettings
 from mien.output.kinds import TABLE
 from mien.output.progress import ProgressBar
-from mien.output.rows import ERROR
 from mien.output.tables import TABLES
 from mien.people.embedding import SAME_DISTANCE, shared_embedder
 from mien.people.rates import ErrorRates, rates_at

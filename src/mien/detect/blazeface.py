@@ -23,7 +23,7 @@ from mien.detect.detector import Detector, DetectorSettings
 from mien.detect.identity import identity_of
 from mien.errors import InputError, ModelError
 from mien.faces import Faces, Floats, check_image
-from mien.weights import path_of
+from mien.weights import damaged, path_of
 
 MERGE_OVERLAP = 0.3  # of two answers for one face, as in MediaPipe
 LEVEL_STEP = 3.0  # ratio of a square's side to that of the next smaller ones
@@ -118,7 +118,7 @@ class BlazefaceDetector(Detector):
         self.identity = identity_of(
             network.name, min_face_px=self._settings.min_face_px, threshold=self._threshold, weights=path
         )
-        _session(path, self._settings.threads)
+        _session(path, self._settings.threads, network.name)
 
     def detect(self, image: NDArray[np.uint8]) -> Faces:
         """Return the faces of one image, best first, with landmarks; an empty `Faces` where there is none.
@@ -177,7 +177,7 @@ class BlazefaceDetector(Detector):
         Returns:
             For each square (K, 8, 2) float32, left top, right bottom and six points, pixels of the image; (K,) scores.
         """
-        session = _session(path_of(self._network.name), self._settings.threads)
+        session = _session(path_of(self._network.name), self._settings.threads, self._network.name)
         side, found = self._network.side, []
         for start in range(0, len(squares), BATCH):
             part = squares[start : start + BATCH]
@@ -273,7 +273,7 @@ def _faces(points: Floats, score: Floats, network: Network) -> Faces:
 
 
 @functools.cache
-def _session(path: Path, threads: int) -> ort.InferenceSession:
+def _session(path: Path, threads: int, name: str) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -281,4 +281,4 @@ def _session(path: Path, threads: int) -> ort.InferenceSession:
     try:
         return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's own kinds have no common base
-        raise ModelError(f"ONNX Runtime cannot read {path}; remove it and pull it again") from error
+        raise ModelError(damaged(name)) from error

@@ -7,6 +7,7 @@ from typing import Any
 
 from mien._onnxruntime import ort
 from mien.errors import DeviceError, InputError, ModelError, listed, shown
+from mien.weights import damaged, path_of
 
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
@@ -113,6 +114,27 @@ def open_model(content: bytes, path: str | Path, settings: RuntimeSettings) -> o
         raise
     except Exception as error:  # onnxruntime raises a dozen kinds, none of them public
         raise ModelError(f"{path} is not an ONNX model that onnxruntime can open ({first_line(error)})") from error
+
+
+def open_weights(name: str, settings: RuntimeSettings) -> ort.InferenceSession:
+    """Open weights of others that a user pulled.
+
+    Args:
+        name: A key of `mien.weights.WEIGHTS`.
+        settings: Device, threads, memory.
+
+    Raises:
+        MissingWeightsError: They were not pulled; the message has the line to type.
+        ModelError: Their file is damaged or cannot be read; the message says how to get it anew.
+        DeviceError: The device asked for by name is absent or fails to start.
+    """
+    path = path_of(name)
+    try:
+        return open_model(path.read_bytes(), path, settings)
+    except DeviceError:
+        raise
+    except (ModelError, OSError) as error:
+        raise ModelError(f"{damaged(name)} ({first_line(error)})") from error
 
 
 def first_line(error: Exception) -> str:

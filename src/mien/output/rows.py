@@ -13,11 +13,10 @@ import math
 from collections.abc import Iterable, Sequence
 
 from mien.errors import InputError
-from mien.faces import COLUMNS, NOTE, PERSON, STEADY, Faces, Record, columns_of
+from mien.faces import COLUMNS, ERROR, NOTE, PERSON, STEADY, Faces, Record, columns_of
 from mien.files import storable
 from mien.labels import LabelSet
 
-ERROR = "error"
 INTERRUPTED_ROW = "interrupted: what comes after this was not analyzed"
 INTERVAL_COLUMNS: dict[str, type] = {
     "source": str, "interval": int, "start_s": float, "end_s": float, "track_id": int, "frames": int, "seconds": float,
@@ -42,12 +41,7 @@ def table_columns(labels: LabelSet, *, tracked: bool = False, attributes: Sequen
     Raises:
         InputError: An expression has the name of another column.
     """
-    columns = [*columns_of(labels, tracked=tracked, attributes=attributes), ERROR]
-    taken = sorted({name for name in labels.names if columns.count(name) > 1})
-    if taken:
-        clash = ", ".join(taken)
-        raise InputError(f"label set {labels.key!r} has the name of another column: {clash}; rename the expression")
-    return columns
+    return [*columns_of(labels, tracked=tracked, attributes=attributes), ERROR]
 
 
 def rows_of(

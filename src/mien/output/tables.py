@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import IO, Any, TextIO
 
 from mien.errors import OutputError, require_extra
-from mien.faces import Faces, Frame, Record
+from mien.faces import ERROR, Faces, Frame, Record
 from mien.files import PartFile, explained, guarded_cells
 from mien.labels import LabelSet
 from mien.output.base import Sink, SinkSettings
-from mien.output.rows import ERROR, INTERRUPTED_ROW, complete_row, rows_of, table_columns, type_of
+from mien.output.rows import INTERRUPTED_ROW, complete_row, rows_of, table_columns, type_of
 
 ROWS_PER_GROUP = 8192
 

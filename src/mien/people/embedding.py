@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mien.detect.chips import face_chips
 from mien.errors import InputError
 from mien.faces import Faces, Floats
-from mien.models.runtime import RuntimeSettings, open_model
+from mien.models.runtime import RuntimeSettings, open_model, open_weights
 from mien.weights import path_of
 
 WEIGHTS = "identity"
@@ -42,7 +42,10 @@ class FaceEmbedder:
             ModelError: The file is no such network.
         """
         self.path = path_of(WEIGHTS) if path is None else Path(path)
-        self._session = open_model(self.path.read_bytes(), self.path, runtime or RuntimeSettings())
+        settings = runtime or RuntimeSettings()
+        self._session = (
+            open_weights(WEIGHTS, settings) if path is None else open_model(self.path.read_bytes(), self.path, settings)
+        )
 
     def embed(self, image: NDArray[np.uint8], faces: Faces) -> Floats:
         """Return the embeddings of the faces of one image.

@@ -5,6 +5,7 @@ time; then the video is read once more, up to the last of them, and those faces 
 run that is stopped or resumed gives the same people, and no embedding is ever written anywhere.
 """
 
+import itertools
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -204,12 +205,12 @@ def name_tracks(sightings: Sightings, embedded: Mapping[int, Floats], gallery: G
     crops = [np.concatenate([embedded[tracks[i]] for i in some]) for some in members]
     names = _from_gallery(members, crops, apart, gallery) if gallery else {}
     told: dict[int, str | None] = {}
-    unknown = 0
+    taken = set(gallery.names) if gallery else set()
+    numbers = (f"person {number}" for number in itertools.count(1))
     for group, some in enumerate(members):
         name = names.get(group)
         if name is None and len(crops[group]):
-            unknown += 1
-            name = f"person {unknown}"
+            name = next(free for free in numbers if free not in taken)
         told |= dict.fromkeys((tracks[i] for i in some), name)
     return told
 

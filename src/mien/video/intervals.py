@@ -5,11 +5,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mien.errors import InputError, listed
-from mien.faces import PEOPLE, PERSON, Faces, Frame, Record
+from mien.faces import ERROR, PEOPLE, PERSON, Faces, Frame, Record
 from mien.labels import LabelSet
 from mien.output.base import Sink, SinkSettings
 from mien.output.kinds import TABLE
-from mien.output.rows import ERROR, INTERVAL_COLUMNS
+from mien.output.rows import INTERVAL_COLUMNS
 from mien.output.tables import TABLES
 from mien.video._sums import Sums
 from mien.video.held import Held, Holder, pieces

@@ -12,11 +12,11 @@ from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any, Self
 
 from mien.errors import InputError, require_extra
-from mien.faces import Faces, Frame
+from mien.faces import ERROR, Faces, Frame
 from mien.labels import LabelSet
 from mien.output.base import Sink
 from mien.output.draw.style import PLAIN, DrawStyle
-from mien.output.rows import ERROR, complete_row, rows_of, table_columns, type_of
+from mien.output.rows import complete_row, rows_of, table_columns, type_of
 from mien.sources.videos import Video, VideoInfo
 from mien.video._journal import read_past, read_results
 from mien.video._writers import Findings, open_writers

@@ -5,10 +5,10 @@ import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from mien.faces import ATTRIBUTES, PEOPLE, PERSON, Record, attribute_columns
+from mien.faces import ATTRIBUTES, ERROR, PEOPLE, PERSON, Record, attribute_columns
 from mien.files import guarded_cells
 from mien.labels import EMOJI
-from mien.output.rows import ERROR, complete_row
+from mien.output.rows import complete_row
 from mien.video.track_measures import MEASURES
 
 WHO_AND_WHEN = ("source", "track_id", "first_s", "last_s", "seconds", "frames", "faces", "people", "expression")

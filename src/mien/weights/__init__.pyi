@@ -1,4 +1,5 @@
 from .catalogue import WEIGHTS as WEIGHTS
 from .catalogue import Weights as Weights
+from .catalogue import damaged as damaged
 from .catalogue import path_of as path_of
 from .pull import pull as pull

@@ -202,6 +202,16 @@ def path_of(name: str) -> Path:
     return entry.path
 
 
+def damaged(name: str) -> str:
+    """Return what to say of pulled weights whose file cannot be used, with the lines to type.
+
+    Args:
+        name: A key of `WEIGHTS`.
+    """
+    path = WEIGHTS[name].path
+    return f"the weights {name} are damaged: {path}; delete that file and run: mien models pull {name}"
+
+
 def cache_folder() -> Path:
     """Return the folder where mien keeps what a user pulled: `MIEN_HOME`, else the system's folder for caches."""
     if given := os.environ.get(HOME_VARIABLE):

