@@ -78,8 +78,11 @@ RUNS = {  # what each command does on tiny inputs, after the exit code
     "models diagram": [(0, "{run}/model.onnx", "-o", "{new}.svg"), (2, "mien-s", "-o", "{new}.日本")],
     "models list": [(0,), (0, "--json")],
     "models nets": [(0,), (0, "--json")],
+    "models pull": [(2, "日本"), (2, "age", "--from", "日本.whl")],
     "models show": [(0, "mien-b"), (0, "{run}/model.onnx"), (0, "{run}/model.onnx", "--json"), (2, "日本")],
     "models summary": [(0, "{run}/model.onnx"), (0, "tiny", "--json"), (2, "日本")],
+    "people find": [(2, "日本.jpg", "{people}")],  # with the weights: tests/cli/test_people_cli.py
+    "people verify": [(2, "日本.jpg", "{photo}")],
     "serve": [(2, "--host", "日本", "--port", "0")],  # and the test below
     "train": [(2, "{crops}", "-o", "{new}", "--net", "日本")],  # and the fixture "world"
     "train-baseline": [(0, "{crops}", "--model", "knn", "--hold-out", "0.3", "-o", "{new}")],

@@ -79,15 +79,21 @@ class Page:
         return value
 
     def click(self, selector: str) -> None:
-        """Click with the mouse on the middle of an element."""
-        self.wait_until(f"document.querySelector({json.dumps(selector)})?.checkVisibility()")
-        point = self.run(
-            """selector => { const element = document.querySelector(selector);
-            element.scrollIntoView({ block: "center", behavior: "instant" });
-            const box = element.getBoundingClientRect();
-            return [Math.round(box.x + box.width / 2), Math.round(box.y + box.height / 2)]; }""",
-            selector,
-        )
+        """Click with the mouse on the middle of an element, once it has come to rest and nothing covers it."""
+        until, before, point = time.monotonic() + WAIT_S, None, None
+        while point is None or point != before:
+            assert time.monotonic() < until, f"never at rest, or covered: {selector}"
+            before = point
+            time.sleep(0.1)
+            point = self.run(
+                """selector => { const element = document.querySelector(selector);
+                if (!element?.checkVisibility()) return null;
+                element.scrollIntoView({ block: "center", behavior: "instant" });
+                const box = element.getBoundingClientRect();
+                const x = Math.round(box.x + box.width / 2), y = Math.round(box.y + box.height / 2);
+                return element.contains(document.elementFromPoint(x, y)) ? [x, y] : null; }""",
+                selector,
+            )
         moves = [
             {"type": "pointerMove", "x": point[0], "y": point[1]},
             {"type": "pointerDown", "button": 0},

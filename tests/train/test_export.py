@@ -203,11 +203,11 @@ def test_fer2013_is_recognised(shared):
 def test_a_network_is_traced_and_quantised_once(faces, checkpoint, tmp_path, monkeypatch):
     traced = []
 
-    def noted(graph, outputs, *, real=export._trace):
+    def noted(graph, outputs, *, real=export.trace):
         traced.append(outputs)
         return real(graph, outputs)
 
-    monkeypatch.setattr(export, "_trace", noted)
+    monkeypatch.setattr(export, "trace", noted)
     path = tmp_path / "m.onnx"
     card = calibrate_and_export([checkpoint], path, validation=faces[1], training=faces[0], precision="int8")
     assert len(traced) == 1
