@@ -241,6 +241,10 @@ class TestOthers:
         assert shown["sha256"] == next(c["sha256"] for c in cards if c["name"] == "mien-b")
         assert {m["n"] for m in shown["measured"]} >= {3589, 3199}
         assert "PublicTest" in mien("models", "show", "mien-b")[1]
+        mesh = json.loads(mien("models", "show", "mien-mesh", "--json")[1])
+        assert {**mesh, "default": False} in cards
+        assert mesh["sha256"] in mien("models", "show", "mien-mesh")[1].replace("\n", "")
+        assert "mien-mesh" in mien("models", "list")[1]
 
     def test_doctor(self, mien):
         code, out, _ = mien("doctor")

@@ -1,5 +1,6 @@
 """`mien models`: what ships, what each model says about itself, and weights of others that a user pulls."""
 
+import hashlib
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,10 +10,12 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from mien.attributes.mesh import MESHES, OWN_MESH
 from mien.cli.console import for_people, megabytes, out, print_json, say, say_written
 from mien.cli.options import JsonOption
 from mien.models.card import ModelCard
 from mien.models.catalogue import CATALOGUE, DEFAULT_MODEL, load_model, model_path
+from mien.models.runtime import RuntimeSettings, open_model
 from mien.weights import WEIGHTS, Weights
 from mien.weights import pull as pull_weights
 
@@ -29,7 +32,7 @@ def list_models(as_json: JsonOption = False) -> None:
         cards = [
             {"sha256": model.sha256, "default": e.name == DEFAULT_MODEL, **model.card.to_json()} for e, model in rows
         ]
-        print_json([*cards, *map(_to_json, WEIGHTS.values())])
+        print_json([*cards, {"default": False, **_mesh_card()}, *map(_to_json, WEIGHTS.values())])
         return
     table = Table("model", "size", "accuracy on FER2013 PublicTest", "for")
     for entry, model in rows:
@@ -37,6 +40,9 @@ def list_models(as_json: JsonOption = False) -> None:
         size = megabytes(entry.path.stat().st_size)
         name = Text(entry.name, "bold").append(" (default)" if entry.name == DEFAULT_MODEL else "", "not bold")
         table.add_row(name, size, measured, entry.summary)
+    mesh = MESHES[OWN_MESH]
+    size = megabytes(mesh.path.stat().st_size)
+    table.add_row(Text(OWN_MESH, "bold"), size, "–", "468 points of a face, which `--attributes` measures by")
     out.print(table)
     if out.width < WIDE:
         for other in WEIGHTS.values():
@@ -77,6 +83,9 @@ def show(
     if model in WEIGHTS:
         _show_weights(WEIGHTS[model], as_json=as_json)
         return
+    if model == OWN_MESH:
+        _show_mesh(as_json=as_json)
+        return
     path = model_path(model)
     opened = load_model(model)
     card = opened.card
@@ -98,6 +107,29 @@ def show(
     table.add_row("data", card.data or "not stated")
     table.add_row("trained", card.trained or "not stated")
     table.add_row("licence", card.licence or "not stated")
+    out.print(table)
+
+
+def _mesh_card() -> dict[str, str]:
+    """Return what the file of mien's own mesh says about itself, and its hash."""
+    path = MESHES[OWN_MESH].path
+    content = path.read_bytes()
+    told = open_model(content, path, RuntimeSettings(device="cpu")).get_modelmeta().custom_metadata_map
+    return {**told, "sha256": hashlib.sha256(content).hexdigest()}
+
+
+def _show_mesh(*, as_json: bool) -> None:
+    card, path = _mesh_card(), MESHES[OWN_MESH].path
+    if as_json:
+        print_json(card)
+        return
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    table.add_row("model", f"{card['name']} {card['version']}")
+    table.add_row("file", f"{path} ({megabytes(path.stat().st_size)})")
+    for name in ("sha256", "data", "trained", "licence"):
+        table.add_row(name, card[name])
     out.print(table)
 
 
