@@ -96,3 +96,11 @@ def test_the_command_line(tmp_path, video, mien, astronaut):
     assert all("low quality (below 1)" in json.loads(line)["note"] for line in out.splitlines())
     code, out, err = mien("analyze", str(image), "--attributes", "smile")
     assert code == 2 and "mesh, pose, eyes, mouth, brows, gaze, blinks, quality" in err
+
+
+def test_an_interval_has_no_measures_and_the_command_says_so(tmp_path, video, mien):
+    table = tmp_path / "intervals.csv"
+    code, out, err = mien("analyze", video, "-o", table, "--interval", "1s", "--attributes", "pose")
+    assert code == 0 and "intervals have no columns for attributes" in out + err
+    assert "yaw" not in table.read_text(encoding="utf-8")
+    assert "no columns" not in "".join(mien("analyze", video, "-o", table, "--interval", "1s")[1:])

@@ -15,9 +15,9 @@ from mien.people.gallery import Gallery
 from mien.video._people import Sightings, name_tracks
 
 
-@pytest.fixture(scope="module")
-def measured():
-    return mien.analyze_image("examples/astronaut.jpg", attributes=("mesh", "pose"))
+@pytest.fixture
+def measured(astronaut):
+    return mien.analyze_image(astronaut, attributes=("mesh", "pose"))
 
 
 @pytest.mark.parametrize("missing", [np.nan, np.inf])
