@@ -42,7 +42,7 @@ def test_a_broken_file_is_named(tmp_path, monkeypatch):
 
     WEIGHTS["blazeface-full"].path.parent.mkdir(parents=True)
     WEIGHTS["blazeface-full"].path.write_bytes(b"no network")
-    with pytest.raises(ModelError, match="remove it and pull it again"):
+    with pytest.raises(ModelError, match="delete that file and run: mien models pull blazeface-full"):
         create_detector("blazeface-full")
 
 
