@@ -3,6 +3,7 @@
 import socket
 import subprocess
 import sys
+from contextlib import closing
 
 import cv2
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 pytest.importorskip("av")
 
 from mien.errors import SourceError
+from mien.sources._remote import Remote
 from mien.sources.addresses import AddressRule, camera_rule, is_plainly_local, pinned, public_name, without_login
 from mien.sources.images import SourceSettings, read_image
 from mien.sources.live import LiveSettings, LiveSource
@@ -255,6 +257,20 @@ def test_an_answer_that_is_cut_off_is_an_error_and_no_short_video(tmp_path, rang
                 while True:
                     frames.append(read_number(next(rest).image))
         assert frames and frames == list(range(len(frames)))
+
+
+def test_what_came_before_a_break_can_be_read_again():
+    data = bytes(range(256)) * 100
+    with WebFiles(ranges=True) as web:
+        web.files["/clip.ts"] = data
+        web.cut_after = 20_000
+        with closing(Remote(f"{web.url}/clip.ts", AddressRule(allow_private=True), name="clip", timeout_s=5)) as remote:
+            file = remote.open(remote.url, 0, {})
+            came = b"".join(iter(lambda: file.read(4096), b""))
+            assert came == data[:20_000]
+            file.seek(0)  # as FFmpeg does once it has looked through what there is
+            assert b"".join(iter(lambda: file.read(4096), b"")) == came
+            assert "was cut off after 20,000 of 25,600 bytes" in remote.failure
 
 
 def test_a_connection_that_breaks_is_taken_up_again_where_parts_are_given(tmp_path):

@@ -7,6 +7,7 @@ wanted was just read or is about to come.
 
 import http.client
 import io
+import math
 import re
 from contextlib import ExitStack
 
@@ -158,7 +159,8 @@ class RemoteFile(io.RawIOBase):
             OSError: There is none.
         """
         self._remote, self._stack = remote, ExitStack()
-        self._kept, self._kept_at, self._at, self._broken = bytearray(), 0, 0, False
+        self._kept, self._kept_at, self._at = bytearray(), 0, 0
+        self._broken_at = math.inf  # from this byte on nothing comes; what lies before it still does
         answer = remote.ask(url, self._stack, 0)
         self._answer: Answer | None = answer
         self.url, headers = answer.url, answer.response.headers
@@ -208,7 +210,7 @@ class RemoteFile(io.RawIOBase):
             TimeoutError: The server fell silent.
         """
         try:
-            if self._broken or not self._advance():
+            if self._at >= self._broken_at or not self._advance():
                 return b""
         except TimeoutError:
             self._hang_up()
@@ -216,7 +218,7 @@ class RemoteFile(io.RawIOBase):
             raise
         except OSError as error:
             self._hang_up()
-            self._broken = True
+            self._broken_at = min(self._broken_at, self._at)
             self._remote.note(str(error))
             return b""
         start = self._at - self._kept_at
