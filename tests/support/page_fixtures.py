@@ -66,7 +66,7 @@ def open_page(browser, server):
     yield open_
     for page in pages:
         page.context.close()
-    assert not complaints
+    assert not complaints, complaints
 
 
 def complaint_of(message):

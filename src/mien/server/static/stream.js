@@ -39,12 +39,17 @@ export class Stream extends EventTarget {
   configure(settings) {
     this.settings = settings;
     this.passing = this.ready && this.sentAt !== null;
-    if (this.ready) this.greet();
+    if (this.ready && this.connected) this.greet();
   }
 
   /** Whether an image may be sent now. */
   get free() {
-    return this.ready && this.sentAt === null;
+    return this.ready && this.connected && this.sentAt === null;
+  }
+
+  /** A socket that is closing says so here before it says it by an event. */
+  get connected() {
+    return this.socket?.readyState === WebSocket.OPEN;
   }
 
   send(image) {
