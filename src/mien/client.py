@@ -84,16 +84,20 @@ class Analyzed:
 class Client:
     """Talks to one server. For one thread at a time."""
 
-    def __init__(self, url: str = "http://127.0.0.1:8000", *, token: str = "", timeout_s: float = 120.0) -> None:
+    def __init__(
+        self, url: str = "http://127.0.0.1:8000", *, token: str = "", list_key: str = "", timeout_s: float = 120.0
+    ) -> None:
         """Remember where the server is; nothing is sent yet.
 
         Args:
             url: Its address, with a path before `/v1` where a proxy puts one.
             token: Its token, if it asks for one.
+            list_key: A secret of your own, 16 to 128 characters, which makes a list of videos of your own: only who has
+                it finds them in `jobs()`, changes or removes them. Empty for the list that is everybody's.
             timeout_s: Seconds without any answer after which a request fails.
 
         Raises:
-            InputError: The address is no http(s) URL, the token fits in no header, or the time is not more than 0.
+            InputError: The address is no http(s) URL, token or key fit in no header, or the time is not more than 0.
         """
         try:
             parts = urlsplit(url)
@@ -104,12 +108,15 @@ class Client:
             raise InputError(f"the address must be like http://127.0.0.1:8000, got {shown(url)}")
         if not isinstance(token, str) or not _is_plain(token):
             raise InputError("the token must be printable ASCII characters; copy it again from where the server runs")
+        if not isinstance(list_key, str) or not _is_plain(list_key) or (list_key and not 16 <= len(list_key) <= 128):
+            raise InputError("list_key must be 16 to 128 printable ASCII characters: secrets.token_urlsafe() makes one")
         if not (isinstance(timeout_s, (int, float)) and 0 < timeout_s < math.inf):
             raise InputError(f"timeout_s must be a number of seconds more than 0, got {shown(timeout_s)}")
         self._parts = parts
         self._place = parts.netloc.rpartition("@")[2]  # without a password
         self._host = host
         self._token = token
+        self._list_key = list_key
         self._timeout_s = timeout_s
 
     # Images.
@@ -187,7 +194,7 @@ class Client:
             return self._json("POST", "/v1/jobs", form, headers=headers)
 
     def jobs(self) -> list[Values]:
-        """Return all jobs, the newest first."""
+        """Return the jobs of the list that `list_key` opens, the newest first; without a key, of everybody's."""
         answer = self._json("GET", "/v1/jobs")
         with _understood():
             return list(answer["jobs"])
@@ -244,22 +251,93 @@ class Client:
         """
         return self._json("GET", f"/v1/jobs/{_named(name)}/summary")
 
-    def download(self, name: str, kind: str, path: str | Path) -> Path:
+    # What people note of a video.
+
+    def note(self, name: str, kind: str) -> Values:
+        """Return what is noted of a video: `value`, the `number` of the last change, and whether it is `undoable`.
+
+        Args:
+            name: The job's id.
+            kind: `people`, `truth` or `events`.
+        """
+        return self._json("GET", f"/v1/jobs/{_named(name)}/notes/{_named(kind)}")
+
+    def set_note(self, name: str, kind: str, value: Sequence[Mapping[str, Any]], *, after: int | None = None) -> Values:
+        """Note something anew; the results stay as they are, and `undo_note` brings back what was noted before.
+
+        Args:
+            name: The job's id.
+            kind: `people` (`track_id`, `person`, and `start_s`, `end_s` for a part of a track's time), `truth`
+                (`start_s`, `end_s`, `expression`, `track_id`) or `events` (`time_s`, `name`).
+            value: All that shall be noted.
+            after: The `number` of the note that it changes; None for whatever is noted now.
+
+        Returns:
+            What is noted now, as `note`.
+
+        Raises:
+            ServerError: The server refused it; `status` is 409 where somebody else changed the note meanwhile.
+            InputError: The value does not fit in JSON.
+        """
+        if after is None:
+            after = self.note(name, kind).get("number", 0)
+        try:
+            body = json.dumps({"after": after, "value": list(value)}).encode()
+        except (TypeError, ValueError, RecursionError) as error:
+            raise InputError(
+                f"the note must be a list of dicts with numbers and texts: {shortened(str(error))}"
+            ) from error
+        return self._json("PUT", f"/v1/jobs/{_named(name)}/notes/{_named(kind)}", body)
+
+    def undo_note(self, name: str, kind: str) -> Values:
+        """Go back to what was noted before the last change, and return it.
+
+        Args:
+            name: The job's id.
+            kind: `people`, `truth` or `events`.
+        """
+        return self._json("POST", f"/v1/jobs/{_named(name)}/notes/{_named(kind)}/undo")
+
+    def correct(self, name: str, people: Sequence[Mapping[str, Any]]) -> Values:
+        """Say who is who: give tracks names. Tracks with one name are one person; a name for a part of it splits it.
+
+        Args:
+            name: The job's id.
+            people: `{"track_id": 1, "person": "Anna"}`, with `start_s` and `end_s` for a part of a track's time.
+        """
+        return self.set_note(name, "people", people)
+
+    def score(self, name: str) -> Values:
+        """Return how often the answers of a video are what was noted as the truth.
+
+        Args:
+            name: The job's id.
+
+        Raises:
+            ServerError: Nothing was noted as the truth.
+        """
+        return self._json("GET", f"/v1/jobs/{_named(name)}/score")
+
+    def download(self, name: str, kind: str, path: str | Path, *, corrected: bool = False) -> Path:
         """Save a result of a video; the file appears whole or not at all.
 
         Args:
             name: The job's id.
             kind: `csv`, `jsonl`, `parquet`, `mp4`, `summary` or `video`.
             path: Where to.
+            corrected: With the names that people gave, as a column `corrected_person`; for tables and the summary.
 
         Raises:
-            InputError: Unknown kind.
+            InputError: Unknown kind, or one that has no names.
             ServerError: The server has no such result, or what came is not all of it.
             OutputError: The file cannot be written.
         """
         if kind not in KINDS:
             raise InputError(f"kind must be one of {', '.join(KINDS)}, got {shown(kind)}")
-        address = kind if kind in ("summary", "video") else f"result.{kind}"
+        if corrected and kind in ("mp4", "video"):
+            raise InputError("only tables and the summary have corrected names; leave corrected out")
+        plain = kind if kind in ("summary", "video") else f"result.{kind}"
+        address = f"corrected.{'json' if kind == 'summary' else kind}" if corrected else plain
         target = _path(path)
         part = PartFile(target)
         try:
@@ -339,9 +417,10 @@ class Client:
         connection = kind(self._host, self._port, timeout=self._timeout_s)
         sent = {"Content-Type": "application/json"} if isinstance(body, bytes) else {}
         token = {"Authorization": f"Bearer {self._token}"} if self._token else {}
+        key = {"Mien-List": self._list_key} if self._list_key and address.startswith("/v1/jobs") else {}
         try:
             answer = _answer(
-                connection, method, self._parts.path.rstrip("/") + address, body, {**sent, **token, **headers}
+                connection, method, self._parts.path.rstrip("/") + address, body, {**sent, **token, **key, **headers}
             )
             if not 200 <= answer.status < 300:
                 raise _refused(answer)

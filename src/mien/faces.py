@@ -37,6 +37,7 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {  # what else a face can tell, and the
     "people": ("person",),  # a name, in `Faces.person`, not in `Faces.attributes`
 }
 PEOPLE, PERSON = "people", "person"
+CORRECTED = "corrected_person"  # a column that people add, beside the answer in `person`
 ERROR = "error"  # the last column of tables
 NOTE = "note"  # the last column of attributes: why a value is missing, or what is doubtful
 MESH_POINTS = 468

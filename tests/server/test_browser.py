@@ -14,23 +14,15 @@ import pytest
 from conftest import EXAMPLES, read_rgb
 
 import browser_tools as tools
-from page_fixtures import FIXTURES, PHONE, saved, serious, start_camera, wait_until
+from page_fixtures import FIXTURES, MARKS, PHONE, saved, serious, start_camera, sync_api, wait_until
 from videos import make_video
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install 'mien[dev]'")
-pytest.importorskip("fastapi", reason="needs the extra server")
-pytest.importorskip("av", reason="needs the extra video")
 sync_api.expect.set_options(timeout=20_000)
-pytestmark = [
-    pytest.mark.skipif(tools.CHROMIUM is None, reason="needs Chromium: apt-get install chromium"),
-    pytest.mark.timeout(120),
-]
+pytestmark = MARKS
+videos, server, playwright, browser, open_page = FIXTURES
 
 VIEWS = ("live", "images", "videos", "camera")
 TOKEN = "a token of the tests"
-
-
-videos, server, playwright, browser, open_page = FIXTURES
 
 
 def names_of_people(page):

@@ -7,18 +7,10 @@ import numpy as np
 import pytest
 from conftest import EXAMPLES, read_rgb
 
-import browser_tools as tools
 from mien.output.draw.layout import Layout, Rect
-from page_fixtures import FIXTURES, PHONE, saved, serious, wait_until
+from page_fixtures import FIXTURES, MARKS, PHONE, saved, serious, sync_api, wait_until
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install 'mien[dev]'")
-pytest.importorskip("fastapi", reason="needs the extra server")
-pytest.importorskip("av", reason="needs the extra video")
-pytestmark = [
-    pytest.mark.skipif(tools.CHROMIUM is None, reason="needs Chromium: apt-get install chromium"),
-    pytest.mark.timeout(120),
-]
-
+pytestmark = MARKS
 videos, server, playwright, browser, open_page = FIXTURES
 
 ACROSS, DOWN = 7, 4

@@ -6,20 +6,14 @@ import io
 import pytest
 from conftest import EXAMPLES
 
-import browser_tools as tools
 from mien.attributes.mesh import MESHES
 from mien.weights import WEIGHTS
-from page_fixtures import FIXTURES, saved, serious
+from page_fixtures import FIXTURES, MARKS, saved, serious
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install 'mien[dev]'")
-pytest.importorskip("fastapi", reason="needs the extra server")
-pytest.importorskip("av", reason="needs the extra video")
 pytestmark = [
-    pytest.mark.skipif(tools.CHROMIUM is None, reason="needs Chromium: apt-get install chromium"),
+    *MARKS,
     pytest.mark.skipif(not (WEIGHTS["mesh"].is_there() or MESHES["mien-mesh"].is_there()), reason="no mesh is here"),
-    pytest.mark.timeout(120),
 ]
-
 videos, server, playwright, browser, open_page = FIXTURES
 
 

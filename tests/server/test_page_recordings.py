@@ -13,16 +13,9 @@ from conftest import EXAMPLES, read_rgb
 import browser_tools as tools
 from mien.attributes.mesh import MESHES
 from mien.weights import WEIGHTS
-from page_fixtures import FIXTURES, PHONE, saved, serious, start_camera, wait_until
+from page_fixtures import FIXTURES, MARKS, PHONE, saved, serious, start_camera, sync_api, wait_until
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install 'mien[dev]'")
-pytest.importorskip("fastapi", reason="needs the extra server")
-pytest.importorskip("av", reason="needs the extra video")
-pytestmark = [
-    pytest.mark.skipif(tools.CHROMIUM is None, reason="needs Chromium: apt-get install chromium"),
-    pytest.mark.timeout(120),
-]
-
+pytestmark = MARKS
 videos, server, playwright, browser, open_page = FIXTURES
 
 ROWS = "parseInt(document.querySelector('#recording-count').textContent.split('· ')[1])"

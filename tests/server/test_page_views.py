@@ -4,18 +4,10 @@ import re
 
 import pytest
 
-import browser_tools as tools
-from page_fixtures import FIXTURES, PHONE, serious, start_camera, wait_until
+from page_fixtures import FIXTURES, MARKS, PHONE, serious, start_camera, sync_api, wait_until
 from videos import make_video
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install 'mien[dev]'")
-pytest.importorskip("fastapi", reason="needs the extra server")
-pytest.importorskip("av", reason="needs the extra video")
-pytestmark = [
-    pytest.mark.skipif(tools.CHROMIUM is None, reason="needs Chromium: apt-get install chromium"),
-    pytest.mark.timeout(120),
-]
-
+pytestmark = MARKS
 videos, server, playwright, browser, open_page = FIXTURES
 
 ZOOMED = {"viewport": {"width": 640, "height": 430}, "device_scale_factor": 2}  # a laptop's window at 200 %

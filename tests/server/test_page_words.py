@@ -8,17 +8,10 @@ import pytest
 from conftest import EXAMPLES, read_rgb
 
 import browser_tools as tools
-from page_fixtures import FIXTURES, PHONE, serious
+from page_fixtures import FIXTURES, MARKS, PHONE, serious, sync_api
 from videos import make_video
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install 'mien[dev]'")
-pytest.importorskip("fastapi", reason="needs the extra server")
-pytest.importorskip("av", reason="needs the extra video")
-pytestmark = [
-    pytest.mark.skipif(tools.CHROMIUM is None, reason="needs Chromium: apt-get install chromium"),
-    pytest.mark.timeout(120),
-]
-
+pytestmark = MARKS
 videos, server, playwright, browser, open_page = FIXTURES
 
 JARGON = re.compile(r"Unprocessable|Content Too Large|max_pixels|--\w|_pipe|FFmpeg|matroska|\b4\d\d\b|start_s|end_s")

@@ -10,10 +10,16 @@ from conftest import EXAMPLES, read_rgb
 import browser_tools as tools
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install 'mien[dev]'")
+pytest.importorskip("fastapi", reason="needs the extra server")
+pytest.importorskip("av", reason="needs the extra video")
 
 AXE = Path(__file__).resolve().parents[1] / "assets" / "axe" / "axe.min.js.gz"
 PHONE = {"viewport": {"width": 360, "height": 740}, "device_scale_factor": 2, "has_touch": True, "is_mobile": True}
 WAIT_MS = 30_000
+MARKS = [
+    pytest.mark.skipif(tools.CHROMIUM is None, reason="needs Chromium: apt-get install chromium"),
+    pytest.mark.timeout(120),
+]
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from mien.errors import InputError
-from mien.faces import COLUMNS, ERROR, NOTE, PERSON, STEADY, Faces, Record, columns_of
+from mien.faces import COLUMNS, CORRECTED, ERROR, NOTE, PERSON, STEADY, Faces, Record, columns_of
 from mien.files import storable
 from mien.labels import LabelSet
 
@@ -22,7 +22,7 @@ INTERVAL_COLUMNS: dict[str, type] = {
     "source": str, "interval": int, "start_s": float, "end_s": float, "track_id": int, "frames": int, "seconds": float,
     "expression": str, "confidence": float,
 }  # fmt: skip
-TYPES = {**COLUMNS, **INTERVAL_COLUMNS, STEADY: str, NOTE: str, PERSON: str, ERROR: str}
+TYPES = {**COLUMNS, **INTERVAL_COLUMNS, STEADY: str, NOTE: str, PERSON: str, CORRECTED: str, ERROR: str}
 
 
 def type_of(column: str) -> type:

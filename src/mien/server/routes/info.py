@@ -16,8 +16,9 @@ from mien.server.web.problems import busy
 from mien.server.web.schemas import Health, Models, Readiness, SignedAddress
 from mien.server.web.security import ADDRESS_S, signed_address
 from mien.server.work.engine import Engine
+from mien.weights import WEIGHTS
 
-LOADED = r"^/(video_feed|v1/jobs/[0-9a-f]{32}/(video|summary|result\.[a-z0-9]{3,7}))$"
+LOADED = r"^/(video_feed|v1/jobs/[0-9a-f]{32}/(video|summary|truth\.csv|(result|corrected)\.[a-z0-9]{3,7}))$"
 
 router = APIRouter(tags=["server"])
 
@@ -77,6 +78,7 @@ def models(request: Request) -> JSONResponse:
             "detectors": [{"name": name, "default": name == settings.detector} for name in engine.ready_detectors],
             "prior": str(engine.prior),
             "attributes": [{"name": name, "columns": ATTRIBUTES[name]} for name in engine.ready_attributes],
+            "people": WEIGHTS["identity"].is_there(),
             "label_sets": [_label_set(card, head, engine.labels) for head in card.heads],
             "limits": _limits(settings),
         }

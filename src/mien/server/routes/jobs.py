@@ -105,7 +105,7 @@ def listed(request: Request, key: ListKey = "") -> JSONResponse:
 @router.get("/v1/jobs/{name}", response_model=Job, responses=FEW_PROBLEMS, summary="Tell how far a job is")
 def told(request: Request, name: Name) -> JSONResponse:
     """Return one job."""
-    return JSONResponse(jobs_of(request).to_dict(_known(request, name)))
+    return JSONResponse(jobs_of(request).to_dict(known_job(request, name)))
 
 
 @router.delete(
@@ -121,14 +121,14 @@ def told(request: Request, name: Name) -> JSONResponse:
 def delete(request: Request, name: Name, key: ListKey = "") -> Response:
     """Cancel a job that waits or runs: its files go, the job stays listed as cancelled. Remove one that has ended."""
     jobs = jobs_of(request)
-    row = _owned(request, name, key)
+    row = owned_job(request, name, key)
     if is_ended(row):
         jobs.remove(row)
         return Response(status_code=204)
     jobs.store.cancel(name, keep_s=jobs.settings.keep_s)
     if row.state == QUEUED:
         jobs.files.remove(name)
-    return JSONResponse(jobs.to_dict(_known(request, name)))
+    return JSONResponse(jobs.to_dict(known_job(request, name)))
 
 
 @router.post(
@@ -141,11 +141,11 @@ def delete(request: Request, name: Name, key: ListKey = "") -> Response:
 def again(request: Request, name: Name, key: ListKey = "") -> JSONResponse:
     """Put a job that failed into the queue again; the video need not be sent a second time."""
     jobs = jobs_of(request)
-    row = _owned(request, name, key)
+    row = owned_job(request, name, key)
     if not jobs.files.video(row).is_file() or not jobs.store.again(name):
         raise Problem(409, f"only a job that failed can be tried again; this one is {row.state}, or its video is gone")
     jobs.wake()
-    return JSONResponse(jobs.to_dict(_known(request, name)), 202)
+    return JSONResponse(jobs.to_dict(known_job(request, name)), 202)
 
 
 @router.get(
@@ -182,14 +182,19 @@ def summary(request: Request, name: Name) -> Response:
 )
 def video(request: Request, name: Name) -> Response:
     """Return the video as it was sent; players may ask for ranges."""
-    jobs, row = jobs_of(request), _known(request, name)
+    jobs, row = jobs_of(request), known_job(request, name)
     path = jobs.files.video(row)
     if not path.is_file():
         raise Problem(409, "the video of this job is not kept")
     return FileResponse(path, media_type=VIDEO_TYPES.get(row.suffix, "application/octet-stream"))
 
 
-def _known(request: Request, name: str) -> JobRow:
+def known_job(request: Request, name: str) -> JobRow:
+    """Return a job.
+
+    Raises:
+        Problem: 404, there is none of that id.
+    """
     row = jobs_of(request).store.get(name)
     if row is None:
         raise Problem(404, "there is no job of that id; it may have expired")
@@ -201,15 +206,20 @@ def _list_of(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest() if key else ""
 
 
-def _owned(request: Request, name: str, key: str) -> JobRow:
-    row = _known(request, name)
+def owned_job(request: Request, name: str, key: str) -> JobRow:
+    """Return a job that whoever sent the key may change.
+
+    Raises:
+        Problem: 404, there is none of that id; 403, it stands in another list.
+    """
+    row = known_job(request, name)
     if row.list_id not in ("", _list_of(key)):
         raise Problem(403, "this video stands in somebody else's list, so only they can change or remove it")
     return row
 
 
 def _file(request: Request, name: str, kind: str) -> Response:
-    jobs, row = jobs_of(request), _known(request, name)
+    jobs, row = jobs_of(request), known_job(request, name)
     path = jobs.files.of(name) / FILES[kind]
     if row.state != DONE:
         raise Problem(409, f"the job is {row.state}, so there is no result; ask for one whose state is done")

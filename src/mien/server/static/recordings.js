@@ -3,7 +3,7 @@
 import { $, announce, button, clock, h, icon, plural, save, toast } from "./dom.js";
 import { ordered } from "./expressions.js";
 import { openShelf } from "./shelf.js";
-import { recordedColumns, recordedRows, toCsv, toEvents, toJsonl } from "./rows.js";
+import { recordedColumns, recordedRows, toEvents, toLongCsv, toLongJsonl } from "./rows.js";
 
 const WRITE_MS = 500; // what a crash of the browser can cost
 const VIDEO_KINDS = ["video/webm;codecs=vp8", "video/mp4"];
@@ -226,18 +226,20 @@ function noteOf(about, running, lasting) {
 
 const fileName = ({ name }, end) => `${name.replace(/[^\p{L}\p{N} ._-]+/gu, "-")}${end}`;
 
-/** Return the rows of a recording, each frame's with the markers that were set since the frame before. */
-async function allRows(shelf, about) {
+/** Yield the rows of a recording part by part, each frame's with the markers that were set since the frame before. */
+async function* allRows(shelf, about) {
   const marks = [...about.marks];
-  return (await shelf.pieces("frames", about.id)).flat().flatMap((frame) => {
-    const set = [];
-    while (marks.length && marks[0].time_s <= frame.time_s) set.push(marks.shift().mark);
-    return recordedRows(frame, about, set.join(" ") || null);
-  });
+  for await (const pieces of shelf.parts("frames", about.id)) {
+    yield pieces.flat().flatMap((frame) => {
+      const set = [];
+      while (marks.length && marks[0].time_s <= frame.time_s) set.push(marks.shift().mark);
+      return recordedRows(frame, about, set.join(" ") || null);
+    });
+  }
 }
 
-const saveCsv = async (shelf, about) => save(fileName(about, ".csv"), toCsv(await allRows(shelf, about), recordedColumns(about.names, about.measures)));
-const saveJsonl = async (shelf, about) => save(fileName(about, ".jsonl"), toJsonl(await allRows(shelf, about)));
+const saveCsv = async (shelf, about) => save(fileName(about, ".csv"), await toLongCsv(allRows(shelf, about), recordedColumns(about.names, about.measures)));
+const saveJsonl = async (shelf, about) => save(fileName(about, ".jsonl"), await toLongJsonl(allRows(shelf, about)));
 const saveEvents = async (shelf, about) => save(fileName(about, "-events.tsv"), toEvents(about.marks));
 
 async function saveFilms(shelf, about) {

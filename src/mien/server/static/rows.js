@@ -43,13 +43,22 @@ function cell(value) {
   return /[",\r\n]/.test(words) ? `"${words.replaceAll('"', '""')}"` : words;
 }
 
-export function toCsv(rows, columns) {
-  const lines = [columns.join(","), ...rows.map((row) => columns.map((column) => cell(row[column])).join(","))];
-  return new Blob([lines.join("\r\n"), "\r\n"], { type: "text/csv" });
+const lineOf = (columns) => (row) => `${columns.map((column) => cell(row[column])).join(",")}\r\n`;
+const jsonLine = (row) => `${JSON.stringify(row)}\n`;
+
+export const toCsv = (rows, columns) => new Blob([`${columns.join(",")}\r\n`, ...rows.map(lineOf(columns))], { type: "text/csv" });
+
+/** Make a table of rows that come by and by (lists of them): each part is a blob, which the browser may keep on its disk. */
+export async function toLongCsv(parts, columns) {
+  const blobs = [new Blob([`${columns.join(",")}\r\n`])];
+  for await (const rows of parts) blobs.push(new Blob(rows.map(lineOf(columns))));
+  return new Blob(blobs, { type: "text/csv" });
 }
 
-export function toJsonl(rows) {
-  return new Blob(rows.map((row) => `${JSON.stringify(row)}\n`), { type: "application/jsonl" });
+export async function toLongJsonl(parts) {
+  const blobs = [];
+  for await (const rows of parts) blobs.push(new Blob(rows.map(jsonLine)));
+  return new Blob(blobs, { type: "application/jsonl" });
 }
 
 export const toJson = (value) => new Blob([JSON.stringify(value, null, 2), "\n"], { type: "application/json" });

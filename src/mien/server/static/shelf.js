@@ -2,6 +2,7 @@
 
 const NAME = "mien";
 const RECORDINGS = "recordings"; // what is known of each
+const PART = 500; // pieces, of half a second each
 const PIECES = { frames: "frames", video: "video" }; // what each consists of, in the order in which it came
 
 const settled = (request) =>
@@ -55,6 +56,16 @@ class Shelf {
     return (await settled(index.getAll(id))).map((piece) => piece.value);
   }
 
+  /** Yield the pieces of a long recording in lists, so that they are never in memory all at once. */
+  async *parts(name, id) {
+    const store = () => this.database.transaction(PIECES[name]).objectStore(PIECES[name]);
+    const keys = await settled(store().index("recording").getAllKeys(id));
+    for (let i = 0; i < keys.length; i += PART) {
+      const range = IDBKeyRange.bound(keys[i], keys[Math.min(i + PART, keys.length) - 1]);
+      yield (await settled(store().getAll(range))).filter((piece) => piece.recording === id).map((piece) => piece.value);
+    }
+  }
+
   remove(id) {
     return this.change((transaction) => {
       transaction.objectStore(RECORDINGS).delete(id);
@@ -97,6 +108,10 @@ class Memory {
 
   async pieces(name, id) {
     return this.kept.get(`${name} ${id}`) || [];
+  }
+
+  async *parts(name, id) {
+    yield await this.pieces(name, id);
   }
 
   async remove(id) {

@@ -37,6 +37,9 @@ class VideosView {
     tie($("#video-fps"), "fps");
     for (const name of ["annotate", "bars", "blur"]) tie($(`#video-${name}`), `video-${name}`);
     tieSeconds($("#video-smoothing"), "smoothing");
+    tie($("#video-people"), "people");
+    $("#video-people").disabled = !catalogue.people;
+    $("#video-people-hint").textContent = catalogue.people ? "compares faces; ask people first" : "this server lacks the network for it: mien models pull identity";
     tieMeasures($("#video-measures"));
     $("#video-example").onclick = async () => this.addFiles([new File([await (await request(`examples/${EXAMPLE}`)).blob()], EXAMPLE)]);
     const { max_video_bytes: most, max_video_s: longest, keep_s: keep } = catalogue.limits;
@@ -247,6 +250,7 @@ function optionsOf() {
     annotate: blur || $("#video-annotate").checked,
     bars: $("#video-bars").checked,
     attributes: asked($("#video-measures")),
+    people: catalogue.people && $("#video-people").checked ? "auto" : null,
     blur,
     keep_video: !blur,
   };

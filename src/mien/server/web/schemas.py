@@ -273,6 +273,7 @@ class Models(BaseModel):
     prior: str = Field(description="Shares of the expressions that all answers are for.")
     label_sets: list[LabelSetInfo]
     attributes: list[AttributeInfo]
+    people: bool = Field(description="Whether videos can be asked who is who: the network was pulled.")
     limits: Limits
 
 

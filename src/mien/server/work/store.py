@@ -28,11 +28,12 @@ from sqlalchemy import (
     select,
     text,
 )
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, IntegrityError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 from sqlalchemy.schema import CreateColumn
 
 from mien.errors import InputError, MissingExtraError, OutputError
+from mien.server.work.notes import Note, NoteTable, notes_table
 
 QUEUED, RUNNING, DONE, FAILED, CANCELLED = "queued", "running", "done", "failed", "cancelled"
 ENDED = (DONE, FAILED, CANCELLED)
@@ -61,6 +62,7 @@ _jobs = Table(
     Column("attempts", Integer, nullable=False, default=0),
     Column("list_id", String(64), nullable=False, server_default="", index=True),
 )
+_notes = NoteTable(notes_table(_metadata))
 
 
 @dataclass(frozen=True)
@@ -207,14 +209,68 @@ class JobStore:
         return {state: 0 for state in (QUEUED, RUNNING, *ENDED)} | {state: count for state, count in found}
 
     def remove(self, name: str) -> bool:
-        """Remove a job; return whether it was there."""
+        """Remove a job, with what was noted of it; return whether it was there."""
         with self._begin() as connection:
+            _notes.remove(connection, name)
             return connection.execute(_jobs.delete().where(_jobs.c.id == name)).rowcount > 0
 
     def expired(self) -> list[str]:
         """Return the ids of jobs whose time is over."""
         with self._begin() as connection:
             return list(connection.execute(select(_jobs.c.id).where(_jobs.c.expires < time.time())).scalars())
+
+    # What people note of a job.
+
+    def note(self, name: str, kind: str) -> Note:
+        """Return what is noted of a job.
+
+        Args:
+            name: The job.
+            kind: What is noted: `people`, `truth` or `events`.
+        """
+        with self._begin() as connection:
+            return _notes.last(connection, name, kind)
+
+    def add_note(self, name: str, kind: str, value: list[Any], *, after: int) -> Note | None:
+        """Note something anew; return what is noted now, or None where somebody else was quicker.
+
+        Args:
+            name: The job.
+            kind: What is noted.
+            value: Ready for JSON; it takes the place of what was noted, which `undo_note` brings back.
+            after: Number of the change that it changes, 0 for the first.
+        """
+        with self._refused_twice() as tried, self._begin() as connection:
+            if _notes.last(connection, name, kind).number == after:
+                _notes.add(connection, name, kind, value, after=after)
+                tried.append(True)
+        return self.note(name, kind) if tried else None
+
+    def undo_note(self, name: str, kind: str) -> Note | None:
+        """Go back to what was noted before the last change; return it, or None where there is nothing to go back to.
+
+        Args:
+            name: The job.
+            kind: What is noted.
+        """
+        with self._refused_twice() as tried, self._begin() as connection:
+            before = _notes.before(connection, name, kind)
+            if before is not None:
+                value, back_to, last = before
+                _notes.add(connection, name, kind, value, after=last, back_to=back_to)
+                tried.append(True)
+        return self.note(name, kind) if tried else None
+
+    @contextmanager
+    def _refused_twice(self) -> Iterator[list[bool]]:
+        """Note whether a change was made; it was not where another server made one of the same number meanwhile."""
+        made: list[bool] = []
+        try:
+            yield made
+        except ListError as error:
+            if not isinstance(error.__cause__, IntegrityError):
+                raise
+            made.clear()
 
     # A server works on a job.
 
