@@ -22,6 +22,7 @@ import mien
 from mien.analyzer import AnalyzerSettings
 from mien.cli.app import app
 from mien.cli.options import described
+from mien.faces import ATTRIBUTES, RELATIVE, RELATIVE_TO, attribute_columns
 from mien.labels import LABEL_SETS
 from mien.output.rows import table_columns, type_of
 from mien.sources.live import LiveSettings
@@ -179,6 +180,15 @@ def _columns() -> str:
     return "\n".join(["| column | type |", "|---|---|", *(f"| `{c}` | {type_of(c).__name__} |" for c in columns)])
 
 
+def _attribute_columns() -> str:
+    lines = ["| asked for | column | type |", "|---|---|---|"]
+    for column in attribute_columns((*ATTRIBUTES, RELATIVE)):
+        plain = column.removeprefix(RELATIVE_TO)
+        asked = next((name for name, columns in ATTRIBUTES.items() if plain in columns), "any")
+        lines.append(f"| {asked} | `{column}` | {type_of(column).__name__} |")
+    return "\n".join(lines)
+
+
 def _unlisted() -> str:
     listed = (DOCS / "index.md").read_text(encoding="utf-8").splitlines()
     return "\n".join(sorted(page.stem for page in DOCS.glob("*.md") if page.stem not in [*listed, "index"]))
@@ -198,5 +208,6 @@ MADE = {
     "commands": _commands,
     "settings": _settings,
     "columns": _columns,
+    "measures": _attribute_columns,
     "unlisted": _unlisted,
 }

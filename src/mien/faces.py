@@ -38,6 +38,8 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {  # what else a face can tell, and the
 }
 PEOPLE, PERSON = "people", "person"
 CORRECTED = "corrected_person"  # a column that people add, beside the answer in `person`
+RELATIVE, RELATIVE_TO = "relative", "relative_"  # columns of their own for videos: less the track's own median
+WITH_RELATIVE = tuple(column for name in ("eyes", "mouth", "brows") for column in ATTRIBUTES[name])
 ERROR = "error"  # the last column of tables
 NOTE = "note"  # the last column of attributes: why a value is missing, or what is doubtful
 MESH_POINTS = 468
@@ -69,10 +71,23 @@ def attribute_columns(attributes: Sequence[str]) -> tuple[str, ...]:
     """Return the columns of attributes in the order of `ATTRIBUTES`, then `NOTE`; of none, none.
 
     Args:
+        attributes: Names of `ATTRIBUTES`; with `RELATIVE` among them a video has relative columns, too.
+    """
+    found = [column for name, columns in ATTRIBUTES.items() if name in attributes for column in columns]
+    if RELATIVE in attributes:
+        place = found.index(PERSON) if PERSON in found else len(found)
+        found[place:place] = relative_columns(attributes)
+    return (*found, NOTE) if set(attributes) - {PEOPLE} else tuple(found)
+
+
+def relative_columns(attributes: Sequence[str]) -> list[str]:
+    """Return the columns that a video has beside those of attributes, for values less the median of their own track.
+
+    Args:
         attributes: Names of `ATTRIBUTES`.
     """
-    found = tuple(column for name, columns in ATTRIBUTES.items() if name in attributes for column in columns)
-    return (*found, NOTE) if set(attributes) - {PEOPLE} else found
+    found = (column for name, columns in ATTRIBUTES.items() if name in attributes for column in columns)
+    return [RELATIVE_TO + column for column in found if column in WITH_RELATIVE]
 
 
 def known_attributes(names: Sequence[str]) -> tuple[str, ...]:
@@ -666,10 +681,11 @@ class Faces:
 
     @property
     def measured(self) -> tuple[str, ...]:
-        """The names of `ATTRIBUTES` that were asked for of these faces."""
+        """The names of `ATTRIBUTES` that were asked for; `RELATIVE` last, where measures are relative, too."""
         told = {*(self.attributes or {}), *({PERSON} if self.person is not None else ())}
         meshed = self.attributes is not None and self.mesh is not None
-        return tuple(n for n, columns in ATTRIBUTES.items() if (told & set(columns) if columns else meshed))
+        found = tuple(n for n, columns in ATTRIBUTES.items() if (told & set(columns) if columns else meshed))
+        return (*found, RELATIVE) if any(name.startswith(RELATIVE_TO) for name in told) else found
 
     @property
     def expression(self) -> list[str | None]:

@@ -4,12 +4,15 @@ import csv
 import json
 
 import numpy as np
+import pandas
 import pytest
 
 import mien
 from mien.attributes.mesh import MESHES
 from mien.errors import InputError
-from mien.faces import attribute_columns
+from mien.faces import ATTRIBUTES, Faces, attribute_columns
+from mien.tracking.settings import TrackSettings
+from mien.video._relative import OwnMedians
 from mien.weights import WEIGHTS
 from videos import write_video
 
@@ -98,9 +101,61 @@ def test_the_command_line(tmp_path, video, mien, astronaut):
     assert code == 2 and "mesh, pose, eyes, mouth, brows, gaze, blinks, quality" in err
 
 
-def test_an_interval_has_no_measures_and_the_command_says_so(tmp_path, video, mien):
-    table = tmp_path / "intervals.csv"
-    code, out, err = mien("analyze", video, "-o", table, "--interval", "1s", "--attributes", "pose")
-    assert code == 0 and "intervals have no columns for attributes" in out + err
-    assert "yaw" not in table.read_text(encoding="utf-8")
-    assert "no columns" not in "".join(mien("analyze", video, "-o", table, "--interval", "1s")[1:])
+def test_intervals_have_the_average_of_each_measure(tmp_path, video, mien):
+    table, rows = tmp_path / "intervals.csv", tmp_path / "rows.csv"
+    asked = ("analyze", video, "--attributes", "pose,mouth", "--largest-only")
+    for path, more in ((table, ("--interval", "1s")), (rows, ())):
+        code, out, err = mien(*asked, "-o", path, *more)
+        assert code == 0, out + err
+    (interval,), seen = (list(csv.DictReader(path.read_text(encoding="utf-8").splitlines())) for path in (table, rows))
+    for column in ("yaw", "mouth_width", "relative_mouth_width"):
+        mean = np.mean([float(row[column]) for row in seen])
+        assert float(interval[column]) == pytest.approx(mean, abs=1e-3), column
+    assert "note" not in interval and "relative_yaw" not in interval
+
+
+def test_measures_of_a_video_are_relative_to_the_median_too(tmp_path, video):
+    asked = {"attributes": ("pose", "mouth"), "largest_only": True, "progress": False}
+    result = mien.analyze_video(video, [tmp_path / "rows.csv"], **asked)
+    table = result.to_pandas()
+    assert list(table.columns)[-6:] == [*(f"relative_{name}" for name in ATTRIBUTES["mouth"]), "note", "error"]
+    for column in ATTRIBUTES["mouth"]:
+        np.testing.assert_allclose(
+            table[f"relative_{column}"], table[column] - result.tracks[0].medians[column], atol=2e-4
+        )
+        assert table[f"relative_{column}"].median() == pytest.approx(0, abs=2e-3), column
+    assert table["relative_mouth_width"].abs().max() > 0
+    with (tmp_path / "rows.csv").open(newline="") as file:
+        written = [float(row["relative_mouth_width"]) for row in csv.DictReader(file)]
+    np.testing.assert_allclose(written, table["relative_mouth_width"], atol=1e-4)
+    plain = mien.analyze_video(video, track=TrackSettings(relative=False), **asked).to_pandas()
+    assert list(plain.columns) == [name for name in table.columns if not name.startswith("relative_")]
+    same = [name for name in plain.columns if name not in ("note", "error")]
+    pandas.testing.assert_frame_equal(plain[same], table[same])
+    image = mien.analyze_image(next(mien.track(video))[0].image, attributes=("mouth",))
+    assert image.measured == ("mouth",), "an image has no track"
+
+
+def test_people_have_medians_in_common():
+    medians = OwnMedians({1: "Ada", 2: "Ada", 3: None})
+    seen = [
+        measured_faces(track, value) for track, value in ((1, 0.7), (1, 0.7), (2, 0.9), (2, 0.9), (2, 0.9), (3, 0.5))
+    ]
+    for faces in seen:
+        medians.add(faces)
+    medians.settle()
+    told = [float(medians.applied(faces).attributes["relative_mouth_width"][0]) for faces in seen]
+    np.testing.assert_allclose(told, [-0.2, -0.2, 0, 0, 0, 0], atol=2e-3)
+    assert np.isnan(medians.applied(measured_faces(1, np.nan)).attributes["relative_mouth_width"]).all()
+
+
+def measured_faces(track, width):
+    faces = Faces(np.array([[0, 0, 9, 9]], np.float32), np.ones(1, np.float32), track_id=np.array([track]))
+    return faces.with_attributes({"mouth_width": np.array([width], np.float32)}, [""])
+
+
+def test_the_command_line_leaves_relative_columns_out(tmp_path, video, mien):
+    for more, there in (((), True), (("--no-relative",), False)):
+        code, out, err = mien("analyze", video, "--attributes", "mouth", "--json", *more)
+        assert code == 0, err
+        assert all(("relative_mouth_width" in json.loads(line)) is there for line in out.splitlines())

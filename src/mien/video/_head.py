@@ -85,6 +85,8 @@ def _is_same(name: str, before: Any, now: Any) -> bool:
         return bool(now == asdict(KEEP_ALL))
     if name == "attributes" and before is None:  # an older version measured none
         return bool(now == NO_ATTRIBUTES)
+    if name == "relative" and before is None:  # an older version knew no such columns
+        return True
     return bool(before == now)
 
 

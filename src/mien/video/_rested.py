@@ -1,8 +1,10 @@
-"""The second pass over a video: what is known only at its end, resting faces and who is who, goes into the results.
+"""The second pass over a video: what is known only at its end goes into the results.
+
+That is everybody's resting face, who is who, and the medians of each track, to which measures are relative.
 
 The first pass keeps what the model says, of all faces, in a journal of its own. Nothing is analyzed again: this pass
-reads that journal, once to find everybody's resting face and once to correct, smooth and filter the results. Who is who
-takes another look at a few frames (`video/_people.py`).
+reads that journal, once to find resting faces and medians and once to correct, smooth and filter the results. Who is
+who takes another look at a few frames (`video/_people.py`).
 """
 
 import threading
@@ -11,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mien.analyzer import Analyzer
-from mien.faces import Faces, Frame
+from mien.faces import Faces, Frame, relative_columns
 from mien.people.embedding import FaceEmbedder
 from mien.sources.videos import Video, VideoInfo
 from mien.tracking.baseline import Baselines
@@ -19,6 +21,7 @@ from mien.tracking.settings import TrackSettings
 from mien.tracking.smooth import RunningExpression, smooth
 from mien.video._journal import read_results
 from mien.video._people import Named, Sightings, embed_tracks, gallery_of, name_tracks
+from mien.video._relative import OwnMedians
 
 
 @dataclass(frozen=True)
@@ -57,15 +60,20 @@ class FirstPass:
             InputError: The model or its label set allows no baseline.
             OutputError: The journal cannot be read.
         """
-        if settings.baseline is None:
-            return self._corrected(None, analyzer, settings, people), []
-        baselines = Baselines(settings, analyzer.labels, analyzer.model.card, analyzer.prior)
-        for _, faces in self._results(analyzer):
-            baselines.add(faces)
-        baselines.settle()
-        nobody = not len(baselines) and isinstance(settings.baseline, tuple)
+        baselines = medians = None
+        if settings.baseline is not None:
+            baselines = Baselines(settings, analyzer.labels, analyzer.model.card, analyzer.prior)
+        if settings.relative and relative_columns(analyzer.attributes):
+            medians = OwnMedians(people)
+        known_at_end = [one for one in (baselines, medians) if one is not None]
+        for _, faces in self._results(analyzer) if known_at_end else ():
+            for one in known_at_end:
+                one.add(faces)
+        for one in known_at_end:
+            one.settle()
+        nobody = baselines is not None and not len(baselines) and isinstance(settings.baseline, tuple)
         told = ["nobody was seen in the stretch that the baseline names, so it changes nothing"] if nobody else []
-        return self._corrected(baselines, analyzer, settings, people), told
+        return self._corrected(baselines, medians, analyzer, settings, people), told
 
     def people(
         self, analyzer: Analyzer, settings: TrackSettings, video: Video, stop: threading.Event
@@ -94,11 +102,18 @@ class FirstPass:
         return read_results(self.journal, analyzer.labels, self.frames, self.info.source)
 
     def _corrected(
-        self, baselines: Baselines | None, analyzer: Analyzer, settings: TrackSettings, people: Named | None
+        self,
+        baselines: Baselines | None,
+        medians: OwnMedians | None,
+        analyzer: Analyzer,
+        settings: TrackSettings,
+        people: Named | None,
     ) -> Iterator[tuple[Frame, Faces]]:
         running: Mapping[int, RunningExpression] = {}
         for frame, raw in self._results(analyzer):
             faces, running = smooth(baselines.taken_out(raw) if baselines else raw, running, settings)
+            if medians is not None:
+                faces = medians.applied(faces)
             if people is not None:
                 tracks = [] if faces.track_id is None else faces.track_id.tolist()
                 faces = faces.with_person([people.get(track) for track in tracks])

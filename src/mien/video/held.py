@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from mien.errors import InputError, shown
 from mien.faces import PERSON, SMOOTHED, STEADY, Face, Faces, Frame, Record
 from mien.labels import LabelSet
-from mien.video.track_measures import MEASURES
+from mien.video.track_measures import ALL_MEASURES
 
 INSTANT_S = 1e-9  # what a video of one frame weighs, so that its shares exist
 
@@ -171,7 +171,7 @@ class Holder:
             self._number(best),
             np.array(values, np.float32) if known else None,
             person,
-            {name: _measure(row[name]) for name in MEASURES if name in row},
+            {name: _measure(row[name]) for name in ALL_MEASURES if name in row},
         )
 
     def _sight(self, face: Face) -> Sight:

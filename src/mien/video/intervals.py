@@ -5,14 +5,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mien.errors import InputError, listed
-from mien.faces import ERROR, PEOPLE, PERSON, Faces, Frame, Record
+from mien.faces import ERROR, NOTE, PERSON, Faces, Frame, Record, attribute_columns
 from mien.labels import LabelSet
 from mien.output.base import Sink, SinkSettings
 from mien.output.kinds import TABLE
 from mien.output.rows import INTERVAL_COLUMNS
 from mien.output.tables import TABLES
 from mien.video._sums import Sums
-from mien.video.held import Held, Holder, pieces
+from mien.video.held import Held, Holder, Sight, pieces
 
 
 class IntervalTable:
@@ -20,8 +20,9 @@ class IntervalTable:
 
     `expression` is the one shown for most of the time that the track was seen in the interval, `confidence` and the
     columns of the label set are averages over that time (of the smoothed probabilities, where there are any),
-    `seconds` is how long it was seen, `frames` how many frames of it began in the interval. Intervals start at 0, so
-    that those of several videos can be compared; one in which nobody was seen has no row.
+    `seconds` is how long it was seen, `frames` how many frames of it began in the interval. Columns of attributes are
+    averages over the time in which they could be measured. Intervals start at 0, so that those of several videos can be
+    compared; one in which nobody was seen has no row.
     """
 
     def __init__(self, labels: LabelSet, interval_s: float, attributes: Sequence[str] = ()) -> None:
@@ -30,22 +31,25 @@ class IntervalTable:
         Args:
             labels: The label set of the results.
             interval_s: Length of an interval, seconds.
-            attributes: Names of `mien.faces.ATTRIBUTES` that were asked for: with people there is a column `person`.
+            attributes: Names of `mien.faces.ATTRIBUTES` that were asked for; each adds its columns.
 
         Raises:
             InputError: The length is not a positive number, or an expression has the name of another column.
         """
         if not (math.isfinite(interval_s) and interval_s >= 0.001):
             raise InputError(f"interval_s must be at least 0.001 seconds, got {interval_s}; 1 is a row per second")
-        clash = sorted(set(labels.names) & set(INTERVAL_COLUMNS))
+        clash = sorted(set(labels.names) & {*INTERVAL_COLUMNS, *attribute_columns(attributes)})
         if clash:
             raise InputError(f"label set {labels.key!r} has the name of another column: {listed(clash)}; rename it")
-        self._people: dict[int | None, str | None] | None = {} if PEOPLE in attributes else None
-        self.columns = (*INTERVAL_COLUMNS, *labels.names, *(() if self._people is None else (PERSON,)))
+        added = [column for column in attribute_columns(attributes) if column != NOTE]
+        self._measures = [column for column in added if column != PERSON]
+        self._people: dict[int | None, str | None] | None = {} if PERSON in added else None
+        self.columns = (*INTERVAL_COLUMNS, *labels.names, *added)
         self._labels, self._interval_s = labels, interval_s
         self._holder = Holder(labels)
         self._number = 0
         self._sums: dict[int | None, Sums] = {}
+        self._means: dict[int | None, _Means] = {}
         self._source = ""
 
     def add(self, frame: Frame, faces: Faces) -> list[Record]:
@@ -93,13 +97,17 @@ class IntervalTable:
                 sums = self._sums.setdefault(sight.track_id, Sums(len(self._labels)))
                 sums.see(sight, part)
                 sums.frames -= start_s > held.start_s  # it began in an earlier interval
+                if self._measures:
+                    self._means.setdefault(sight.track_id, _Means()).see(sight, part)
                 if self._people is not None:
                     self._people[sight.track_id] = sight.person
 
     def _rows(self) -> list[Record]:
         known, self._sums = self._sums, {}
         order = sorted(known, key=lambda track: -1 if track is None else track)
-        return [self._row(track, known[track]) for track in order]
+        rows = [self._row(track, known[track]) for track in order]
+        self._means = {}
+        return rows
 
     def _row(self, track: int | None, sums: Sums) -> Record:
         names = self._labels.names
@@ -117,7 +125,28 @@ class IntervalTable:
             "confidence": None if mean is None or best is None else round(float(mean[best]), 4),
         }
         row |= {name: None if mean is None else round(float(mean[i]), 4) for i, name in enumerate(names)}
+        means = self._means.get(track, _Means())
+        row |= {column: means.of(column) for column in self._measures}
         return row if self._people is None else row | {PERSON: self._people.get(track)}
+
+
+class _Means:
+    """Averages of measures over the time in which they could be measured."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, tuple[float, float]] = {}
+
+    def see(self, sight: Sight, held: Held) -> None:
+        """Add what was measured while a frame is held."""
+        for name, value in sight.measured.items():
+            if math.isfinite(value):
+                total, seconds = self._sums.get(name, (0.0, 0.0))
+                self._sums[name] = total + held.seconds * value, seconds + held.seconds
+
+    def of(self, name: str) -> float | None:
+        """Return one, None where it could never be measured."""
+        total, seconds = self._sums.get(name, (0.0, 0.0))
+        return round(total / seconds, 4) if seconds else None
 
 
 def open_interval_sink(

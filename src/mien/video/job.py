@@ -1,9 +1,10 @@
 """What is wanted of a video (`VideoJob`) and how far it is (`Progress`)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mien.faces import PEOPLE
+from mien.faces import PEOPLE, RELATIVE, relative_columns
 from mien.output.draw.style import PLAIN, DrawStyle
 from mien.sources.addresses import public_name
 from mien.sources.videos import VideoSettings
@@ -50,12 +51,28 @@ class VideoJob:
     @property
     def attributes(self) -> tuple[str, ...]:
         """Names of `mien.faces.ATTRIBUTES` that tables have columns for."""
-        return self.measured if self.track.people is None else (*self.measured, PEOPLE)
+        return table_attributes(self.measured, self.track)
+
+    @property
+    def two_passes(self) -> bool:
+        """Whether something is wanted that is known only at the end: resting faces, who is who, medians."""
+        return self.track.baseline is not None or bool({PEOPLE, RELATIVE} & set(self.attributes))
 
     @property
     def name(self) -> str:
         """The video's name for people, without a password."""
         return public_name(str(self.source))
+
+
+def table_attributes(measured: Sequence[str], track: TrackSettings) -> tuple[str, ...]:
+    """Return the names of `mien.faces.ATTRIBUTES` that tables of videos have columns for; `RELATIVE` among them.
+
+    Args:
+        measured: Those that the analyzer measures.
+        track: Says whether people are told apart, and whether measures are given relative to their medians, too.
+    """
+    relative = (RELATIVE,) if track.relative and relative_columns(measured) else ()
+    return (*measured, *(() if track.people is None else (PEOPLE,)), *relative)
 
 
 @dataclass(frozen=True)

@@ -80,9 +80,10 @@ def analyze_video(
     the work goes on, and after it was stopped or killed, a hidden folder beside the first output holds a journal, from
     which `resume` goes on; then the outputs are those of a run that was never interrupted.
 
-    With `baseline` or `people` there are two passes: the video is analyzed to its end first, then everybody's resting
-    face is taken out of the stored results, or people get their names, and the outputs are written. An annotated video
-    reads the frames once more for that, and so does `people`.
+    With `baseline`, `people`, or eyes, mouth or brows among the `attributes`, there are two passes: the video is
+    analyzed to its end first, then everybody's resting face is taken out of the stored results, people get their names,
+    measures are given relative to their medians, and the outputs are written. An annotated video reads the frames once
+    more for that, and so does `people`. `TrackSettings(relative=False)` leaves the relative columns out.
 
     Args:
         source: The video: a path, a pattern of images in a row, or a URL.
@@ -201,15 +202,15 @@ def run_job(
         first = None
         people: Named | None = None
         told: list[str] = []
-        two_passes = job.track.baseline is not None or job.track.people is not None
-        if two_passes and not (journal and journal.past.ended):
+        if job.two_passes and not (journal and journal.past.ended):
             check_baseline(job.track, analyzer)
             check_people(job.track)
             first = _first_pass(job, reader, analyzer, stack, journal, stop, progress)
             if job.track.people is not None:
                 with Video(job.source, job.video) as again:
                     people, told = first.people(analyzer, job.track, again, stop or threading.Event())
-            reader = stack.enter_context(Video(job.source, job.video))
+            if outputs.need_images:
+                reader = stack.enter_context(Video(job.source, job.video))
         findings = Findings(analyzer.labels, job.truth, timeline=bool(outputs.timelines))
         writers = stack.enter_context(
             open_writers(

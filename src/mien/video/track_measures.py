@@ -6,18 +6,21 @@ Memory does not grow with the length of the video, but for the times of blinks.
 import math
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from mien.faces import ATTRIBUTES
+from mien.attributes.measure import RANGES
+from mien.faces import ATTRIBUTES, RELATIVE_TO, WITH_RELATIVE
 
 MEASURES = tuple(column for name, columns in ATTRIBUTES.items() if name not in ("people",) for column in columns)
+ALL_MEASURES = (*MEASURES, *(RELATIVE_TO + column for column in WITH_RELATIVE))
 (SHUT,) = ATTRIBUTES["blinks"]
 BINS = 720  # of the histogram that a median comes from
-WIDTHS = {"yaw": 180.0, "pitch": 180.0, "roll": 360.0, "gaze_yaw": 180.0, "gaze_pitch": 180.0, "age_estimate": 240.0}
-WIDTH = 4.0  # of the range of other columns, about 0
+SPANS = {  # from where to where the histogram of a column reaches
+    **RANGES, "yaw": (-90.0, 90.0), "pitch": (-90.0, 90.0), "roll": (-180.0, 180.0), "quality": (0.0, 1.0),
+    "age_estimate": (0.0, 120.0), "gender_estimate": (0.0, 1.0),
+}  # fmt: skip
 
 CLOSED, OPEN = 0.6, 0.4  # `eyes_closed` above and below which eyes are closed, and open again
 SHORTEST_S, LONGEST_S = 0.03, 0.5  # of a blink
@@ -25,26 +28,33 @@ SLOWEST_S = 0.09  # frames farther apart than this miss blinks
 LOST_S = 0.5  # eyes that were not seen for so long begin anew
 
 
-@dataclass
-class _Histogram:
-    """Where the values of one column lie."""
+class Histogram:
+    """Where the values of one column lie, and so their median, in memory that does not grow."""
 
-    width: float
+    def __init__(self, column: str) -> None:
+        """Start empty.
 
-    def __post_init__(self) -> None:
-        self._counts = np.zeros(BINS, np.int64)
+        Args:
+            column: One of `MEASURES`.
+        """
+        self._low, high = SPANS[column]
+        self._width = high - self._low
+        self._counts = np.zeros(BINS, np.int32)
 
     def add(self, value: float) -> None:
-        place = (value / self.width + 0.5) * BINS
+        """Add a finite value; one beyond the span counts at its end."""
+        place = (value - self._low) / self._width * BINS
         self._counts[min(max(int(place), 0), BINS - 1)] += 1
 
     def median(self) -> float:
+        """Return the median, off by less than a 720th of the span; NaN without a value."""
         total = np.cumsum(self._counts)
         half = total[-1] / 2
+        if not half:
+            return math.nan
         k = int(np.searchsorted(total, half))
         before = float(total[k - 1]) if k else 0.0
-        place = (k + (half - before) / float(self._counts[k])) / BINS
-        return float((place - 0.5) * self.width)
+        return float(self._low + self._width * (k + (half - before) / float(self._counts[k])) / BINS)
 
 
 class Blinks:
@@ -97,7 +107,7 @@ class TrackMeasures:
 
     def __init__(self) -> None:
         """Start empty."""
-        self._columns: dict[str, _Histogram] = {}
+        self._columns: dict[str, Histogram] = {}
         self._blinks: Blinks | None = None
 
     def add(self, time_s: float, measured: Mapping[str, float]) -> None:
@@ -108,9 +118,9 @@ class TrackMeasures:
             measured: Values by column; NaN where one could not be measured.
         """
         for name, value in measured.items():
-            if math.isfinite(value):
+            if name in SPANS and math.isfinite(value):
                 if name not in self._columns:
-                    self._columns[name] = _Histogram(WIDTHS.get(name, WIDTH))
+                    self._columns[name] = Histogram(name)
                 self._columns[name].add(value)
         if SHUT in measured:
             self._blinks = self._blinks or Blinks()

@@ -72,6 +72,7 @@ Tracking = Annotated[
         reid="--reid",
         baseline="--baseline",
         people="--people",
+        relative="--relative/--no-relative",
     ),
 ]
 
@@ -166,8 +167,6 @@ def analyze(
     analyzer = settings.open()
     if not quiet:
         say_guesses(attributes.names)
-        if interval and attributes.names:
-            say_problem("tables of intervals have no columns for attributes; rows have them: leave --interval away")
     items = without_results(expand(sources, kind=IMAGES_AND_VIDEOS), sources, request.outputs)
     if not quiet:
         for line in passed_over(sources, kind=IMAGES_AND_VIDEOS):

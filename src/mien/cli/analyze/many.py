@@ -125,7 +125,7 @@ class ManyVideos:
     def _tables(self) -> dict[Path, Callable[[Path], Sink]]:
         """Return the tables that hold all sources, and what opens each."""
         labels, interval_s = self._analyzer.labels, self._request.interval_s
-        attributes = self._request.attributes
+        attributes = self._request.video_attributes
         rows = partial(open_sink, labels=labels, tracked=True, attributes=attributes)
         intervals = partial(open_interval_sink, labels=labels, interval_s=interval_s or 0, attributes=attributes)
         summaries = partial(SummariesSink, labels=labels, attributes=attributes)

@@ -54,6 +54,13 @@ class Request:
         """Names of `mien.faces.ATTRIBUTES` that tables have columns for."""
         return self.measured if self.track.people is None else (*self.measured, PEOPLE)
 
+    @property
+    def video_attributes(self) -> tuple[str, ...]:
+        """The same, for tables of videos."""
+        from mien.video.job import table_attributes
+
+        return table_attributes(self.measured, self.track)
+
     def video_options(self) -> str:
         """Return the options in use that make sense for videos only, separated by commas."""
         frames = self.frames

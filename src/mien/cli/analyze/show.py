@@ -131,8 +131,8 @@ def tell(result: VideoResult, request: Request) -> None:
 def row_printer(request: Request, labels: LabelSet) -> Sink:
     """Return what prints a JSON line per face, or per person and interval."""
     if request.interval_s is None:
-        return JsonLinesStream(sys.stdout, labels=labels, tracked=True, attributes=request.attributes)
-    return _IntervalPrinter(labels, request.interval_s, request.attributes)
+        return JsonLinesStream(sys.stdout, labels=labels, tracked=True, attributes=request.video_attributes)
+    return _IntervalPrinter(labels, request.interval_s, request.video_attributes)
 
 
 class _IntervalPrinter(SinkWithoutFile):

@@ -115,7 +115,7 @@ class _OneVideo:
         except SourceError as error:
             for path in outputs.tables:
                 with open_sink(
-                    path, labels=self._analyzer.labels, tracked=True, attributes=self._request.attributes
+                    path, labels=self._analyzer.labels, tracked=True, attributes=self._request.video_attributes
                 ) as table:
                     table.fail(job.name, str(error))
             for sink in rows:
