@@ -18,6 +18,7 @@ from .live import LiveFrame as LiveFrame
 from .live import LiveSettings as LiveSettings
 from .live import LiveSource as LiveSource
 from .videos import VIDEO_SUFFIXES as VIDEO_SUFFIXES
+from .videos import KeyFrame as KeyFrame
 from .videos import Video as Video
 from .videos import VideoSettings as VideoSettings
 from .videos import is_video as is_video

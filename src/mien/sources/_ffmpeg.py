@@ -1,16 +1,16 @@
 """Videos through FFmpeg (PyAV): time, order and number of frames, upright square pixels, damage."""
 
 import heapq
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import SourceError, require_extra
+from mien.sources._entries import KeyFrame, entries_near, origin_of
 from mien.sources._frames import Problems, RawFrame, VideoInfo, broken_off, check_frame_size, is_an_image
 from mien.sources._opening import Address, OpenVideo, opened, reason
 from mien.sources._upright import orientation_of, pixel_aspect_of, square_size
@@ -58,16 +58,21 @@ class FFmpegReader:
                 self._problems.note(video.choice)
             return describe(video, frame)
 
-    def frames(self, start_s: float) -> Iterator[RawFrame]:
+    def entries(self, times_s: Sequence[float]) -> list[KeyFrame]:
+        """Return the first key frame at or after each of some times, as `entries_near`."""
+        return entries_near(self._address, times_s)
+
+    def frames(self, start_s: float, entry: KeyFrame | None = None) -> Iterator[RawFrame]:
         """Yield the frames in the order of their time, from the last key frame before `start_s` on.
 
         Args:
             start_s: Frames before this time are of no interest, but for the last one of them.
+            entry: The key frame to begin with, if it is known.
 
         Raises:
             SourceError: The video breaks off; all that it holds came before.
         """
-        with self._pass_from(start_s, self._address) as video:
+        with self._pass_from(start_s, self._address, entry) as video:
             yield from video.frames()
             missing, last = video.missing(), video.last_before_gap()
         if last is not None:
@@ -77,8 +82,8 @@ class FFmpegReader:
             raise broken_off(self._address.name, video.last_s, missing)
 
     @contextmanager
-    def _pass_from(self, start_s: float, address: Address) -> Iterator["_Pass"]:
-        key = self._key_frame_before(start_s) if start_s > 0 else None
+    def _pass_from(self, start_s: float, address: Address, key: KeyFrame | None = None) -> Iterator["_Pass"]:
+        key = self._key_frame_before(start_s) if key is None and start_s > 0 else key
         if key is not None:
             with opened(address) as video:
                 reading = _Pass(video, self._problems)
@@ -88,11 +93,11 @@ class FFmpegReader:
         with opened(address) as video:
             yield _Pass(video, self._problems)
 
-    def _key_frame_before(self, start_s: float) -> "_KeyFrame | None":
+    def _key_frame_before(self, start_s: float) -> "KeyFrame | None":
         """Read, but do not decode, the video up to a time; return None where its packets carry no times."""
         with opened(self._address) as video:
             stream = video.stream
-            key, number, skipped, origin = None, 0, 0, _origin(video.container, stream)
+            key, number, skipped, origin = None, 0, 0, origin_of(video.container, stream)
             for packet in _Pass(video, Problems()).packets():
                 if packet.stream is not stream or not packet.size:
                     continue
@@ -106,7 +111,8 @@ class FFmpegReader:
                 if packet.dts is not None and packet.dts >= limit:  # Matroska's first packets may have none
                     break
                 if packet.is_keyframe and packet.pts < limit:
-                    key = _KeyFrame(number, number + skipped, packet.pts, origin)
+                    time_s = float((packet.pts - origin) * (stream.time_base or 1))
+                    key = KeyFrame(number, number + skipped, packet.pts, origin, time_s)
                 number += 1
             return key if key and key.number else None
 
@@ -164,21 +170,6 @@ def _duration_s(container: "InputContainer", stream: "VideoStream") -> float | N
     return seconds if seconds > 0 else None
 
 
-def _origin(container: "InputContainer", stream: "VideoStream") -> int | None:
-    """Return the start of the video in the stream's units; None where only the first frame tells."""
-    if container.start_time is None or not stream.time_base:
-        return None
-    return round(Fraction(container.start_time, 1_000_000) / stream.time_base)
-
-
-@dataclass(frozen=True)
-class _KeyFrame:
-    number: int  # frames before it
-    packets: int  # packets before it, those that the edit list leaves out as well
-    pts: int
-    origin: int
-
-
 @dataclass(frozen=True)
 class _Last:
     pts: int
@@ -193,7 +184,7 @@ class _Pass:
         container, stream = video.container, video.stream
         self._container, self._stream, self._name = container, stream, video.name
         self._count = _Count()
-        self._clock = _Clock(stream, _origin(container, stream))
+        self._clock = _Clock(stream, origin_of(container, stream))
         self._to_rgb, self._aspect = RgbConverter(), pixel_aspect_of(stream)
         self._promised = len(stream.index_entries) if container.format.name.startswith("mov") else 0
         self.last_s: float | None = None
@@ -205,7 +196,7 @@ class _Pass:
         self._queue: list[Packet[Any]] = []
         self._input: Iterator[Packet[Any]] | None = None
 
-    def jump(self, key: _KeyFrame) -> bool:
+    def jump(self, key: KeyFrame) -> bool:
         """Go to a key frame; return False where the container does not lead there."""
         av = require_extra("video", "av")
         for early_s in SEEK_EARLY_S:
@@ -218,7 +209,7 @@ class _Pass:
                 return False
         return False
 
-    def _comes_to(self, key: _KeyFrame) -> bool:
+    def _comes_to(self, key: KeyFrame) -> bool:
         """Pass over packets until the one of the key frame is next; return False if it was before."""
         self._input = self.packets()
         for packet in self._input:

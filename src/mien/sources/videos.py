@@ -9,7 +9,7 @@ Any container and codec of FFmpeg (PyAV) is read, and so are animated GIF and We
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from mien.errors import InputError, SourceError, shortened, shown
 from mien.faces import Frame
+from mien.sources._entries import KeyFrame
 from mien.sources._ffmpeg import FFmpegReader
 from mien.sources._frames import OpenedSource, Problems, RawFrame, VideoInfo, VideoReader
 from mien.sources._opening import Address
@@ -29,6 +30,7 @@ from mien.sources.images import IMAGE_SUFFIXES, MAX_PIXELS
 
 __all__ = [
     "VIDEO_SUFFIXES",
+    "KeyFrame",
     "Video",
     "VideoInfo",
     "VideoSettings",
@@ -145,13 +147,16 @@ def is_video(path: str | Path) -> bool:
 class Video(OpenedSource):
     """The frames of a video. Iterating again starts again, until it is closed; memory stays flat for any length."""
 
-    def __init__(self, source: str | Path, settings: VideoSettings | None = None) -> None:
+    def __init__(
+        self, source: str | Path, settings: VideoSettings | None = None, *, entry: KeyFrame | None = None
+    ) -> None:
         """Open a video and decode its first frame.
 
         Args:
             source: The path of a video; a pattern like `frame%04d.png` for images in a row; or a URL. An http(s) URL,
                 its redirects and what a playlist names lead to public addresses only, unless the settings allow others.
             settings: Which frames are wanted.
+            entry: A key frame before all of them, one of `entries`; None finds it where the settings start late.
 
         Raises:
             SourceError: It is no video; the message names the file and what to do.
@@ -160,7 +165,7 @@ class Video(OpenedSource):
         super().__init__()
         self.settings = settings or DEFAULTS
         self._reader = open_reader(source, self._problems, self.settings)
-        self._closed = False
+        self._closed, self._entry = False, entry
         info = self._reader.info
         self._size = (info.width, info.height)
         self.info = replace(info, frames=_estimate(info, self.settings), source=self.settings.name or info.source)
@@ -168,6 +173,24 @@ class Video(OpenedSource):
     def close(self) -> None:
         """End a running iteration at its next frame, and give no more; may be called from another thread."""
         self._closed = True
+
+    def entries(self, times_s: Sequence[float]) -> list[KeyFrame]:
+        """Return the first key frame at or after each of some times, without decoding; several may share one.
+
+        Args:
+            times_s: Seconds since the video's start, in order.
+
+        Returns:
+            In order, without the video's first frame. Empty where a video can only be read from its beginning on: from
+            the web, a GIF or WebP, images in a row, recordings that were joined, and what FFmpeg knows no times of.
+        """
+        return self._reader.entries(times_s) if isinstance(self._reader, FFmpegReader) else []
+
+    def _raw(self) -> Iterator[RawFrame]:
+        start_s = self.settings.start_s
+        if isinstance(self._reader, FFmpegReader):
+            return self._reader.frames(start_s, self._entry)
+        return self._reader.frames(start_s)
 
     def __iter__(self) -> Iterator[Frame]:
         """Yield the wanted frames in the order of their time.
@@ -181,7 +204,7 @@ class Video(OpenedSource):
             InputError: The settings leave no frame: they start after the end, say. The message has the length.
         """
         last_s, given = 0.0, False
-        for raw, wanted in _marked(self._reader.frames(self.settings.start_s), self.settings):
+        for raw, wanted in _marked(self._raw(), self.settings):
             last_s = raw.time_s
             if self._closed:
                 return

@@ -77,6 +77,12 @@ class Tracker:
             self._baselines = Baselines(self.settings, self.labels, analyzer.model.card, analyzer.prior)
 
     @property
+    def hidden(self) -> list[int]:
+        """Numbers of the tracks that were not seen in the last frame but go on where their faces come back."""
+        memory = self._stand.memory
+        return [track.track_id for track in memory.tracks if track.seen_s != memory.time_s]
+
+    @property
     def cuts(self) -> int:
         """How many cuts were found so far."""
         return self._stand.memory.cuts

@@ -10,6 +10,11 @@ from .result import replay as replay
 from .run import analyze_video as analyze_video
 from .run import attempt_job as attempt_job
 from .run import run_job as run_job
+from .segments import Segment as Segment
+from .segments import Stitched as Stitched
+from .segments import analyze_segment as analyze_segment
+from .segments import plan_segments as plan_segments
+from .segments import stitch as stitch
 from .stream import track as track
 from .summary import VideoSummary as VideoSummary
 from .timeline import Timeline as Timeline

@@ -39,7 +39,7 @@ class Past:
         frames: Frames with results.
         last_index: Number of the last of them within the video; -1 where there are none.
         last_time_s: Its time.
-        state: The state after it, or None where the run ended.
+        state: The state after it, or None where the run of a whole video ended.
         problems: Warnings about the video.
         ended: Whether the run came to the end of the video.
         published: Whether its outputs got their own names, so that nothing is left to do.
@@ -134,18 +134,22 @@ class Journal:
         """
         self._write({"state": state, "problems": problems})
 
-    def end(self, problems: list[str], error: str | None, *, published: bool = False) -> None:
+    def end(
+        self, problems: list[str], error: str | None, *, published: bool = False, state: dict[str, Any] | None = None
+    ) -> None:
         """Write all that was noted, and that the video is done; once more when its outputs are there.
 
         Args:
             problems: Warnings about it.
             error: Why it broke off, or None.
             published: Whether its outputs have their own names.
+            state: JSON values that somebody else goes on from, where this was a part of a video.
 
         Raises:
             OutputError: The disk is full, or the like.
         """
-        self._write({"end": True, "problems": problems, "error": error, "published": published})
+        state_of = {} if state is None else {"state": state}
+        self._write({"end": True, "problems": problems, "error": error, "published": published, **state_of})
 
     def _write(self, last: dict[str, Any]) -> None:
         text = "".join([*self._lines, _line(last)])
@@ -198,17 +202,22 @@ def read_past(path: Path) -> tuple[Head, Past] | None:
             if "n" in entry:
                 frames, last = frames + 1, (entry["n"], entry["t"])
             else:
-                past = Past(
-                    frames,
-                    *last,
-                    entry.get("state"),
-                    entry["problems"],
-                    "end" in entry,
-                    entry.get("error"),
-                    at,
-                    entry.get("published", False),
-                )
+                past = _past(entry, frames, last, at)
     return head, past
+
+
+def _past(entry: dict[str, Any], frames: int, last: tuple[int, float], at: int) -> Past:
+    """Return what is known after a snapshot, or the end."""
+    return Past(
+        frames,
+        *last,
+        entry.get("state"),
+        entry["problems"],
+        "end" in entry,
+        entry.get("error"),
+        at,
+        entry.get("published", False),
+    )
 
 
 def read_results(path: Path, labels: LabelSet, frames: int, source: str) -> Iterator[tuple[Frame, Faces]]:
@@ -235,6 +244,49 @@ def read_results(path: Path, labels: LabelSet, frames: int, source: str) -> Iter
                 yield frame, _unpacked(entry["faces"], labels).at(frame)
     if frames:
         raise OutputError(f"{path} has changed while it was read; leave --resume out to start again")
+
+
+class Piece:
+    """The results of a journal, one after another, and then what it says at its end. The frames have a single pixel.
+
+    Attributes:
+        past: What the journal says, as far as it was read: complete after the last result.
+    """
+
+    def __init__(self, path: Path, labels: LabelSet, source: str) -> None:
+        """Choose a journal.
+
+        Args:
+            path: The file.
+            labels: The label set of the run.
+            source: Name of the video, for `Frame.source`.
+        """
+        self.past = Past()
+        self._path, self._labels, self._source = path, labels, source
+
+    def __iter__(self) -> Iterator[tuple[Frame, Faces]]:
+        """Yield the results up to the last whole snapshot, each when it is asked for.
+
+        Raises:
+            OutputError: It cannot be read.
+        """
+        frames, waiting = 0, list[tuple[Frame, Faces]]()
+        with explained(self._path), self._path.open("rb") as file:
+            at = len(file.readline())
+            for line in file:
+                entry = _parsed(line)
+                if entry is None:
+                    return
+                at += len(line)
+                if "n" in entry:
+                    frame = Frame(PIXEL, self._source, entry["n"], entry["t"])
+                    frames += 1
+                    waiting.append((frame, _unpacked(entry["faces"], self._labels).at(frame)))
+                    continue
+                last = (waiting[-1][0].index, waiting[-1][0].time_s) if waiting else (-1, 0.0)
+                self.past = _past(entry, frames, last, at)
+                yield from waiting
+                waiting.clear()
 
 
 def _line(entry: dict[str, Any]) -> str:
