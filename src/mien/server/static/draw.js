@@ -75,7 +75,7 @@ function tagsOf(context, faces, boxes, place, style) {
 function wordsOf(face, number = null) {
   const name = shownName(face);
   const tracked = face.track_id !== null && face.track_id !== undefined;
-  const prefix = number !== null ? `${number} ` : tracked ? `#${face.track_id} ` : "";
+  const prefix = number !== null ? `${number} ` : face.who ? `${face.who} ` : tracked ? `#${face.track_id} ` : "";
   if (!name) return [prefix.trim()];
   const p = shownProbs(face)[name] ?? face.confidence ?? 0;
   return [`${prefix}${name} ${Math.round(100 * p)}%`, `${prefix}${name}`, ...(look(name).emoji ? [prefix.trim(), ...(number === null ? [""] : [])] : [name])];

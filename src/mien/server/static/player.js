@@ -1,20 +1,22 @@
 // The page of one video: the player with boxes, a timeline to click, who showed what, and the downloads.
 
-import { $, bytes, button, fitCanvas, h, icon, moment, percent, relabel, span, toast } from "./dom.js";
+import { $, bytes, button, fitCanvas, h, icon, moment, relabel, span, toast } from "./dom.js";
 import { address, getJson, request, signed, tell, token } from "./api.js";
-import { contain, drawFaces, faceOf } from "./draw.js";
-import { fillLegend, look, mixBar, ordered } from "./expressions.js";
+import { contain, drawFaces } from "./draw.js";
 import { noteOf } from "./jobs.js";
-import { drawPortrait, portrait } from "./faces.js";
-import { paintLane } from "./timeline.js";
+import { drawPortrait } from "./faces.js";
+import { Note } from "./notes.js";
+import { Persons } from "./persons.js";
+import { TruthPanel } from "./truth.js";
+import { VideoData } from "./video-data.js";
+import { VideoTimeline } from "./video-timeline.js";
 import { problemBox, technicalOf } from "./words.js";
 
-const HOLD_S = 0.6;
-const STEP_S = 1;
 const MOST_PEOPLE = 12;
 const SEEK_MS = 4000;
 const SPEEDS = [0.25, 0.5, 1, 1.5, 2];
-const DOWNLOADS = { csv: "CSV", jsonl: "JSONL", parquet: "Parquet", mp4: "Annotated video" };
+const DOWNLOADS = { csv: "CSV", jsonl: "JSONL", parquet: "Parquet", summary: "Summary", mp4: "Annotated video" };
+const NOTES = ["people", "truth", "events"];
 
 /** Where there is a token, download from an address made for this click. */
 async function download(event, path) {
@@ -32,9 +34,9 @@ export class VideoPage {
     this.id = id;
     this.place = $("#video-page");
     this.closed = false;
-    this.rows = { times: [], faces: [] };
+    this.data = new VideoData();
     this.people = [];
-    this.best = new Map();
+    this.notes = Object.fromEntries(NOTES.map((kind) => [kind, new Note(id, kind)]));
     this.places = new Map();
     this.load();
   }
@@ -43,6 +45,7 @@ export class VideoPage {
     this.closed = true;
     this.abort?.abort();
     this.sized?.disconnect();
+    document.removeEventListener("keydown", this.keys);
     this.video?.removeAttribute("src");
     this.video?.load();
     this.place.replaceChildren();
@@ -55,9 +58,10 @@ export class VideoPage {
     try {
       const job = await getJson(`v1/jobs/${encodeURIComponent(this.id)}`, { signal });
       if (job.state !== "done") return this.notYet(job);
-      const summary = await getJson(job.results.summary, { signal });
       if (this.waited) this.wait("Loading the video");
-      await this.read(await request(job.results.jsonl, { signal }), summary);
+      await Promise.all(NOTES.map((kind) => this.notes[kind].load(signal)));
+      await this.data.read(await request(job.results.jsonl, { signal }), (size) => (this.note.textContent = `${bytes(size)} of rows`));
+      const summary = await this.summary(job);
       if (!this.closed) this.build(job, summary);
     } catch (problem) {
       if (!this.closed) this.place.replaceChildren(this.back(), h("h1", { tabindex: "-1" }, "Video"), problemBox(problem));
@@ -80,55 +84,31 @@ export class VideoPage {
     if (["queued", "running"].includes(job.state)) setTimeout(() => this.closed || this.load(), 1500);
   }
 
-  /** Read the rows as they come, grouped by frame and by person. */
-  async read(answer, summary) {
-    const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
-    const people = new Map();
-    let rest = "";
-    let size = 0;
-    for (let part = await reader.read(); !part.done; part = await reader.read()) {
-      const lines = (rest + part.value).split("\n");
-      rest = lines.pop();
-      size += part.value.length;
-      this.note.textContent = `${bytes(size)} of rows`;
-      for (const line of lines) if (line) this.take(JSON.parse(line), people);
-    }
-    if (rest.trim()) this.take(JSON.parse(rest), people);
-    this.people = summary.tracks.map((track) => ({ ...track, points: people.get(track.track_id) || [], best: this.best.get(track.track_id) })).filter((track) => track.points.length);
-    this.people.sort((a, b) => b.seconds - a.seconds);
-  }
-
-  take(row, people) {
-    if (row.frame === null || row.frame === undefined || row.error) return;
-    const { times, faces } = this.rows;
-    if (times[times.length - 1] !== row.time_s) {
-      times.push(row.time_s);
-      faces.push([]);
-    }
-    if (row.x1 === null || row.x1 === undefined) return;
-    this.names ??= ordered(Object.keys(row).filter((key) => key.startsWith("smooth_")).map((key) => key.slice(7)));
-    const face = faceOf(row, this.names);
-    faces[faces.length - 1].push(face);
-    if (!people.has(row.track_id)) people.set(row.track_id, []);
-    const worth = face.score * (face.box[2] - face.box[0]);
-    if (!(this.best.get(row.track_id)?.worth >= worth)) this.best.set(row.track_id, { worth, time: row.time_s, box: face.box });
-    people.get(row.track_id).push({ t: row.time_s, p: this.names.map((name) => face.smoothed?.[name] || 0) });
+  /** Return the summary, by the people as they were corrected, where somebody did. */
+  summary(job) {
+    const path = this.notes.people.value.length ? `v1/jobs/${job.id}/corrected.json` : job.results.summary;
+    return getJson(path, { signal: this.abort.signal });
   }
 
   // The page ------------------------------------------------------------------------------------------------------
 
   build(job, summary) {
-    this.names ??= [];
-    this.seconds = Math.max(summary.end_s, this.rows.times.at(-1) || 0, 0.1);
+    this.seconds = Math.max(summary.end_s, this.data.times.at(-1) || 0, 0.1);
+    this.persons = new Persons(this.data, this.notes.people, this.seconds);
+    this.timeline = new VideoTimeline(this.data, this.seconds);
+    this.truth = new TruthPanel(job, this.data, this.notes, this.seconds, download);
+    this.downloads = h("div", { class: "downloads" });
     this.video = h("video", { playsinline: true, preload: "auto", "aria-label": job.source });
     this.overlay = h("canvas", { "aria-hidden": "true" });
     this.stage = h("div", { class: "stage video-stage", "data-state": "running" }, this.video, this.overlay);
     this.place.replaceChildren(
       h("div", { class: "video-head" }, h("a", { class: "round", href: "#videos", "aria-label": "All videos" }, icon("back")), h("h1", { tabindex: "-1" }, job.source)),
       h("div", { class: "video" },
-        h("div", { class: "video-main" }, this.player(), this.timelinePanel()),
-        h("aside", { class: "live-side" }, this.peoplePanel(summary), this.downloadPanel(job))),
+        h("div", { class: "video-main" }, this.player(), this.timeline.element, this.truth.element),
+        h("aside", { class: "live-side" }, this.persons.element, this.downloadPanel(job))),
     );
+    this.listen(job);
+    this.setPeople(job, summary);
     this.attach(job);
     this.sized = new ResizeObserver(() => this.paintAll());
     this.sized.observe(this.stage);
@@ -136,11 +116,47 @@ export class VideoPage {
     this.place.querySelector("h1").focus({ preventScroll: true });
   }
 
+  listen(job) {
+    for (const part of [this.persons, this.timeline, this.truth]) part.addEventListener("seek", ({ detail }) => this.seek(detail));
+    this.timeline.addEventListener("play", () => this.turn());
+    this.truth.addEventListener("draft", ({ detail }) => this.timeline.showSpans(detail));
+    this.notes.events.addEventListener("change", () => this.timeline.showEvents(this.notes.events.value));
+    this.timeline.showEvents(this.notes.events.value);
+    this.notes.people.addEventListener("change", () => this.regroup(job));
+    this.keys = (event) => this.truth.key(event);
+    document.addEventListener("keydown", this.keys);
+  }
+
+  /** People are others now: somebody named, merged or split them. */
+  async regroup(job) {
+    try {
+      const summary = await this.summary(job);
+      if (!this.closed) this.setPeople(job, summary);
+    } catch (problem) {
+      if (!this.closed) tell(problem);
+    }
+  }
+
+  setPeople(job, summary) {
+    this.data.setWho(this.notes.people.value);
+    this.people = this.data.people(summary);
+    this.timeline.show(this.people, MOST_PEOPLE);
+    this.persons.show(this.people, MOST_PEOPLE);
+    this.truth.show(this.people);
+    this.places.clear();
+    this.fillDownloads(job);
+    if (this.loaded) this.showFaces();
+    this.show(this.video.currentTime);
+  }
+
+  turn() {
+    return this.video.paused ? this.video.play().catch(() => {}) : this.video.pause();
+  }
+
   /** The stage with its controls: below it, where they hide no face and no label. */
   player() {
     const { video } = this;
-    const turn = () => (video.paused ? video.play().catch(() => {}) : video.pause());
-    const play = button("", turn, { kind: "primary", "data-do": "play" });
+    const play = button("", () => this.turn(), { kind: "primary", "data-do": "play" });
     const mute = h("button", { class: "round", type: "button", "data-do": "mute", click: () => (video.muted = !video.muted) });
     const speed = h("select", { "aria-label": "Speed", change: () => (video.playbackRate = Number(speed.value)) }, SPEEDS.map((one) => h("option", { value: one, selected: one === 1 }, `${one}×`)));
     const full = h("button", { class: "round", type: "button", "aria-label": "Whole screen", hidden: !document.fullscreenEnabled, click: () => (document.fullscreenElement ? document.exitFullscreen() : whole.requestFullscreen()) }, icon("full"));
@@ -153,7 +169,7 @@ export class VideoPage {
     };
     video.onpause();
     video.onvolumechange();
-    this.stage.onclick = turn;
+    this.stage.onclick = () => this.turn();
     return whole;
   }
 
@@ -186,9 +202,10 @@ export class VideoPage {
   /** Put an image of each person beside the name, out of the moment in which the face is seen best. */
   async showFaces() {
     this.shownFaces = true;
+    if (!this.overlaid) return;
     const video = h("video", { muted: true, preload: "auto", src: this.video.src });
     for (const { best, image } of this.people.slice(0, MOST_PEOPLE)) {
-      if (this.closed) break;
+      if (this.closed || !image.element.isConnected) break;
       const there = new Promise((resolve, reject) => {
         video.onseeked = resolve;
         video.onerror = () => reject(new Error("not to be played"));
@@ -235,97 +252,29 @@ export class VideoPage {
     this.open(job.results.mp4);
   }
 
-  timelinePanel() {
-    this.lanes = this.people.slice(0, MOST_PEOPLE).map((person) => {
-      const canvas = h("canvas", { role: "img", "aria-label": `Person ${person.track_id}, mostly ${person.dominant}` });
-      const head = h("div", { class: "lane-head" }, h("b", {}, `Person ${person.track_id}`), h("span", {}, person.dominant));
-      return { person, canvas, element: h("div", { class: "lane" }, head, canvas) };
-    });
-    this.head = h("div", { class: "head" });
-    this.tip = h("div", { class: "tip", hidden: true });
-    this.scrub = h("div", { class: "scrub", role: "slider", tabindex: "0", "aria-label": "Position in the video", "aria-valuemin": 0, "aria-valuemax": Math.round(this.seconds), "aria-valuenow": 0 }, this.head, this.tip);
-    this.listen();
-    const legend = h("ul", { class: "legend", "aria-label": "Colours" });
-    fillLegend(legend, this.names);
-    const body = this.lanes.length
-      ? [h("div", { class: "track" }, this.lanes.map((lane) => lane.element), this.scrub), h("div", { class: "axis", "aria-hidden": "true" }, [0, 0.25, 0.5, 0.75, 1].map((share) => h("span", {}, this.at(share * this.seconds)))), legend]
-      : [h("p", { class: "empty" }, "Nobody was found in this video.")];
-    const hint = this.people.length > MOST_PEOPLE ? `the ${MOST_PEOPLE} seen longest of ${this.people.length}` : "click to go there";
-    return h("section", { class: "panel", "aria-label": "Timeline" }, h("div", { class: "panel-head" }, h("h2", {}, "Timeline"), h("span", { class: "hint" }, this.lanes.length ? hint : "")), body);
-  }
-
-  listen() {
-    const { scrub } = this;
-    const at = (event) => {
-      const box = scrub.getBoundingClientRect();
-      return Math.max(0, Math.min(1, (event.clientX - box.left) / box.width)) * this.seconds;
-    };
-    scrub.onpointerdown = (event) => {
-      scrub.setPointerCapture(event.pointerId);
-      this.seek(at(event));
-    };
-    scrub.onpointermove = (event) => {
-      if (event.buttons) this.seek(at(event));
-      this.tip.hidden = false;
-      this.tip.textContent = this.at(at(event));
-      this.tip.style.left = `${(100 * at(event)) / this.seconds}%`;
-    };
-    scrub.onpointerleave = () => (this.tip.hidden = true);
-    scrub.onkeydown = (event) => {
-      const now = this.video.currentTime;
-      const goals = { ArrowLeft: now - STEP_S, ArrowDown: now - STEP_S, ArrowRight: now + STEP_S, ArrowUp: now + STEP_S, PageDown: now - 10 * STEP_S, PageUp: now + 10 * STEP_S, Home: 0, End: this.seconds };
-      if (event.key === " ") this.video.paused ? this.video.play() : this.video.pause();
-      else if (event.key in goals) this.seek(goals[event.key]);
-      else return;
-      event.preventDefault();
-    };
-  }
-
   /** Return a moment in words. */
   at(time) {
     return moment(time, this.seconds);
   }
 
   seek(time) {
-    this.video.currentTime = Math.max(0, Math.min(this.seconds, time));
-    this.show(this.video.currentTime);
-  }
-
-  peoplePanel(summary) {
-    const items = this.people.slice(0, MOST_PEOPLE).map((person) => this.person(person));
-    const words = `${span(summary.seconds)}, ${summary.people} ${summary.people === 1 ? "person" : "people"}`;
-    return h("section", { class: "panel", "aria-label": "People" }, h("div", { class: "panel-head" }, h("h2", {}, "People"), h("span", { class: "hint" }, words)),
-      h("ul", { class: "people" }, items.length ? items : h("li", { class: "empty" }, "Nobody was found.")));
-  }
-
-  person(person) {
-    const shares = Object.entries(person.share).filter(([, share]) => share >= 0.005).sort((a, b) => b[1] - a[1]);
-    const words = shares.map(([name, share]) => `${name} ${percent(share)}`).join(", ");
-    const changes = person.transitions.reduce((sum, one) => sum + one.count, 0);
-    const face = (person.image = portrait());
-    face.emoji.textContent = look(person.dominant).emoji;
-    face.element.style.background = `${look(person.dominant).colour}33`;
-    return h("li", { class: "person" },
-      h("div", { class: "person-head" }, face.element, h("div", {},
-        h("div", { class: "person-name" }, `Person ${person.track_id}`),
-        h("div", { class: "person-note" }, `${this.at(person.first_s)}–${this.at(person.last_s)} · ${changes === 1 ? "1 change" : `${changes} changes`}`))),
-      mixBar(person.share, words),
-      h("ul", { class: "shares" }, shares.slice(0, 4).map(([name, share]) => h("li", { class: "prob most" }, h("span", {}, name), h("span", { class: "person-note" }, this.longest(person, name)), h("span", { class: "prob-value" }, percent(share))))));
-  }
-
-  /** Where the longest span of an expression begins, as a button that goes there. */
-  longest(person, name) {
-    const found = person.longest_spans.find((one) => one.expression === name);
-    if (!found) return "";
-    const button = h("button", { class: "jump", type: "button", click: () => this.seek(found.start_s) }, `longest at ${this.at(found.start_s)}`);
-    button.setAttribute("aria-label", `longest at ${this.at(found.start_s)}: go to this ${name} moment of person ${person.track_id}`);
-    return button;
+    const to = Math.max(0, Math.min(this.seconds, time));
+    this.video.currentTime = to;
+    this.show(this.video.readyState ? this.video.currentTime : to); // a video that was not kept has a timeline all the same
   }
 
   downloadPanel(job) {
+    return h("section", { class: "panel", "aria-label": "Downloads" }, h("div", { class: "panel-head" }, h("h2", {}, "Downloads")), this.downloads, this.sharing(job));
+  }
+
+  /** Fill in the links; where people were named, tables have the names in a column of their own. */
+  fillDownloads(job) {
+    const named = this.notes.people.value.length > 0;
+    const paths = { ...job.results, summary: job.results.summary };
+    if (named) for (const [kind, end] of Object.entries({ csv: "csv", jsonl: "jsonl", parquet: "parquet", summary: "json" })) paths[kind] = `/v1/jobs/${job.id}/corrected.${end}`;
     const links = Object.entries(DOWNLOADS).filter(([kind]) => job.results[kind]).map(([kind, words]) =>
-      h("a", { class: "button small", href: address(job.results[kind]), download: true, "data-kind": kind, click: (event) => download(event, job.results[kind]) }, icon("down"), words));
-    return h("section", { class: "panel", "aria-label": "Downloads" }, h("div", { class: "panel-head" }, h("h2", {}, "Downloads")), h("div", { class: "downloads" }, links), this.sharing(job));
+      h("a", { class: "button small", href: address(paths[kind]), download: true, "data-kind": kind, click: (event) => download(event, paths[kind]) }, icon("down"), words));
+    this.downloads.replaceChildren(...links, named && h("p", { class: "hint" }, "Your names stand in the column corrected_person, beside the model’s answers.") || "");
   }
 
   sharing(job) {
@@ -338,33 +287,18 @@ export class VideoPage {
   // Painting ------------------------------------------------------------------------------------------------------
 
   paintAll() {
-    const { times } = this.rows;
-    const gap = times.length > 1 ? Math.max(0.5, (2.5 * (times.at(-1) - times[0])) / times.length) : 0.5;
-    for (const { person, canvas } of this.lanes) paintLane(canvas, person.points, this.names, this.seconds, gap);
+    this.timeline.paint();
     this.show(this.video.currentTime);
   }
 
   show(time) {
     this.time.textContent = `${this.at(time)} / ${this.at(this.seconds)}`;
-    const share = Math.max(0, Math.min(1, time / this.seconds));
-    this.head.style.left = `${100 * share}%`;
-    this.scrub.setAttribute("aria-valuenow", String(Math.round(time)));
-    this.scrub.setAttribute("aria-valuetext", this.at(time));
+    const faces = this.data.facesAt(time);
+    for (const part of [this.timeline, this.truth]) part.follow(time);
+    this.persons.follow(time, faces);
     const { context, width, height } = fitCanvas(this.overlay);
     if (!this.overlaid || !this.video.videoWidth) return;
     const place = { ...contain(this.video.videoWidth, this.video.videoHeight, width, height), width, height };
-    drawFaces(context, this.facesAt(time), place, { memory: this.places });
-  }
-
-  /** The faces of the last analyzed frame at or before a time. */
-  facesAt(time) {
-    const { times, faces } = this.rows;
-    let [low, high] = [0, times.length];
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (times[middle] <= time + 0.002) low = middle + 1;
-      else high = middle;
-    }
-    return low && time - times[low - 1] < HOLD_S ? faces[low - 1] : [];
+    drawFaces(context, faces, place, { memory: this.places });
   }
 }

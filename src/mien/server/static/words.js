@@ -23,7 +23,10 @@ const SAYINGS = [
   [/took longer than/, "It took too long", "Send a shorter video, or fewer frames per second."],
   [/server ended \d+ times/, "The server broke down over this video", "Save it anew as MP4 and add it again."],
   [/last image is not answered yet/, "The server is slower than the camera", "It goes on by itself."],
-  [/somebody else's list/, "This video is not yours", "Only the browser that sent it can remove it."],
+  [/somebody else's list/, "This video is not yours", "Only the browser that sent it can change or remove it."],
+  [/the table has no span for/, "The table says nothing of this video", "Its column «file» must name the video, or be left out."],
+  [/the table.*(has the columns|is not text|overlap|row \d|no rows)/, "The table cannot be read", "It needs the columns start_s, end_s and expression, and spans that do not overlap."],
+  [/no earlier change/, "There is nothing to undo", "All changes are undone already."],
   [/no job of that id/, "This video is gone", "It was removed, or its time was over. Add it again."],
 ];
 const BY_STATUS = {
