@@ -49,7 +49,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-app.command("analyze")(analyze.analyze)
+app.command("analyze", cls=analyze.WithAddress)(analyze.analyze)
 app.command("detectors")(detectors.detectors)
 app.command("live")(live.live)
 models.app.command("nets")(nets.nets)

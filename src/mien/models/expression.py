@@ -45,6 +45,12 @@ class ExpressionModel:
         self.card = read_card(self._session, path)
         _check_interface(self._session, self.card, path)
 
+    @property
+    def threads(self) -> int:
+        """CPU threads of one call; 0 where ONNX Runtime chooses."""
+        count: int = self._session.get_session_options().intra_op_num_threads
+        return count
+
     def predict_proba(self, crops: NDArray[np.uint8], *, head: str | None = None) -> NDArray[np.float32]:
         """Return the probabilities of one head.
 

@@ -201,6 +201,20 @@ class CsvSink(FileTableSink):
             self._csv.writerows(guarded_cells(row[column] for column in self.columns) for row in rows)
 
 
+def arrow_schema(columns: Sequence[str]) -> Any:
+    """Return the `pyarrow.Schema` of rows.
+
+    Args:
+        columns: Their names, in order.
+
+    Raises:
+        MissingExtraError: pyarrow is not installed.
+    """
+    arrow: Any = require_extra("data", "pyarrow")
+    types = {str: arrow.string(), int: arrow.int64(), float: arrow.float64()}
+    return arrow.schema([(name, types[type_of(name)]) for name in columns])
+
+
 class ParquetSink(FileTableSink):
     """A typed Parquet table, written in groups of rows, so that memory stays flat."""
 
@@ -222,8 +236,7 @@ class ParquetSink(FileTableSink):
         super().__init__(path, settings, columns)
         self._rows: list[Record] = []
         self._flushing = False
-        arrow = {str: self._arrow.string(), int: self._arrow.int64(), float: self._arrow.float64()}
-        self._schema = self._arrow.schema([(name, arrow[type_of(name)]) for name in self.columns])
+        self._schema = arrow_schema(self.columns)
         with self._part.guarded() as file:
             self._writer = parquet.ParquetWriter(file, self._schema)
 

@@ -1,12 +1,14 @@
 """`mien analyze`: what its options ask for, and which sources are videos."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from mien.analyzer import DEFAULT_DETECTOR, Analyzer, AnalyzerSettings
 from mien.cli.analyze.folders import root_of, without_results
@@ -30,6 +32,7 @@ from mien.cli.options import (
     with_groups,
     with_smallest,
 )
+from mien.cluster.settings import ClusterSettings
 from mien.errors import InputError, MienError, MissingExtraError
 from mien.models.catalogue import DEFAULT_MODEL
 from mien.models.prior import NATURAL, as_prior
@@ -40,7 +43,8 @@ from mien.sources.videos import VIDEO_SUFFIXES, VideoSettings, is_video
 from mien.tracking.settings import AUTO, TrackSettings
 
 IMAGES_AND_VIDEOS = Kind("an image or video", "images and videos", IMAGE_SUFFIXES + VIDEO_SUFFIXES)
-VIDEOS, TRACKING = "Videos", "Tracking faces in videos"
+ADDRESS = re.compile(r"auto|local|ray://\S+|[\w.-]+:\d+|\[[0-9a-fA-F:]+\]:\d+")  # of a Ray cluster
+VIDEOS, TRACKING, CLUSTER = "Videos", "Tracking faces in videos", "On a cluster"
 
 
 def _seconds(option: str, text: str) -> float:
@@ -62,6 +66,17 @@ Frames = Annotated[
         stream="--video-stream",
     ),
 ]
+Workers = Annotated[
+    ClusterSettings,
+    Shown(
+        CLUSTER,
+        cpus="--worker-cpus",
+        gpus="--worker-gpus",
+        images="--task-images",
+        retry_errors="--retry-errors",
+        wait_s="--wait",
+    ),
+]
 Tracking = Annotated[
     TrackSettings,
     Shown(
@@ -77,12 +92,24 @@ Tracking = Annotated[
 ]
 
 
+class WithAddress(TyperCommand):
+    """Lets `--ray` stand without an address, also before a source."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Give a `--ray` that no address follows an empty one."""
+        for at in reversed([number for number, word in enumerate(args) if word == "--ray"]):
+            if not ADDRESS.fullmatch(args[at + 1] if at + 1 < len(args) else ""):
+                args = [*args[: at + 1], "", *args[at + 1 :]]
+        return super().parse_args(ctx, args)
+
+
 @with_groups
 def analyze(
     sources: Annotated[
         list[str],
         typer.Argument(
-            help="Images and videos, folders, globs, http(s) URLs, or - for an image on standard input.",
+            help="Images and videos, folders, globs, http(s) URLs, or - for an image on standard input. With --ray "
+            "s3:// and gs://, too, and lists of paths (.txt, .parquet).",
             show_default=False,
         ),
     ],
@@ -93,6 +120,7 @@ def analyze(
     attributes: AttributeOptions,
     detecting: DetectorOptions,
     runtime: RuntimeOptions,
+    cluster: Workers,
     output: Annotated[
         list[str] | None,
         typer.Option(
@@ -135,7 +163,10 @@ def analyze(
     ] = False,
     jobs: Annotated[int, typer.Option(min=0, help="Videos at once; 0: one per core.", rich_help_panel=VIDEOS)] = 0,
     workers: Annotated[
-        int, typer.Option(min=0, help="Images worked on at once; 0: one per core.", rich_help_panel=MACHINE)
+        int,
+        typer.Option(
+            min=0, help="Images worked on at once, or workers of a cluster; 0: one per core.", rich_help_panel=MACHINE
+        ),
     ] = 0,
     max_pixels: Annotated[
         int,
@@ -147,6 +178,16 @@ def analyze(
         bool,
         typer.Option("--allow-private", help="Fetch URLs of private addresses, too.", rich_help_panel=MACHINE),
     ] = False,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            "--ray",
+            metavar="[ADDRESS]",
+            help="Work on a Ray cluster (host:6379), or on this machine's cores where no address is given; -o is the "
+            "folder of a Parquet data set, and the same line again does what is missing.",
+            rich_help_panel=CLUSTER,
+        ),
+    ] = None,
 ) -> None:
     """Find the faces of images and videos and say which expression each one shows.
 
@@ -164,9 +205,16 @@ def analyze(
     )  # fmt: skip
     finder, kept = replace(detecting, threads=runtime.threads), with_smallest(keep, detecting)
     settings = AnalyzerSettings(detector, model, labels, finder, runtime, kept, as_prior(prior), attributes)
-    analyzer = settings.open()
+    limits = SourceSettings(max_pixels=max_pixels, allow_private=allow_private)
     if not quiet:
         say_guesses(attributes.names)
+    if ray is not None:
+        from mien.cli.analyze.cluster import analyze_on_cluster
+
+        cluster = replace(cluster, address=ray or None, workers=workers or None)
+        analyze_on_cluster(request, sources, settings, cluster, limits, as_json=as_json)
+        return
+    analyzer = settings.open()
     items = without_results(expand(sources, kind=IMAGES_AND_VIDEOS), sources, request.outputs)
     if not quiet:
         for line in passed_over(sources, kind=IMAGES_AND_VIDEOS):
@@ -174,7 +222,6 @@ def analyze(
     videos = _videos_among(items)
     if not videos:
         _check_without_videos(request, items)
-    limits = SourceSettings(max_pixels=max_pixels, allow_private=allow_private)
     naming = analyzer if tracking.people in (None, AUTO) else _naming(analyzer, tracking.people, videos, items)
     images = partial(naming.map_items, settings=limits, workers=workers or None)
     if videos:
