@@ -13,7 +13,7 @@ from mien.labels import COMBINED8, FER7, FERPLUS8
 from mien.models.card import METADATA_KEY, ModelCard
 from mien.models.catalogue import CATALOGUE, DEFAULT_MODEL, load_model, model_path
 from mien.models.expression import ExpressionModel
-from mien.models.runtime import RuntimeSettings, available_devices
+from mien.models.runtime import PROVIDERS, RuntimeSettings, available_devices, providers_of
 
 RNG = np.random.default_rng(1)
 
@@ -207,6 +207,53 @@ class TestDevices:
     def test_settings_are_checked(self, bad):
         with pytest.raises(InputError):
             RuntimeSettings(**bad)
+
+    @pytest.mark.parametrize(
+        "bad", ["cpu:1", "cuda:", "cuda:x", "cuda:-1", "cuda:²", "auto:1", "openvino:", "coreml:0"]
+    )
+    def test_an_unknown_part_of_a_device_lists_the_known(self, bad):
+        with pytest.raises(InputError, match=r"known: .*cuda"):
+            RuntimeSettings(device=bad)
+
+    def test_an_absent_part_names_the_build_to_install(self):
+        with pytest.raises(DeviceError, match=r"device 'openvino' needs .*install .*\(onnxruntime-openvino\)"):
+            load_model(runtime=RuntimeSettings(device="openvino:GPU"))
+
+    def test_the_cpu_stands_behind_every_device(self):
+        for device, provider in PROVIDERS.items():
+            chosen = providers_of(device, RuntimeSettings(device=device))
+            assert chosen[0][0] == provider
+            assert chosen[-1] == ("CPUExecutionProvider", {})
+        names = [name for name, _ in providers_of("tensorrt", RuntimeSettings(device="tensorrt"))]
+        assert names == ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
+
+    def test_options_of_a_second_gpu_with_a_limit(self):
+        (_, cuda), _ = providers_of("cuda", RuntimeSettings(device="cuda:1", gpu_memory_mb=512))
+        assert cuda["device_id"] == "1"
+        assert cuda["gpu_mem_limit"] == str(512 * 2**20)
+        (_, tensorrt), (_, behind), _ = providers_of("tensorrt", RuntimeSettings(device="tensorrt:1"))
+        assert tensorrt["device_id"] == behind["device_id"] == "1"
+
+    def test_what_is_compiled_is_kept_in_the_cache(self, monkeypatch, tmp_path):
+        monkeypatch.setenv("MIEN_HOME", str(tmp_path))
+        for device, option in (
+            ("tensorrt", "trt_engine_cache_path"),
+            ("coreml", "ModelCacheDirectory"),
+            ("openvino", "cache_dir"),
+        ):
+            assert providers_of(device, RuntimeSettings(device=device))[0][1][option] == str(tmp_path / device)
+
+    def test_half_precision_where_a_device_offers_it(self):
+        def told(device, half):
+            return providers_of(device.partition(":")[0], RuntimeSettings(device=device, half_precision=half))[0][1]
+
+        assert [told("tensorrt", half)["trt_fp16_enable"] for half in (False, True)] == ["0", "1"]
+        assert [told("coreml", half)["AllowLowPrecisionAccumulationOnGPU"] for half in (False, True)] == ["0", "1"]
+        assert json.loads(told("openvino", True)["load_config"]) == {
+            "CPU": {"INFERENCE_PRECISION_HINT": "bf16", "INFERENCE_NUM_THREADS": "1"}
+        }
+        assert json.loads(told("openvino:GPU.1", True)["load_config"]) == {"GPU": {"INFERENCE_PRECISION_HINT": "f16"}}
+        assert told("cuda", True) == told("cuda", False)
 
 
 def test_unknown_name_lists_the_known():

@@ -126,7 +126,14 @@ DetectorOptions = Annotated[
     ),
 ]
 RuntimeOptions = Annotated[
-    RuntimeSettings, Shown(MACHINE, device="--device", gpu_memory_mb="--gpu-memory", threads="--threads")
+    RuntimeSettings,
+    Shown(
+        MACHINE,
+        device="--device",
+        gpu_memory_mb="--gpu-memory",
+        half_precision="--half-precision",
+        threads="--threads",
+    ),
 ]
 
 

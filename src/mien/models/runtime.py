@@ -1,13 +1,13 @@
 """Where networks run: the devices of ONNX Runtime, and sessions on them."""
 
+import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from mien._onnxruntime import ort
 from mien.errors import DeviceError, InputError, ModelError, listed, shown
-from mien.weights import damaged, path_of
+from mien.weights import cache_folder, damaged, path_of
 
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
@@ -20,6 +20,16 @@ PROVIDERS = {
     "openvino": "OpenVINOExecutionProvider",
 }
 AUTO_ORDER = ("cuda", "rocm", "directml")  # the others compile the graph for seconds: ask for them by name
+NUMBERED = ("cuda", "tensorrt", "rocm", "migraphx", "directml")  # devices of which a machine may have several
+
+BUILDS = {
+    "cuda": "onnxruntime-gpu",
+    "tensorrt": "onnxruntime-gpu, and TensorRT",
+    "rocm": "onnxruntime-rocm",
+    "migraphx": "onnxruntime-migraphx",
+    "directml": "onnxruntime-directml",
+    "openvino": "onnxruntime-openvino",
+}
 
 logger = logging.getLogger(__name__)
 
@@ -29,23 +39,47 @@ class RuntimeSettings:
     """Where and how ONNX Runtime runs.
 
     Attributes:
-        device: Where models run: auto (a GPU where one is ready), cpu, cuda, coreml, …; `mien doctor` lists those here.
+        device: Where models run: auto (a GPU where one is ready), cpu, cuda, coreml, …; cuda:1 is the second GPU,
+            openvino:GPU OpenVINO's; `mien doctor` lists those here.
         threads: CPU threads for one call; 0 lets ONNX Runtime choose.
         gpu_memory_mb: Limit of the GPU memory arena in MiB; None for no limit.
+        half_precision: Whether tensorrt, migraphx, openvino and coreml may compute in 16 bits: faster, and the last
+            digits of probabilities change. The others compute as the model's file says.
     """
 
     device: str = "auto"
     threads: int = 1
     gpu_memory_mb: int | None = None
+    half_precision: bool = False
 
     def __post_init__(self) -> None:
         """Check names and ranges."""
-        if self.device != "auto" and self.device not in PROVIDERS:
+        if self.device != "auto" and self.kind not in PROVIDERS:
             raise InputError(f"unknown device {shown(self.device)}; known: auto, {', '.join(PROVIDERS)}")
+        if self.part is not None and not _has_part(self.kind, self.part):
+            numbered = ", ".join(f"{name}:1" for name in NUMBERED)
+            raise InputError(f"unknown part of a device {shown(self.device)}; known: {numbered}, openvino:GPU, …")
         if self.threads < 0:
             raise InputError(f"threads must be 0 (automatic) or more, got {self.threads}")
         if self.gpu_memory_mb is not None and self.gpu_memory_mb < 1:
             raise InputError(f"gpu_memory_mb must be at least 1, got {self.gpu_memory_mb}")
+
+    @property
+    def kind(self) -> str:
+        """The device without its part: cuda of cuda:1."""
+        return self.device.partition(":")[0]
+
+    @property
+    def part(self) -> str | None:
+        """Which of several devices, or OpenVINO's type of device; None where none was named."""
+        _, colon, part = self.device.partition(":")
+        return part if colon else None
+
+
+def _has_part(kind: str, part: str) -> bool:
+    if kind == "openvino":
+        return bool(part)
+    return kind in NUMBERED and part.isascii() and part.isdigit()
 
 
 def available_devices() -> list[str]:
@@ -66,12 +100,13 @@ def choose_device(settings: RuntimeSettings) -> str:
     offered = available_devices()
     if settings.device == "auto":
         return next((device for device in AUTO_ORDER if device in offered), "cpu")
-    if settings.device not in offered:
+    if settings.kind not in offered:
         raise DeviceError(
-            f"device {settings.device!r} needs {PROVIDERS[settings.device]}, but this onnxruntime offers only "
-            f"{listed(offered)}; install the matching build (onnxruntime-gpu for cuda) or use --device auto"
+            f"device {settings.kind!r} needs {PROVIDERS[settings.kind]}, but this onnxruntime offers only "
+            f"{listed(offered)}; install the matching build ({BUILDS.get(settings.kind, 'onnxruntime')}) or use "
+            "--device auto"
         )
-    return settings.device
+    return settings.kind
 
 
 def create_session(model: str | bytes, settings: RuntimeSettings) -> ort.InferenceSession:
@@ -156,14 +191,68 @@ def device_of(session: ort.InferenceSession) -> str:
     return next(device for device, name in PROVIDERS.items() if name == provider)
 
 
+def providers_of(device: str, settings: RuntimeSettings) -> list[tuple[str, dict[str, str]]]:
+    """Return the providers of ONNX Runtime for a device, each with its options; what one cannot run, the next does.
+
+    Options are those of https://onnxruntime.ai/docs/execution-providers. mien's authors ran the CPU's and, on a CPU,
+    OpenVINO's; the others are written by that documentation alone.
+
+    Args:
+        device: A key of `PROVIDERS`.
+        settings: Which of several devices, memory, precision, threads.
+    """
+    part = {} if settings.part is None else {"device_id": settings.part}
+    memory = None if settings.gpu_memory_mb is None else str(settings.gpu_memory_mb * 2**20)
+    half, cache = str(int(settings.half_precision)), str(cache_folder() / device)
+    arena = part | ({} if memory is None else {"gpu_mem_limit": memory, "arena_extend_strategy": "kSameAsRequested"})
+    # The number of faces changes from call to call, and cuDNN's default search would time every algorithm for each.
+    cuda = arena | {"cudnn_conv_algo_search": "HEURISTIC"}
+    chosen = {
+        "cpu": {},
+        "cuda": cuda,
+        "tensorrt": part
+        | ({} if memory is None else {"trt_max_workspace_size": memory})
+        | {
+            "trt_fp16_enable": half,
+            "trt_engine_cache_enable": "1",
+            "trt_engine_cache_path": cache,
+            "trt_timing_cache_enable": "1",
+            "trt_timing_cache_path": cache,
+        },
+        "rocm": arena,
+        "migraphx": part | {"migraphx_fp16_enable": half},
+        "directml": part,
+        "coreml": {
+            "ModelFormat": "MLProgram",
+            "MLComputeUnits": "ALL",
+            "ModelCacheDirectory": cache,
+            "AllowLowPrecisionAccumulationOnGPU": half,
+        },
+        "openvino": _openvino_options(settings) | {"cache_dir": cache},
+    }
+    behind = {"tensorrt": ["cuda"]}.get(device, [])
+    order = [device, *behind, *([] if device == "cpu" else ["cpu"])]
+    return [(PROVIDERS[name], chosen[name]) for name in order]
+
+
+def _openvino_options(settings: RuntimeSettings) -> dict[str, str]:
+    """Return OpenVINO's type of device and its settings there, as ONNX Runtime takes them since version 1.24."""
+    kind = settings.part or "CPU"  # AUTO leaves these graphs to ONNX Runtime's own provider without a word
+    half = "bf16" if kind == "CPU" else "f16"
+    hints = {"INFERENCE_PRECISION_HINT": half if settings.half_precision else "f32"}
+    if kind == "CPU" and settings.threads:
+        hints["INFERENCE_NUM_THREADS"] = str(settings.threads)
+    return {"device_type": kind, "load_config": json.dumps({kind.partition(".")[0]: hints})}
+
+
 def _open(model: str | bytes, device: str, settings: RuntimeSettings) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.intra_op_num_threads = settings.threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # an idle model must not burn a core
-    chosen: list[Any] = [PROVIDERS["cpu"]]
-    if device != "cpu":
-        limit = {} if settings.gpu_memory_mb is None else {"gpu_mem_limit": str(settings.gpu_memory_mb * 2**20)}
-        chosen.insert(0, (PROVIDERS[device], limit if device in ("cuda", "rocm") else {}))
-    return ort.InferenceSession(model, options, providers=chosen)
+    if device == "directml":
+        options.enable_mem_pattern = False  # DirectML refuses sessions with it
+    if device in ("tensorrt", "coreml", "openvino"):
+        (cache_folder() / device).mkdir(parents=True, exist_ok=True)  # compiling takes seconds to minutes: keep it
+    return ort.InferenceSession(model, options, providers=providers_of(device, settings))
