@@ -1,35 +1,43 @@
 """Attacks on `mien serve` at the level of bytes, while its owner goes on using it.
 
-    python benchmarks/serve_attack.py --requests 20000
+    python benchmarks/serve_attack.py --requests 20000 --seconds 3600
 
 Starts a server with a token of its own on a free port of 127.0.0.1 and talks to nothing else. Strangers and holders of
 the token, at many made-up addresses, send random paths and headers, bodies that stop half-way, answers that they do not
-read, web sockets without a first message, broken frames, and nothing at all. Meanwhile the owner asks for an image's
-faces each second and opens a live stream, and each time must be answered.
+read, web sockets without a first message, broken frames, and nothing at all, spread over the time. Meanwhile the owner
+asks each second for the faces of an image and of the frame of a new live stream, and has one video after the other
+analyzed, looks at the results and deletes it; each time there must be an answer.
 
-Prints one JSON document: attacks by kind, answers by status, how the owner fared, and memory, threads and open files at
-the start, after a quarter of the attacks, at their end and 45 s later. Exits with 1 where the owner was not served, the
-server gave an error of its own, or memory at the end is more than a tenth above that after a quarter.
+Prints one JSON document: attacks by kind, answers by status, how the owner fared, memory, threads and open files at
+the start, after five minutes (or a quarter of a shorter time), at the end and 45 s later, and memory in twelve parts of
+the time. Exits with 1 where the owner was not served, the server gave an error of its own, or memory at the end is more
+than a tenth above that after five minutes.
 """
 
 import argparse
 import asyncio
 import base64
 import json
+import math
 import os
 import random
 import struct
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from pathlib import Path
 
+import av
+import cv2
 import httpx
+import numpy as np
 from websockets.asyncio.client import connect
 
 from serve_fuzz import broken, flipped, seeds, state_of
-from serve_load import server
+from serve_load import EXAMPLES, server
 
 LANES = 48
 TOKEN = "token-of-the-attacked-server"
@@ -37,6 +45,8 @@ BEARER = f"Authorization: Bearer {TOKEN}\r\n"
 HANG_S = 20.0
 AFTER_S = 45.0  # longer than the server keeps free memory
 MOST_GROWTH = 1.1
+EARLY_S = 300.0
+PARTS = 12
 PATHS = (
     "/",
     "/health",
@@ -80,13 +90,15 @@ class Attack:
         self.answers: Counter[str] = Counter()
         self.left = 0
 
-    async def run(self, count: int, until: float) -> None:
-        """Make so many attacks, or as many as there is time for."""
-        self.left = count
+    async def run(self, count: int, seconds: float) -> None:
+        """Make so many attacks, evenly over the time, or as many as there is time for."""
+        self.left, start = count, time.monotonic()
 
         async def lane() -> None:
-            while self.left > 0 and time.monotonic() < until:
+            while self.left > 0 and time.monotonic() - start < seconds:
+                due = start + (count - self.left) * seconds / count
                 self.left -= 1
+                await asyncio.sleep(due - time.monotonic())
                 kind, attack = self.random.choice(self.all())
                 self.kinds[kind] += 1
                 with suppress(OSError, TimeoutError, asyncio.IncompleteReadError, ValueError):
@@ -231,64 +243,118 @@ class Attack:
 class Owner:
     """Who uses the server meanwhile."""
 
-    def __init__(self, address: str, image: bytes) -> None:
-        """Take an image to ask about."""
-        self._address, self._image = address, image
-        self.served, self.failed, self.slowest_s = 0, list[str](), 0.0
+    def __init__(self, address: str, image: bytes, video: bytes) -> None:
+        """Take an image and a video to ask about."""
+        self._address, self._image, self._video = address, image, video
+        self._headers = {"Authorization": f"Bearer {TOKEN}", "X-Forwarded-For": "203.0.113.1"}
+        self.served: Counter[str] = Counter()
+        self.failed, self.slowest_s = list[str](), Counter[str]()
 
     async def run(self) -> None:
-        """Ask each second, until cancelled."""
-        headers = {"Authorization": f"Bearer {TOKEN}", "X-Forwarded-For": "203.0.113.1"}
+        """Ask, until cancelled."""
+        await asyncio.gather(*(self.again(use) for use in (self.image, self.stream, self.video)))
+
+    async def again(self, use: Callable[[], Awaitable[None]]) -> None:
+        """Use the server in one way, each second."""
         while True:
             start = time.monotonic()
             try:
-                async with httpx.AsyncClient(base_url=f"http://{self._address}", headers=headers, timeout=60) as http:
-                    about = {"Content-Type": "image/jpeg"}
-                    answer = await http.post("/v1/analyze", content=self._image, headers=about)
-                    assert answer.status_code == 200 and answer.json()["results"][0]["error"] is None, answer.text
-                url = f"ws://{self._address}/v1/stream"
-                async with connect(url, additional_headers=headers, compression=None, open_timeout=60) as stream:
-                    await stream.send("{}")
-                    assert json.loads(await asyncio.wait_for(stream.recv(), 60))["type"] == "ready"
-                self.served += 1
+                await use()
+                self.served[use.__name__] += 1
             except Exception as error:
-                self.failed.append(f"{type(error).__name__}: {str(error)[:200]}")
-            self.slowest_s = max(self.slowest_s, time.monotonic() - start)
+                self.failed.append(f"{use.__name__}: {type(error).__name__}: {str(error)[:200]}")
+            self.slowest_s[use.__name__] = max(self.slowest_s[use.__name__], round(time.monotonic() - start, 2))
             await asyncio.sleep(1)
+
+    def http(self) -> httpx.AsyncClient:
+        """Return a client with the token."""
+        return httpx.AsyncClient(base_url=f"http://{self._address}", headers=self._headers, timeout=60)
+
+    async def image(self) -> None:
+        """Ask for the faces of an image."""
+        async with self.http() as http:
+            answer = await http.post("/v1/analyze", content=self._image, headers={"Content-Type": "image/jpeg"})
+            assert answer.status_code == 200 and answer.json()["results"][0]["error"] is None, answer.text
+
+    async def stream(self) -> None:
+        """Open a live stream and ask for the faces of one frame."""
+        url = f"ws://{self._address}/v1/stream"
+        async with connect(url, additional_headers=self._headers, compression=None, open_timeout=60) as stream:
+            for said, kind in (("{}", "ready"), (self._image, "faces")):
+                await stream.send(said)
+                assert json.loads(await asyncio.wait_for(stream.recv(), 60))["type"] == kind
+
+    async def video(self) -> None:
+        """Have a video analyzed, read the rows, and delete it."""
+        async with self.http() as http:
+            made = await http.post("/v1/jobs", files={"file": ("video.mp4", self._video, "video/mp4")})
+            assert made.status_code in (200, 201, 202), made.text
+            job = f"/v1/jobs/{made.json()['id']}"
+            while (state := (await http.get(job)).json()["state"]) in ("queued", "running"):
+                await asyncio.sleep(0.5)
+            assert state == "done", state
+            for method, address in (("GET", f"{job}/result.csv"), ("DELETE", job)):
+                answer = await http.request(method, address)
+                assert answer.is_success, answer.text
+
+
+def short_video() -> bytes:
+    """Return three seconds with a face that moves."""
+    image = cv2.imread(str(EXAMPLES / "astronaut.jpg"))[:360, :512]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "video.mp4"
+        with av.open(str(path), "w") as container:
+            stream = container.add_stream("libx264", rate=25)
+            stream.width, stream.height, stream.pix_fmt = 480, 360, "yuv420p"
+            for number in range(75):
+                x = round(16 + 16 * math.sin(number / 12))
+                frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image[:, x : x + 480]), format="bgr24")
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode(None))
+        return path.read_bytes()
 
 
 async def attacked(address: str, pid: int, count: int, seconds: float, seed: int) -> dict[str, object]:
     """Attack, and return what was seen."""
     attack = Attack(address, seed)
-    owner = Owner(address, attack.good[0])
-    using = asyncio.create_task(owner.run())
-    states, start = {"start": state_of(pid)}, time.monotonic()
-    await attack.run(count // 4, start + seconds / 4)
-    states["after a quarter"] = state_of(pid)
-    quarter_s = time.monotonic() - start
-    await attack.run(count - count // 4, start + seconds)
+    owner = Owner(address, attack.good[0], short_video())
+    early_s = min(EARLY_S, seconds / 4)
+    states, parts = {"start": state_of(pid)}, list[float]()
+
+    async def watch() -> None:
+        await asyncio.sleep(early_s)
+        states[f"after {early_s:g} s"] = state_of(pid)
+
+    async def sample() -> None:
+        for _ in range(PARTS):
+            await asyncio.sleep(seconds / PARTS)
+            parts.append(state_of(pid)["memory_mb"])
+
+    beside, start = [asyncio.create_task(task) for task in (owner.run(), watch(), sample())], time.monotonic()
+    await attack.run(count, seconds)
     states["end"] = state_of(pid)
     whole_s = time.monotonic() - start
     await asyncio.sleep(AFTER_S)
     states[f"{AFTER_S:g} s later"] = state_of(pid)
-    using.cancel()
+    for task in beside:
+        task.cancel()
     headers = {"Authorization": f"Bearer {TOKEN}"}
     metrics = httpx.get(f"http://{address}/metrics", headers=headers, timeout=HANG_S).text
     errors = [
         line for line in metrics.splitlines() if line.startswith("mien_requests_total") and 'status="500"' in line
     ]
-    steady = states["end"]["memory_mb"] < MOST_GROWTH * states["after a quarter"]["memory_mb"]
+    steady = states["end"]["memory_mb"] < MOST_GROWTH * states[f"after {early_s:g} s"]["memory_mb"]
     return {
         "fine": steady and not errors and not owner.failed,
         "seconds": round(whole_s),
-        "seconds of the first quarter": round(quarter_s),
         "attacks": sum(attack.kinds.values()),
         "kinds": dict(sorted(attack.kinds.items())),
         "answers": dict(sorted(attack.answers.items())),
-        "owner": {"served": owner.served, "failed": owner.failed[:10], "slowest_s": round(owner.slowest_s, 2)},
+        "owner": {"served": owner.served, "failed": owner.failed[:10], "slowest_s": owner.slowest_s},
         "errors": errors,
         "states": states,
-    }  # fmt: skip
+        "memory_mb_in_twelfths": parts,
+    }
 
 
 def main() -> None:
