@@ -1,7 +1,8 @@
 """Who it is: how well faces are told apart, by group and by size, what videos make of it, and what it costs.
 
     mien models pull identity mesh
-    OMP_NUM_THREADS=1 python benchmarks/people.py [--shared FOLDER] [--only crops verify sizes videos clips speed]
+    OMP_NUM_THREADS=1 python benchmarks/people.py [--shared FOLDER] [--only crops verify sizes videos several
+        clips speed]
 
 Prints Markdown tables. Faces of the Face Research Lab London Set: 102 people, neutral and smiling.
 
@@ -13,6 +14,8 @@ Prints Markdown tables. Faces of the Face Research Lab London Set: 102 people, n
 - *videos*: made scenes with cuts: tracks of one person split, tracks of two people merged, per threshold. First people
   with odd numbers, then those with even ones, then people who all count
   themselves to one of the three smaller groups, whom the network confuses most.
+- *several*: the same over studies of three such videos, whose casts come from the same six people: pairs of tracks of
+  two different videos.
 - *clips*: the two real clips, which show one man.
 - *speed*: milliseconds a face on one thread, and frames per second of a video with and without.
 """
@@ -30,6 +33,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from scipy.linalg import block_diag
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "tests" / "support"), str(ROOT / "tests")]
@@ -48,6 +52,7 @@ from mien.video._people import Sightings, embed_tracks  # noqa: E402
 
 THRESHOLDS = (0.4, 0.45, 0.5, 0.55, 0.6)
 SCENES_PER_HALF = 20
+STUDIES, VIDEOS = 15, 3  # of several videos whose people are the same
 FPS = 10.0
 
 
@@ -232,6 +237,45 @@ def videos(london: London, embedder: FaceEmbedder) -> None:
                   f"{np.mean(merged):.2%} of {len(merged):,} | {right} of {len(made)} |")  # fmt: skip
 
 
+def _by_name(scene: scenes.Scene, embeddings: list, who: np.ndarray, apart: np.ndarray) -> tuple:
+    """Return the same with the names of the people in place of their numbers within the scene."""
+    return embeddings, np.array([scene.people[2 * number].name for number in who]), apart.astype(bool)
+
+
+def several(london: London, embedder: FaceEmbedder) -> None:
+    analyzer = Analyzer()
+    known = sorted(set(london.who))
+    print("| people | studies, videos, tracks | threshold | one person, split | two people, merged | "
+          "people counted right |\n|---|---|---|---|---|---|")  # fmt: skip
+    own = {who: london.column("face_eth")[i] for i, who in enumerate(london.who)}
+    alike = [[who for who in known if own[who] == group] for group in ("black", "east_asian", "west_asian")]
+    for name, pools, start in (("all", [known], 3000), ("of one minority", alike, 4000)):
+        made = []
+        for study in range(STUDIES):
+            rng = np.random.default_rng(start + study)
+            six = rng.choice(pools[study % len(pools)], 6, replace=False).tolist()
+            casts = [made_scene(london, six, start + 100 * study + k) for k in range(VIDEOS)]
+            made.append([_by_name(scene, *tracked(scene, analyzer, embedder)) for scene in casts])
+        tracks = sum(len(who) for study in made for _, who, _ in study)
+        for threshold in THRESHOLDS:
+            split, merged, right = [], [], 0
+            for study in made:
+                embeddings = [own for faces, _, _ in study for own in faces]
+                who = np.concatenate([names for _, names, _ in study])
+                groups = group_tracks(
+                    embeddings, apart=block_diag(*(apart for *_, apart in study)), threshold=threshold
+                )
+                video = np.repeat(np.arange(len(study)), [len(names) for _, names, _ in study])
+                a, b = np.triu_indices(len(who), 1)
+                across = video[a] != video[b]
+                same, one = who[a] == who[b], groups[a] == groups[b]
+                split += (~one[across & same]).tolist()
+                merged += one[across & ~same].tolist()
+                right += len(set(groups.tolist())) == len(set(who.tolist()))
+            print(f"| {name} | {len(made)}, {VIDEOS * len(made)}, {tracks} | {threshold:g} | {np.mean(split):.2%} of "
+                  f"{len(split):,} | {np.mean(merged):.2%} of {len(merged):,} | {right} of {len(made)} |")  # fmt: skip
+
+
 def clips(media: Path, embedder: FaceEmbedder) -> None:
     from mien.sources.videos import Video
 
@@ -304,7 +348,9 @@ def _headed(names: Sequence[str]) -> Iterator[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shared", type=Path, default=ROOT.parent / "shared")
-    parser.add_argument("--only", nargs="+", default=["crops", "verify", "sizes", "videos", "clips", "speed"])
+    parser.add_argument(
+        "--only", nargs="+", default=["crops", "verify", "sizes", "videos", "several", "clips", "speed"]
+    )
     args = parser.parse_args()
     embedder, london = FaceEmbedder(), London(args.shared / "data" / "faces" / "london")
     for name in _headed(args.only):
@@ -314,7 +360,9 @@ def main() -> None:
             speed(london, embedder)
             video_speed(london)
         else:
-            {"crops": crops, "verify": verify, "sizes": sizes, "videos": videos}[name](london, embedder)
+            {"crops": crops, "verify": verify, "sizes": sizes, "videos": videos, "several": several}[name](
+                london, embedder
+            )
 
 
 if __name__ == "__main__":

@@ -14,10 +14,11 @@ pytest.importorskip("av")
 from conftest import EXAMPLES, read_rgb
 
 from helpers import rows_in
+from mien.analyzer import AnalyzerSettings
 from mien.errors import InputError, MissingWeightsError
 from mien.faces import PERSON, Frame
 from mien.tracking.settings import TrackSettings
-from mien.video import VideoJob, VideoOutputs, VideoSummary, analyze_video, run_job, track
+from mien.video import VideoJob, VideoOutputs, VideoSummary, analyze_video, analyze_videos, run_job, track
 from scenes import cut_out, cutting, portrait_people, recutting
 from videos import write_video
 
@@ -117,6 +118,62 @@ def test_a_stopped_run_goes_on_to_the_same_people(analyzer, identity, clip, tmp_
     assert parts.tables[0].read_bytes() == whole.tables[0].read_bytes()
     kept = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert sorted(path.name for path in kept) == ["rows.jsonl", "rows.jsonl"]  # no embedding is left anywhere
+
+
+@pytest.fixture(scope="module")
+def other_clip(tmp_path_factory):
+    """The second person of `clip`, then the first."""
+    scene = cutting(portrait_people(EXAMPLES)[::-1], fps=FPS)
+    return write_video(tmp_path_factory.mktemp("people") / "other.mp4", (f.image for f in scene.frames()), fps=FPS)
+
+
+def test_people_of_several_videos_have_one_name_in_all(analyzer, identity, clip, other_clip, tmp_path):
+    track = TrackSettings(people="auto")
+    jobs = [
+        VideoJob(source, VideoOutputs(tables=(tmp_path / f"{n}.jsonl",)), track=track)
+        for n, source in enumerate((clip, other_clip, tmp_path / "none.mp4"))
+    ]
+    first, second, missing = analyze_videos(jobs, AnalyzerSettings(), workers=2)
+    assert [(one.person, one.track_id) for one in first.tracks] == [("person 1", 1), ("person 2", 2)]
+    assert [(one.person, one.track_id) for one in second.tracks] == [("person 2", 1), ("person 1", 2)]
+    assert "none.mp4" in missing.error and (first.resumed, second.resumed) == (0, 0)
+    assert people_of(rows_in(tmp_path / "1.jsonl")) == {"person 2": {1, 3}, "person 1": {2}}
+    kept = sorted(path.name for path in tmp_path.rglob("*") if path.is_file())
+    assert kept == ["0.jsonl", "1.jsonl"], "neither embeddings nor journals are left"
+    with analyze_video(other_clip, analyzer=analyzer, people="auto", progress=False) as alone:
+        assert alone.tracks[0].person == "person 1", "alone, a video begins with its own first person"
+
+
+def test_the_command_names_people_over_several_videos(identity, clip, other_clip, named_folder, tmp_path, mien):
+    for people, expected in (("auto", ["person 2", "person 1"]), (str(named_folder), ["Grace", "Ada"])):
+        table = tmp_path / "rows.csv"
+        code, out, err = mien(
+            "analyze", str(clip), str(other_clip), "--people", people, "-o", str(table), "--jobs", "2"
+        )
+        assert code == 0, out + err
+        with table.open(newline="") as file:
+            rows = [row for row in csv.DictReader(file) if row["source"].endswith("other.mp4")]
+        assert list(people_of(rows)) == expected
+
+
+def test_several_videos_that_were_stopped_go_on_to_the_same_people(identity, clip, other_clip, tmp_path):
+    track = TrackSettings(people="auto")
+    whole, parts = (
+        [
+            VideoJob(source, VideoOutputs(tables=(tmp_path / name / f"{n}.jsonl",)), track=track, snapshot_s=0)
+            for n, source in enumerate((clip, other_clip))
+        ]
+        for name in ("whole", "parts")
+    )
+    assert all(result.error is None for result in analyze_videos(whole, AnalyzerSettings(), workers=1))
+    stop = threading.Event()
+    parts = [replace(job, journal=tmp_path / f"{n}.journal") for n, job in enumerate(parts)]
+    stopped = list(analyze_videos(parts, AnalyzerSettings(), workers=1, stop=stop, progress=lambda _: stop.set()))
+    assert all(result.interrupted for result in stopped)
+    again = list(analyze_videos([replace(job, resume=True) for job in parts], AnalyzerSettings(), workers=1))
+    assert [result.interrupted for result in again] == [False, False]
+    for job, other in zip(whole, parts, strict=True):
+        assert job.outputs.tables[0].read_bytes() == other.outputs.tables[0].read_bytes()
 
 
 def test_faces_too_small_to_compare_are_nobody(analyzer, identity, tmp_path):

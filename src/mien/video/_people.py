@@ -8,7 +8,7 @@ run that is stopped or resumed gives the same people, and no embedding is ever w
 import itertools
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -32,6 +32,43 @@ MODEL_PX = 150.0  # a larger face shows the network nothing more
 
 Named = Mapping[int, str | None]
 """Number of a track → who it is."""
+
+
+@dataclass(frozen=True)
+class SeenTracks:
+    """The tracks of one video, and what tells them apart: some 1.5 KB each, however long they are.
+
+    Attributes:
+        tracks: Their numbers, in the order of their first sighting.
+        apart: (N, N) bool, which were seen together.
+        embeddings: (k, 128) float32 of each: its best crops; k is 0 for faces that are always too small.
+        resumed: How many frames of the video an earlier run had done.
+    """
+
+    tracks: tuple[int, ...]
+    apart: NDArray[np.bool_]
+    embeddings: tuple[Floats, ...]
+    resumed: int = 0
+
+    @classmethod
+    def none(cls) -> "SeenTracks":
+        """Return those of a video that nothing is known of."""
+        return cls((), np.zeros((0, 0), np.bool_), ())
+
+
+@dataclass(frozen=True)
+class KnownPeople:
+    """Who the tracks of a video are, found among those of several videos.
+
+    Attributes:
+        tracks: Who each is.
+        problems: Warnings about pictures of people with names.
+        resumed: As in `SeenTracks`.
+    """
+
+    tracks: Named
+    problems: tuple[str, ...] = ()
+    resumed: int = 0
 
 
 @dataclass(frozen=True)
@@ -82,6 +119,15 @@ class Sightings:
             for sighting in best.values():
                 wanted.setdefault(sighting.frame_index, []).append((track, sighting.number))
         return wanted
+
+    def with_embeddings(self, embedded: Mapping[int, Floats], *, resumed: int = 0) -> SeenTracks:
+        """Return the tracks with what tells them apart.
+
+        Args:
+            embedded: (k, 128) float32 of each.
+            resumed: How many frames of the video an earlier run had done.
+        """
+        return SeenTracks(tuple(self.tracks), self.apart(), tuple(embedded[track] for track in self.tracks), resumed)
 
     def apart(self) -> NDArray[np.bool_]:
         """Return (N, N) bool, which tracks were seen together, in the order of `tracks`."""
@@ -187,32 +233,52 @@ def _sharpest(chips: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
     return np.stack([chips[i] for i in sorted(np.argsort(blur, kind="stable")[:CROPS].tolist())])
 
 
-def name_tracks(sightings: Sightings, embedded: Mapping[int, Floats], gallery: Gallery | None) -> dict[int, str | None]:
-    """Return who each track is: a name of the gallery, else `person 1`, `person 2`… in the order of appearance.
-
-    A track without a crop that can be compared is nobody known: None. Two people who are seen together never get one
-    name; the nearer one does.
+def name_tracks(sightings: Sightings, embedded: Mapping[int, Floats], gallery: Gallery | None) -> Named:
+    """Return who each track of one video is; see `name_videos`.
 
     Args:
         sightings: Which tracks there are, and which were seen together.
         embedded: (k, 128) float32 of each.
         gallery: People with names, or None.
     """
-    tracks = sightings.tracks
-    apart = sightings.apart()
-    groups = group_tracks([embedded[track] for track in tracks], apart=apart)
+    return name_videos([sightings.with_embeddings(embedded)], gallery)[0]
+
+
+def name_videos(videos: Sequence[SeenTracks], gallery: Gallery | None) -> list[Named]:
+    """Return who each track is: a name of the gallery, else `person 1`, `person 2`… in the order of appearance.
+
+    A track without a crop that can be compared is nobody known: None. Two people who are seen together never get one
+    name; the nearer one does. All tracks are grouped at once, so memory grows with the square of their number: ten
+    bytes for each pair.
+
+    Args:
+        videos: The tracks of each.
+        gallery: People with names, or None.
+
+    Returns:
+        Who each track is, for each of `videos`: one name stands for one person in all of them.
+    """
+    embeddings = [own for video in videos for own in video.embeddings]
+    apart = np.zeros((len(embeddings),) * 2, np.bool_)
+    ends = np.cumsum([len(video.tracks) for video in videos])
+    for video, end in zip(videos, ends.tolist(), strict=True):
+        own = slice(end - len(video.tracks), end)
+        apart[own, own] = video.apart
+    groups = group_tracks(embeddings, apart=apart)
     members = [np.flatnonzero(groups == g) for g in range(groups.max(initial=-1) + 1)]
-    crops = [np.concatenate([embedded[tracks[i]] for i in some]) for some in members]
+    crops = [np.concatenate([embeddings[i] for i in some]) for some in members]
     names = _from_gallery(members, crops, apart, gallery) if gallery else {}
-    told: dict[int, str | None] = {}
+    told: list[str | None] = [None] * len(embeddings)
     taken = set(gallery.names) if gallery else set()
     numbers = (f"person {number}" for number in itertools.count(1))
     for group, some in enumerate(members):
         name = names.get(group)
         if name is None and len(crops[group]):
             name = next(free for free in numbers if free not in taken)
-        told |= dict.fromkeys((tracks[i] for i in some), name)
-    return told
+        for i in some.tolist():
+            told[i] = name
+    named = iter(told)
+    return [dict(zip(video.tracks, itertools.islice(named, len(video.tracks)), strict=True)) for video in videos]
 
 
 def _from_gallery(

@@ -20,7 +20,7 @@ from mien.tracking.baseline import Baselines
 from mien.tracking.settings import TrackSettings
 from mien.tracking.smooth import RunningExpression, smooth
 from mien.video._journal import read_results
-from mien.video._people import Named, Sightings, embed_tracks, gallery_of, name_tracks
+from mien.video._people import Named, SeenTracks, Sightings, embed_tracks, gallery_of, name_videos
 from mien.video._relative import OwnMedians
 
 
@@ -92,11 +92,23 @@ class FirstPass:
         """
         embedder = FaceEmbedder()
         gallery = gallery_of(settings, analyzer.detector, embedder)
+        seen = self.seen(analyzer, video, embedder, stop)
+        return name_videos([seen], gallery)[0], list(gallery.problems) if gallery else []
+
+    def seen(self, analyzer: Analyzer, video: Video, embedder: FaceEmbedder, stop: threading.Event) -> SeenTracks:
+        """Return the tracks and what tells them apart, after another look at the video.
+
+        Args:
+            analyzer: Gave the results.
+            video: The same video, open.
+            embedder: Makes the embeddings.
+            stop: Ends the work early.
+        """
         sightings = Sightings()
         for _, faces in self._results(analyzer):
             sightings.add(faces)
         embedded = embed_tracks(sightings, self._results(analyzer), iter(video), embedder, stop)
-        return name_tracks(sightings, embedded, gallery), list(gallery.problems) if gallery else []
+        return sightings.with_embeddings(embedded, resumed=self.resumed)
 
     def _results(self, analyzer: Analyzer) -> Iterator[tuple[Frame, Faces]]:
         return read_results(self.journal, analyzer.labels, self.frames, self.info.source)

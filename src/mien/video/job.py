@@ -9,6 +9,7 @@ from mien.output.draw.style import PLAIN, DrawStyle
 from mien.sources.addresses import public_name
 from mien.sources.videos import VideoSettings
 from mien.tracking.settings import TrackSettings
+from mien.video._people import KnownPeople
 from mien.video.outputs import VideoOutputs
 from mien.video.truth import Truth
 
@@ -33,6 +34,7 @@ class VideoJob:
         snapshot_s: How often the state is saved, seconds of work.
         keep: Whether the result keeps a journal of its own, for `VideoResult.to_pandas`, `save` and `plot`.
         measured: Names of `mien.faces.ATTRIBUTES` that the analyzer measures; `run_job` fills it in.
+        known: Who its tracks are, where those of several videos were compared; `analyze_videos` fills it in.
     """
 
     source: str | Path
@@ -47,6 +49,7 @@ class VideoJob:
     snapshot_s: float = SNAPSHOT_S
     keep: bool = False
     measured: tuple[str, ...] = ()
+    known: KnownPeople | None = None
 
     @property
     def attributes(self) -> tuple[str, ...]:

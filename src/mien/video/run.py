@@ -23,12 +23,13 @@ from mien.output.base import Sink
 from mien.output.draw.style import PLAIN, DrawStyle
 from mien.output.progress import ProgressBar
 from mien.output.rows import INTERRUPTED_ROW
+from mien.people.embedding import FaceEmbedder
 from mien.sources.videos import Video, VideoInfo, VideoSettings
 from mien.tracking.settings import TrackSettings
 from mien.tracking.tracker import Tracker, track_video
 from mien.video._head import head_of
 from mien.video._journal import Journal, Past, read_results
-from mien.video._people import Named, check_people
+from mien.video._people import Named, SeenTracks, check_people
 from mien.video._rested import FirstPass
 from mien.video._writers import Findings, Writers, open_writers
 from mien.video.baseline import check_baseline, with_baseline
@@ -206,7 +207,10 @@ def run_job(
             check_baseline(job.track, analyzer)
             check_people(job.track)
             first = _first_pass(job, reader, analyzer, stack, journal, stop, progress)
-            if job.track.people is not None:
+            if job.known is not None:
+                people, told = job.known.tracks, list(job.known.problems)
+                first = replace(first, resumed=job.known.resumed)
+            elif job.track.people is not None:
                 with Video(job.source, job.video) as again:
                     people, told = first.people(analyzer, job.track, again, stop or threading.Event())
             if outputs.need_images:
@@ -281,6 +285,41 @@ def _first_pass(
     return FirstPass(
         path, reader.info, found.frames, found.resumed, found.problems, found.error, interrupted=found.interrupted
     )
+
+
+def see_people(
+    job: VideoJob,
+    analyzer: Analyzer,
+    *,
+    progress: Callable[[Progress], None] | None = None,
+    stop: threading.Event | None = None,
+) -> SeenTracks:
+    """Analyze a video until it is known what tells its people from those of other videos.
+
+    What was done stays in the journals: `run_job` of the same job goes on from there with `resume`.
+
+    Args:
+        job: The video, with a `journal`.
+        analyzer: Detector and expression model.
+        progress: Called after every frame.
+        stop: Set it to end the work early.
+
+    Raises:
+        MienError: As `analyze_video`.
+    """
+    check_baseline(job.track, analyzer)
+    check_people(job.track)
+    stop = stop or threading.Event()
+    job = replace(job, measured=tuple(name for name in analyzer.attributes if name != PEOPLE))
+    with Video(job.source, job.video) as reader, ExitStack() as stack:
+        journal = Journal(cast(Path, job.journal), head_of(job.source, reader, analyzer, job.track), resume=job.resume)
+        past = stack.enter_context(journal).past
+        if past.ended:
+            first = FirstPass(journal.path, reader.info, past.frames, past.frames, (), past.error, interrupted=False)
+        else:
+            first = _first_pass(job, reader, analyzer, stack, journal, stop, progress)
+        with Video(job.source, job.video) as again:
+            return first.seen(analyzer, again, FaceEmbedder(), stop)
 
 
 def attempt_job(
