@@ -31,6 +31,7 @@ from mien.output.progress import ProgressBar
 from mien.output.rows import rows_of, table_columns
 from mien.people.embedding import FaceEmbedder, shared_embedder
 from mien.people.gallery import Gallery, read_gallery
+from mien.planes import Pixels
 from mien.sources.images import Failed, ImageSource, Item, SourceSettings, expand, load, read_image
 
 if TYPE_CHECKING:
@@ -258,7 +259,7 @@ class Analyzer:
         Returns:
             (N, 48, 48) uint8, frame by frame.
         """
-        crops = [self.crop(frame.image, faces) for frame, faces in zip(frames, found, strict=True)]
+        crops = [self.crop(frame.pixels, faces) for frame, faces in zip(frames, found, strict=True)]
         return np.concatenate(crops) if crops else np.empty((0, CROP_PX, CROP_PX), np.uint8)
 
     def measure(self, frames: Sequence[Frame], found: Sequence[Faces], crops: NDArray[np.uint8]) -> list[Faces]:
@@ -290,11 +291,11 @@ class Analyzer:
         parts = split_rows(changed_by(self._factors, probs), [len(faces) for faces in found])
         return [faces.with_probs(p, self.labels) for faces, p in zip(found, parts, strict=True)]
 
-    def crop(self, image: NDArray[np.uint8], faces: Faces) -> NDArray[np.uint8]:
+    def crop(self, image: Pixels, faces: Faces) -> NDArray[np.uint8]:
         """Return what the model sees of each face: aligned, or the whole image where the detector says it is a crop.
 
         Args:
-            image: (H, W, 3) uint8 RGB.
+            image: (H, W, 3) uint8 RGB, or planes.
             faces: N faces of this image, or of the whole of which it is a reduced one.
 
         Returns:

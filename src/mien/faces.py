@@ -3,7 +3,7 @@
 import importlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Self, overload
+from typing import TYPE_CHECKING, Any, Self, cast, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,8 @@ from mien.labels import LabelSet
 if TYPE_CHECKING:
     import pandas as pd
     import supervision as sv
+
+    from mien.planes import Pixels
 
 Floats = NDArray[np.float32]
 Record = dict[str, str | int | float | None]
@@ -124,7 +126,7 @@ class Reduced:
     width: int
     height: int
 
-    def of(self, image: NDArray[np.uint8]) -> int:
+    def of(self, image: "Pixels") -> int:
         """Return how many pixels of the file, in each direction, are one of `image`: 1 where it is the whole image."""
         return 1 if image.shape[:2] == (self.height, self.width) else self.factor
 
@@ -132,6 +134,8 @@ class Reduced:
 @dataclass(frozen=True)
 class Frame:
     """One image, still or from a video.
+
+    A frame of a video holds its planes as they were decoded; `image` is made of them when somebody asks for it.
 
     Attributes:
         image: (H, W, 3) uint8 RGB.
@@ -149,17 +153,52 @@ class Frame:
 
     def __post_init__(self) -> None:
         """Check the image."""
-        check_image(self.image)
+        check_pixels(self.pixels)
+
+    @classmethod
+    def of(cls, pixels: "Pixels", source: str, index: int, time_s: float) -> Self:
+        """Return a frame of planes, or of RGB as any other."""
+        return cls(cast(Any, pixels), source, index, time_s)
+
+    @property
+    def pixels(self) -> "Pixels":
+        """What was given as `image`: planes or RGB. The stages of mien read these."""
+        given: Pixels = self.__dict__["_pixels"]
+        return given
 
     @property
     def width(self) -> int:
         """Width of the whole image, whose pixels faces are given in."""
-        return self.reduced.width if self.reduced else self.image.shape[1]
+        return self.reduced.width if self.reduced else self.pixels.shape[1]
 
     @property
     def height(self) -> int:
         """Its height."""
-        return self.reduced.height if self.reduced else self.image.shape[0]
+        return self.reduced.height if self.reduced else self.pixels.shape[0]
+
+
+class _LateImage:
+    """The RGB image of a `Frame`, made of its planes when it is first asked for."""
+
+    def __get__(self, frame: Any, owner: type | None = None) -> Any:
+        if frame is None:
+            return self
+        if "_image" not in frame.__dict__:
+            given = frame.pixels
+            frame.__dict__["_image"] = given.rgb() if hasattr(given, "rgb") else given
+        return frame.__dict__["_image"]
+
+    def __set__(self, frame: Any, given: "Pixels") -> None:
+        frame.__dict__["_pixels"] = given
+        frame.__dict__.pop("_image", None)
+
+
+Frame.image = _LateImage()  # type: ignore[assignment]  # after the class, whose field it would else be a default of
+
+
+def check_pixels(image: "Pixels") -> "Pixels":
+    """Return `image` if it is one that every stage can work on: the planes of a frame, or what `check_image` takes."""
+    return image if hasattr(image, "rgb") else check_image(image)
 
 
 def check_image(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -499,11 +538,11 @@ class Faces:
         """Return faces whose pixels are those of `frame.image` as faces of the frame, in pixels of the whole image."""
         return (self._times(frame.reduced.factor) if frame.reduced else self).at(frame)
 
-    def on(self, image: NDArray[np.uint8]) -> Self:
+    def on(self, image: "Pixels") -> Self:
         """Return the same faces in pixels of an image: that which was read, reduced or not, or the whole one.
 
         Args:
-            image: (H, W, 3) uint8 RGB.
+            image: (H, W, 3) uint8 RGB, or its planes.
         """
         return replace(self._times(1 / self.reduced.of(image)), reduced=None) if self.reduced else self
 

@@ -1,15 +1,15 @@
 """One image in halving sizes, and bilinear samples of boxes from the size that fits: fast and free of aliasing."""
 
+import math
+
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from mien.faces import Floats
+from mien.planes import Image, Pixels, part_around
 
 REMAP_LIMIT_PX = 32767  # cv2.remap refuses longer sides of source and result
 GRAY = (128, 128, 128)  # what lies beyond the border
-
-Image = NDArray[np.uint8]
 
 
 class Octaves:
@@ -58,28 +58,33 @@ class Octaves:
             (N, size, size, 3) uint8.
         """
         crops = np.empty((len(squares), size, size, 3), np.uint8)
-        octave = self._fitting(squares[:, 2] - squares[:, 0], 2 * size if sharp else size)
+        fit = 2 * size if sharp else size
+        octave = np.array([self.fitting(side, fit) for side in (squares[:, 2] - squares[:, 0]).tolist()], np.int64)
         for number in np.unique(octave):
             chosen = np.flatnonzero(octave == number)
             crops[chosen] = _sample(self.at(int(number)), squares[chosen], size, (self.width, self.height))
         return crops
 
-    def _fitting(self, side: Floats, size: int) -> NDArray[np.int64]:
-        """Return the octave in which a box is at least `size` pixels wide and less than twice that."""
-        longest = max(self.width, self.height)
-        lowest = int(np.ceil(np.log2(max(1.0, longest / (REMAP_LIMIT_PX - 1)))))
-        highest = int(np.log2(min(self.width, self.height)))
-        octave = np.log2(np.maximum(side, 1) / size).astype(np.int64)
-        return np.clip(octave, lowest, max(lowest, highest))
+    def fitting(self, side: float, size: int) -> int:
+        """Return the octave in which a box is at least `size` pixels wide and less than twice that.
+
+        Args:
+            side: Of the box, pixels of the full image.
+            size: Pixels.
+        """
+        lowest = math.ceil(math.log2(max(1.0, max(self.width, self.height) / (REMAP_LIMIT_PX - 1))))
+        highest = int(math.log2(min(self.width, self.height)))
+        octave = int(math.log2(max(side, 1.0) / size))
+        return max(lowest, min(octave, highest))
 
 
-def sample_near(image: Image, squares: Floats, size: int, *, sharp: bool = False) -> Image:
+def sample_near(image: Pixels, squares: Floats, size: int, *, sharp: bool = False) -> Image:
     """Do what `Octaves(image).sample` does while reducing only what lies around each box, never the whole image.
 
     For a few boxes in a large image this is many times faster; the results differ by rounding.
 
     Args:
-        image: (H, W, 3) uint8.
+        image: (H, W, 3) uint8, or planes.
         squares: (N, 4) float32 boxes, pixels of the image.
         size: Side of the result, pixels.
         sharp: As for `Octaves.sample`.
@@ -89,20 +94,24 @@ def sample_near(image: Image, squares: Floats, size: int, *, sharp: bool = False
     """
     crops = np.empty((len(squares), size, size, 3), np.uint8)
     for number, square in enumerate(squares):
-        left, top, part = _surroundings(image, square, size)
+        left, top, part = _surroundings(image, square.tolist(), size)
+        octaves = Octaves(part)
+        octave = octaves.fitting(float(square[2] - square[0]), 2 * size if sharp else size)
         inside = square - np.array([left, top] * 2, np.float32)
-        crops[number] = Octaves(part).sample(inside[None], size, sharp=sharp)[0]
+        crops[number] = _sample(octaves.at(octave), inside[None], size, (octaves.width, octaves.height))[0]
     return crops
 
 
-def _surroundings(image: Image, square: Floats, size: int) -> tuple[int, int, Image]:
+def _surroundings(image: Pixels, square: list[float], size: int) -> tuple[int, int, Image]:
     """Return left, top and the part of the image that samples of a square may touch, on the grid of its octave."""
     height, width = image.shape[:2]
-    grid = 2 ** int(np.log2(max(1.0, float(square[2] - square[0]) / size)))
-    low, high = square[:2] // grid * grid - 2 * grid, square[2:] // grid * grid + 3 * grid
-    left, top = int(np.clip(low[0], 0, width - 1)), int(np.clip(low[1], 0, height - 1))
-    right, bottom = int(np.clip(high[0], left + 1, width)), int(np.clip(high[1], top + 1, height))
-    return left, top, image[top:bottom, left:right]
+    x1, y1, x2, y2 = square
+    grid = 2 ** int(math.log2(max(1.0, (x2 - x1) / size)))
+    left = min(max(int((x1 // grid - 2) * grid), 0), width - 1)
+    top = min(max(int((y1 // grid - 2) * grid), 0), height - 1)
+    right = min(max(int((x2 // grid + 3) * grid), left + 1), width)
+    bottom = min(max(int((y2 // grid + 3) * grid), top + 1), height)
+    return part_around(image, left, top, right, bottom)
 
 
 def _resize(image: Image, width: int, height: int) -> Image:

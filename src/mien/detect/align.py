@@ -5,7 +5,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.detect.detector import Detector
-from mien.faces import CROP_PX, Faces, check_image
+from mien.faces import CROP_PX, Faces, check_pixels
+from mien.planes import Pixels, part_around, rgb_of
 
 TEMPLATE_PX = np.array(  # median landmarks that `mtcnn` finds on FER2013's Training crops: docs/benchmarks.md
     [[14.65, 18.34], [32.90, 17.94], [23.81, 28.48], [16.26, 37.40], [31.42, 37.29]], np.float32
@@ -16,33 +17,31 @@ REACH_PX = 32_000  # OpenCV's warp addresses pixels with 15 bits
 BORDER_PX = 2  # beyond the crop's own pixels, for the interpolation
 
 
-def crop_faces(
-    image: NDArray[np.uint8], faces: Faces, *, template_px: NDArray[np.float32] = TEMPLATE_PX
-) -> NDArray[np.uint8]:
+def crop_faces(image: Pixels, faces: Faces, *, template_px: NDArray[np.float32] = TEMPLATE_PX) -> NDArray[np.uint8]:
     """Cut every face out with the framing of FER2013: upright, eyes and mouth where the training crops have them.
 
     Where the detector gave landmarks they decide; otherwise the box does.
 
     Args:
-        image: (H, W, 3) uint8 RGB.
+        image: (H, W, 3) uint8 RGB, or planes.
         faces: Faces of that image.
         template_px: (5, 2) float32, where the landmarks shall come to lie in the crop.
 
     Returns:
         (N, 48, 48) uint8 gray; what lies beyond the image repeats its border.
     """
-    check_image(image)
+    check_pixels(image)
     matrices = crop_matrices(faces, template_px=template_px)
     crops = [warp(image, matrix) for matrix in matrices]
     return np.stack(crops) if crops else np.zeros((0, CROP_PX, CROP_PX), np.uint8)
 
 
-def crops_of(detector: Detector, image: NDArray[np.uint8], faces: Faces) -> NDArray[np.uint8]:
+def crops_of(detector: Detector, image: Pixels, faces: Faces) -> NDArray[np.uint8]:
     """Return what a model sees of each face: aligned, or the whole image where the detector says it is a crop.
 
     Args:
         detector: The one that found the faces.
-        image: (H, W, 3) uint8 RGB.
+        image: (H, W, 3) uint8 RGB, or planes.
         faces: N faces of this image.
 
     Returns:
@@ -51,16 +50,16 @@ def crops_of(detector: Detector, image: NDArray[np.uint8], faces: Faces) -> NDAr
     return crop_whole(image) if detector.framed else crop_faces(image, faces)
 
 
-def crop_whole(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def crop_whole(image: Pixels) -> NDArray[np.uint8]:
     """Take the whole image for a crop that already has the framing of FER2013.
 
     Args:
-        image: (H, W, 3) uint8 RGB.
+        image: (H, W, 3) uint8 RGB, or planes.
 
     Returns:
         (1, 48, 48) uint8 gray; an image that is not square is squeezed.
     """
-    gray = cv2.cvtColor(check_image(image), cv2.COLOR_RGB2GRAY)
+    gray = cv2.cvtColor(rgb_of(check_pixels(image)), cv2.COLOR_RGB2GRAY)
     shrinks = min(gray.shape) > CROP_PX
     crop = cv2.resize(gray, (CROP_PX, CROP_PX), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
     return np.asarray(crop, np.uint8)[None]
@@ -125,12 +124,12 @@ def box_matrices(xyxy: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def warp(
-    image: NDArray[np.uint8], matrix: NDArray[np.floating], *, side: int = CROP_PX, colour: bool = False
+    image: Pixels, matrix: NDArray[np.floating], *, side: int = CROP_PX, colour: bool = False
 ) -> NDArray[np.uint8]:
     """Cut a square out of an image, at a multiple of its size and averaged down, so that large faces do not alias.
 
     Args:
-        image: (H, W, 3) uint8 RGB.
+        image: (H, W, 3) uint8 RGB, or planes.
         matrix: (2, 3) rotation, scale and shift from pixel centres of the image to pixel centres of the square.
         side: Its side, pixels.
         colour: Whether it is RGB; else gray.
@@ -153,7 +152,7 @@ def warp(
 
 
 def _within_reach(
-    image: NDArray[np.uint8], matrix: NDArray[np.float64], side: int
+    image: Pixels, matrix: NDArray[np.float64], side: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
     """Cut out what the crop shows, no more than OpenCV can warp, with the map that fits."""
     turn, shift = complex(matrix[0, 0], matrix[1, 0]), complex(matrix[0, 2], matrix[1, 2])
@@ -163,5 +162,6 @@ def _within_reach(
     height, width = image.shape[:2]
     left, right = (int(np.clip(middle.real + to, 0, width - 1)) for to in (-half, half))
     top, bottom = (int(np.clip(middle.imag + to, 0, height - 1)) for to in (-half, half))
+    left, top, part = part_around(image, left, top, right + 1, bottom + 1)
     moved = matrix[:, 2] + matrix[:, :2] @ (left, top)
-    return image[top : bottom + 1, left : right + 1], np.column_stack([matrix[:, :2], moved])
+    return part, np.column_stack([matrix[:, :2], moved])

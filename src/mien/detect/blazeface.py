@@ -22,7 +22,8 @@ from mien.detect.boxes import logit, overlap, sigmoid
 from mien.detect.detector import Detector, DetectorSettings
 from mien.detect.identity import identity_of
 from mien.errors import InputError, ModelError
-from mien.faces import Faces, Floats, check_image
+from mien.faces import Faces, Floats, check_image, check_pixels
+from mien.planes import Pixels
 from mien.weights import damaged, path_of
 
 MERGE_OVERLAP = 0.3  # of two answers for one face, as in MediaPipe
@@ -98,6 +99,7 @@ class BlazefaceDetector(Detector):
     """
 
     refines = True
+    planes = True
 
     def __init__(self, network: Network, settings: DetectorSettings | None = None) -> None:
         """Load the network.
@@ -143,11 +145,11 @@ class BlazefaceDetector(Detector):
         points, score = zip(*self._answers(sample, squares, at_least=self._threshold), strict=True)
         return _merged(np.concatenate(points), np.concatenate(score), self._network)
 
-    def refine(self, image: NDArray[np.uint8], xyxy: Floats) -> Faces:
+    def refine(self, image: Pixels, xyxy: Floats) -> Faces:
         """Look again at faces whose place is roughly known, in a larger square around each.
 
         Args:
-            image: (H, W, 3) uint8 RGB.
+            image: (H, W, 3) uint8 RGB, or planes.
             xyxy: (N, 4) float32, boxes around the faces, pixels.
 
         Returns:
@@ -157,7 +159,7 @@ class BlazefaceDetector(Detector):
         Raises:
             InputError: `image` or `xyxy` is something else.
         """
-        check_image(image)
+        check_pixels(image)
         boxes = np.asarray(xyxy)
         if boxes.ndim != 2 or boxes.shape[1] != 4 or not np.isfinite(boxes).all():
             raise InputError(f"xyxy must be (N, 4) finite numbers, got {boxes.shape} {boxes.dtype}; pass faces.xyxy")

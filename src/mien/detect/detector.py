@@ -31,11 +31,13 @@ class Detector(Protocol):
             hashes of the files it was given. What an interrupted run notes and a later one compares.
         refines: Whether `refine` works, which makes tracking fast; else every frame of a video is searched.
         framed: Whether its images have the framing of the training crops already, so that alignment leaves them alone.
+        planes: Whether `refine` takes frames of videos as `mien.planes.Planes`, too; else they become RGB for it.
     """
 
     identity: str
     refines: bool = False
     framed: bool = False
+    planes: bool = False
 
     def detect(self, image: NDArray[np.uint8]) -> Faces:
         """Return the faces of one image, best first; an empty `Faces` where there is none.

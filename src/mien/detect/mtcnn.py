@@ -17,7 +17,8 @@ from mien.detect.boxes import logit, move_sides, sigmoid, squared, suppress
 from mien.detect.detector import Detector, DetectorSettings
 from mien.detect.identity import identity_of
 from mien.errors import InputError
-from mien.faces import Faces, Floats, check_image
+from mien.faces import Faces, Floats, check_image, check_pixels
+from mien.planes import Pixels
 
 DEFAULT_THRESHOLD = 0.8
 LEVEL_OVERLAP, PROPOSAL_OVERLAP, REFINED_OVERLAP, FINAL_OVERLAP = 0.5, 0.7, 0.7, 0.7
@@ -32,6 +33,7 @@ class MtcnnDetector(Detector):
     """Finds faces and their five landmarks. Safe to share between threads, and picklable."""
 
     refines = True
+    planes = True
 
     def __init__(self, settings: DetectorSettings | None = None) -> None:
         """Load the networks.
@@ -73,14 +75,14 @@ class MtcnnDetector(Detector):
         faces = faces[faces.score >= self._threshold]
         return faces[suppress(faces.xyxy, faces.score, FINAL_OVERLAP, of="smaller")]
 
-    def refine(self, image: NDArray[np.uint8], xyxy: Floats) -> Faces:
+    def refine(self, image: Pixels, xyxy: Floats) -> Faces:
         """Look again at faces whose place is roughly known, with the cascade's last stage only.
 
         Much cheaper than `detect`, and its time does not grow with the image: for following faces from one frame of a
         video to the next.
 
         Args:
-            image: (H, W, 3) uint8 RGB.
+            image: (H, W, 3) uint8 RGB, or planes.
             xyxy: (N, 4) float32, boxes around the faces, pixels; a tenth of the side off is no problem.
 
         Returns:
@@ -90,7 +92,7 @@ class MtcnnDetector(Detector):
         Raises:
             InputError: `image` or `xyxy` is something else.
         """
-        check_image(image)
+        check_pixels(image)
         boxes = np.asarray(xyxy)
         if boxes.ndim != 2 or boxes.shape[1] != 4 or not np.isfinite(boxes).all():
             raise InputError(f"xyxy must be (N, 4) finite numbers, got {boxes.shape} {boxes.dtype}; pass faces.xyxy")

@@ -16,8 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import SourceError, require_extra
-from mien.sources._ffmpeg import RgbConverter, describe
-from mien.sources._frames import Problems, VideoInfo, VideoReader
+from mien.planes import rgb_of
+from mien.sources._convert import FrameConverter
+from mien.sources._ffmpeg import describe
+from mien.sources._frames import Problems, RawFrame, VideoInfo, VideoReader
 from mien.sources._opening import Address, OpenVideo, opened, reason
 from mien.sources._upright import pixel_aspect_of
 
@@ -94,7 +96,7 @@ class FileFeed:
                 time_s = before_s + raw.time_s
                 if self._realtime and self._stop.wait(max(0.0, started + time_s - time.monotonic())):
                     return
-                yield LiveRawFrame(time_s, time.monotonic(), raw.rgb)
+                yield LiveRawFrame(time_s, time.monotonic(), partial(_rgb, raw))
             if not self._loop:
                 return
             before_s = time_s + usual_s
@@ -141,7 +143,7 @@ class StreamFeed:
         self._video = video
         self._address = replace(address, timeout_s=patience.stall_s, low_delay=True)
         self._stop, self._problems, self._patience = stop, problems, patience
-        self._to_rgb = RgbConverter()
+        self._convert = FrameConverter()
         self._started: float | None = None
         self._heard = time.monotonic()
 
@@ -198,7 +200,7 @@ class StreamFeed:
                         self._problems.note(video.choice)
                     opened_(describe(video, frame))
                 self._heard = now
-                yield LiveRawFrame(now - self._started, now, self._to_rgb.later(frame, aspect))
+                yield LiveRawFrame(now - self._started, now, partial(self._convert.rgb, frame, aspect))
             failure = video.failure
         if not self._stop.is_set():
             raise _LostError(failure or "it ended")
@@ -329,6 +331,10 @@ class OpenCvFeed:
         fps = capture.get(cv2.CAP_PROP_FPS)
         rate = fps if fps and math.isfinite(fps) and fps > 0 else None
         return VideoInfo(self._name, image.shape[1], image.shape[0], None, None, rate, "camera")
+
+
+def _rgb(raw: RawFrame) -> NDArray[np.uint8]:
+    return rgb_of(raw.pixels())
 
 
 def _bgr_to_rgb(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

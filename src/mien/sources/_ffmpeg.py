@@ -1,15 +1,14 @@
 """Videos through FFmpeg (PyAV): time, order and number of frames, upright square pixels, damage."""
 
 import heapq
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from mien.errors import SourceError, require_extra
+from mien.sources._convert import FrameConverter
 from mien.sources._entries import KeyFrame, entries_near, origin_of
 from mien.sources._frames import Problems, RawFrame, VideoInfo, broken_off, check_frame_size, is_an_image
 from mien.sources._opening import Address, OpenVideo, opened, reason
@@ -185,7 +184,7 @@ class _Pass:
         self._container, self._stream, self._name = container, stream, video.name
         self._count = _Count()
         self._clock = _Clock(stream, origin_of(container, stream))
-        self._to_rgb, self._aspect = RgbConverter(), pixel_aspect_of(stream)
+        self._convert, self._aspect = FrameConverter(), pixel_aspect_of(stream)
         self._promised = len(stream.index_entries) if container.format.name.startswith("mov") else 0
         self.last_s: float | None = None
         self._last_pts: int | None = None
@@ -227,7 +226,7 @@ class _Pass:
             self._last_pts = frame.pts
             index, self.last_s = self._count.number_of(frame.pts), self._clock.time_of(frame.pts)
             if after is None or frame.pts is None or frame.pts > after:
-                yield RawFrame(index, self.last_s, self._to_rgb.later(frame, self._aspect))
+                yield RawFrame(index, self.last_s, partial(self._convert.pixels, frame, self._aspect))
 
     def last_before_gap(self) -> _Last | None:
         """Return the last frame, if the packets after it gave none.
@@ -376,59 +375,3 @@ class _Clock:
             time_s = expected
         self._last_s = time_s
         return time_s
-
-
-# Images -------------------------------------------------------------------------------------------------------------
-
-
-class RgbConverter:
-    """Turns decoded frames into upright RGB images with square pixels. For one thread at a time."""
-
-    def __init__(self) -> None:
-        """Keep one converter for the whole video: making one, with its threads, takes longer than using it."""
-        self._convert: Any = require_extra("video", "av.video.reformatter").VideoReformatter()
-
-    def later(self, frame: "VideoFrame", pixel_aspect: float) -> Callable[[], NDArray[np.uint8]]:
-        """Return a function that gives the image of a frame.
-
-        Args:
-            frame: From the decoder.
-            pixel_aspect: Width over height of its pixels.
-        """
-        return lambda: self.rgb(frame, pixel_aspect)
-
-    def rgb(self, frame: "VideoFrame", pixel_aspect: float) -> NDArray[np.uint8]:
-        """Return the upright image with square pixels, (H, W, 3) uint8 RGB; what is transparent shows white.
-
-        Args:
-            frame: From the decoder.
-            pixel_aspect: Width over height of its pixels.
-        """
-        alpha = _has_alpha(frame)
-        array = self._array(frame, "rgba" if alpha else "rgb24", pixel_aspect)
-        return orientation_of(frame).upright(over_white(array) if alpha else array)
-
-    def _array(self, frame: "VideoFrame", kind: str, pixel_aspect: float) -> NDArray[np.uint8]:
-        width, height = square_size(frame.width, frame.height, pixel_aspect)
-        array: NDArray[np.uint8] = self._convert.reformat(frame, width, height, kind, threads=1).to_ndarray()
-        return array
-
-
-def _has_alpha(frame: "VideoFrame") -> bool:
-    return frame.format.name in ("rgba", "bgra", "argb", "abgr", "yuva420p", "yuva444p", "ya8", "pal8", "gbrap")
-
-
-def over_white(rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Lay an image with transparency on white.
-
-    Args:
-        rgba: (H, W, 4) uint8.
-
-    Returns:
-        (H, W, 3) uint8.
-    """
-    alpha = rgba[..., 3:].astype(np.uint16)
-    if alpha.min() == 255:
-        return np.ascontiguousarray(rgba[..., :3])
-    mixed = (rgba[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255
-    return mixed.astype(np.uint8)

@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
 
-import numpy as np
-from numpy.typing import NDArray
-
 from mien.errors import FrameSizeError, SourceError
+from mien.planes import Pixels
 
 MAX_PROBLEMS = 100
 
@@ -53,17 +51,17 @@ class VideoInfo:
 
 @dataclass(frozen=True)
 class RawFrame:
-    """A frame that has not been turned into RGB yet, so that skipping it costs little.
+    """A frame whose pixels have not been asked for yet, so that skipping it costs little.
 
     Attributes:
         index: Number of the frame within its video, from 0.
         time_s: Time since the start of the video, seconds.
-        rgb: Gives the upright image with square pixels, (H, W, 3) uint8 RGB.
+        pixels: Gives the upright image with square pixels: planes where they are of a common kind, else RGB.
     """
 
     index: int
     time_s: float
-    rgb: Callable[[], NDArray[np.uint8]]
+    pixels: Callable[[], Pixels]
 
 
 class VideoReader(Protocol):

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import InputError, SourceError
+from mien.sources._convert import over_white
 from mien.sources._decode import MAX_PIXELS, decode_image
-from mien.sources._ffmpeg import over_white
 from mien.sources._frames import Problems, RawFrame, VideoInfo, broken_off, check_frame_size, is_an_image
 
 UNSAID_DURATION_S = 0.1  # of a WebP frame that gives none; browsers take the same

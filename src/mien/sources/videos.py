@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from mien.errors import InputError, SourceError, shortened, shown
 from mien.faces import Frame
+from mien.planes import Pixels, rgb_of
 from mien.sources._entries import KeyFrame
 from mien.sources._ffmpeg import FFmpegReader
 from mien.sources._frames import OpenedSource, Problems, RawFrame, VideoInfo, VideoReader
@@ -210,7 +211,7 @@ class Video(OpenedSource):
                 return
             if wanted:
                 given = True
-                yield Frame(self._fitted(raw), self.info.source, raw.index, raw.time_s)
+                yield Frame.of(self._fitted(raw), self.info.source, raw.index, raw.time_s)
         if not given and not self._closed:
             self._check_selection(last_s)
 
@@ -227,14 +228,14 @@ class Video(OpenedSource):
             f"{'start earlier' if settings.start_s >= length_s else 'take more of them'}"
         )
 
-    def _fitted(self, raw: RawFrame) -> NDArray[np.uint8]:
-        image = raw.rgb()
-        height, width = image.shape[:2]
+    def _fitted(self, raw: RawFrame) -> Pixels:
+        pixels = raw.pixels()
+        height, width = pixels.shape[:2]
         if (width, height) == self._size:
-            return image
+            return pixels
         wanted = "x".join(map(str, self._size))
         self._problems.note(f"{self.info.source}: scaled from {width}x{height} to {wanted} at {raw.time_s:.2f} s")
-        return scale_frame(image, self._size)
+        return scale_frame(rgb_of(pixels), self._size)
 
 
 def scale_frame(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:

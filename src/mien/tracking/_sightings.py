@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from mien.detect.align import crop_faces
 from mien.detect.boxes import overlap
 from mien.detect.detector import Detector
 from mien.faces import Faces, Floats, Frame
+from mien.planes import Pixels
 from mien.tracking.appearance import describe_looks, likeness, recognise
 from mien.tracking.settings import TrackSettings
 from mien.tracking.tracks import SAME_SHARE, Track, assign, matching_costs
@@ -42,13 +44,13 @@ class Sighting:
     """A face of the present frame.
 
     Attributes:
-        image: The frame, (H, W, 3) uint8 RGB.
+        image: The frame's planes, or (H, W, 3) uint8 RGB.
         faces: Where it comes from.
         number: Which of them it is.
         searched: Whether a search found it, which makes it sure.
     """
 
-    image: NDArray[np.uint8]
+    image: Pixels
     faces: Faces
     number: int
     searched: bool
@@ -135,10 +137,12 @@ class FrameSightings:
             return
         tracks = [known.track for known in self._known]
         places = np.stack([track.at(self.time_s)[0] for track in tracks])
-        looked = _look_twice(detector, self.frame.image, places, self._settings.keep_score)
+        looked = _look_twice(
+            detector, self.frame.pixels if detector.planes else self.frame.image, places, self._settings.keep_score
+        )
         costs = np.diagonal(matching_costs(tracks, looked, self.time_s))
         for i in np.flatnonzero((looked.score >= self._settings.keep_score) & np.isfinite(costs)).tolist():
-            self._known[i].sighting = Sighting(self.frame.image, looked, i, False)
+            self._known[i].sighting = Sighting(self.frame.pixels, looked, i, False)
             self._known[i].cost = float(costs[i])
         self._settle_doubles()
 
@@ -179,7 +183,7 @@ class FrameSightings:
                 stays as it is.
         """
         self._searched |= whole
-        sightings = [Sighting(self.frame.image, found, number, True) for number in range(len(found))]
+        sightings = [Sighting(self.frame.pixels, found, number, True) for number in range(len(found))]
         current = [known.after(self.time_s, searched=self._searched) for known in self._known]
         cost = self._with_looks(matching_costs(current, found, self.time_s), sightings)
         pairs = assign(cost, limit=1.0 + LOOKS_WEIGHT + 1e-6)
@@ -291,7 +295,7 @@ def _stranger(face: Sighting, one: _Known, other: _Known) -> _Known:
     return one if one.cost > other.cost else other
 
 
-def _look_twice(detector: Detector, image: NDArray[np.uint8], places: Floats, keep_score: float) -> Faces:
+def _look_twice(detector: Detector, image: Any, places: Floats, keep_score: float) -> Faces:
     """Return what is at each place, after a second look from where the first one led if that was no clear success."""
     looked = detector.refine(image, places)
     unclear = np.flatnonzero((looked.score < keep_score) & (looked.score >= NEAR_SCORE))

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.faces import Floats
+from mien.planes import Pixels, part_of
 
 CELLS, DIRECTIONS = 6, 8
 COLOUR_PX = 12  # side of the tiny patch that the colours are counted in
@@ -25,11 +26,11 @@ LENGTH = GRADIENTS + COLOURS
 SURE_SHAPE, SURE_COLOURS, SURE_LEAD = 0.92, 0.75, 0.03
 
 
-def describe_looks(image: NDArray[np.uint8], xyxy: Floats, crop: NDArray[np.uint8]) -> Floats:
+def describe_looks(image: Pixels, xyxy: Floats, crop: NDArray[np.uint8]) -> Floats:
     """Return the description of one face.
 
     Args:
-        image: (H, W, 3) uint8 RGB.
+        image: (H, W, 3) uint8 RGB, or planes.
         xyxy: (4,) float32 box, pixels.
         crop: (48, 48) uint8 aligned crop of the same face.
 
@@ -56,13 +57,14 @@ def _gradients(crop: NDArray[np.uint8]) -> Floats:
     return (cells.ravel() / max(float(np.linalg.norm(cells)), 1e-6)).astype(np.float32)
 
 
-def _colours(image: NDArray[np.uint8], xyxy: Floats) -> Floats:
+def _colours(image: Pixels, xyxy: Floats) -> Floats:
     height, width = image.shape[:2]
     size = np.tile(xyxy[2:] - xyxy[:2], 2)
     corners = np.tile(xyxy[:2], 2) + np.array(AROUND, np.float32) * size
     left, top = int(np.clip(corners[0], 0, width - 1)), int(np.clip(corners[1], 0, height - 1))
     right, bottom = int(np.clip(corners[2], left + 1, width)), int(np.clip(corners[3], top + 1, height))
-    patch = cv2.resize(image[top:bottom, left:right], (4 * COLOUR_PX,) * 2, interpolation=cv2.INTER_NEAREST)
+    part = part_of(image, left, top, right, bottom)
+    patch = cv2.resize(part, (4 * COLOUR_PX,) * 2, interpolation=cv2.INTER_NEAREST)
     patch = cv2.resize(patch, (2 * COLOUR_PX,) * 2, interpolation=cv2.INTER_AREA)
     counts = cv2.calcHist(
         [cv2.cvtColor(patch, cv2.COLOR_RGB2Lab)], [0, 1, 2], None, COLOUR_BINS, [0, 256, 88, 168, 88, 168]

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from mien.detect.detector import Detector
 from mien.faces import Faces, Frame
+from mien.planes import part_of
 from mien.tracking._sightings import FrameSightings, seen_faces
 from mien.tracking.scene import Glance, News, Part, SceneMemory, glance, news
 from mien.tracking.settings import TrackSettings
@@ -97,7 +98,7 @@ class BoxTracker:
             frame: A frame.
             last_s: Time of the frame before, seconds; None where there is none.
         """
-        now = glance(frame.image)
+        now = glance(frame.pixels)
         if not now.flat:
             _ = now.contrast  # made here, kept with it
         due = not self._detector.refines or last_s is None or self._scheduled(last_s, frame.time_s)
@@ -161,7 +162,7 @@ class BoxTracker:
         reference = memory.scene.searched
         if reference is None or now.flat:
             return []
-        height, width = sightings.frame.image.shape[:2]
+        height, width = sightings.frame.pixels.shape[:2]
         found = news(reference, now, sightings.boxes(), (width, height))
         parts = (one.part for one in found)
         share = sum((right - left) * (bottom - top) for left, top, right, bottom in parts) / (width * height)
@@ -177,7 +178,7 @@ class BoxTracker:
     def _search_part(self, memory: Memory, sightings: FrameSightings, part: Part) -> Memory:
         """Search a part of the frame for new faces."""
         left, top, right, bottom = part
-        found = self._detect(np.ascontiguousarray(sightings.frame.image[top:bottom, left:right]))
+        found = self._detect(part_of(sightings.frame.pixels, left, top, right, bottom))
         corner = np.array([left, top], np.float32)
         landmarks = None if found.landmarks is None else found.landmarks + corner
         found = replace(found, xyxy=found.xyxy + np.tile(corner, 2), landmarks=landmarks)

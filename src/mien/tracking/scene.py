@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.faces import Floats
+from mien.planes import Pixels, Planes
 
 WIDTH, HEIGHT = 64, 48
 OVERSAMPLING = 4
@@ -93,14 +94,17 @@ class Glance:
         return cls(pixels.reshape(HEIGHT, WIDTH, 3))
 
 
-def glance(image: NDArray[np.uint8]) -> Glance:
+def glance(image: Pixels) -> Glance:
     """Return the tiny copy of a frame.
 
     Args:
-        image: (H, W, 3) uint8 RGB.
+        image: (H, W, 3) uint8 RGB, or planes.
     """
     size = (WIDTH * OVERSAMPLING, HEIGHT * OVERSAMPLING)
-    sampled = cv2.resize(image, size, interpolation=cv2.INTER_NEAREST)
+    if isinstance(image, Planes):
+        sampled = image.sampled(*size)
+    else:
+        sampled = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_NEAREST), np.uint8)
     return Glance(np.asarray(cv2.resize(sampled, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA), np.uint8))
 
 

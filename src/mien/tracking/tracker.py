@@ -20,6 +20,7 @@ from mien.tracking.smooth import RunningExpression, smooth
 STATE_VERSION = 2
 BATCH_SIZE, AHEAD = 8, 4
 BATCH_BYTES = 32 << 20  # frames of a batch together: bounds the memory of large videos
+BYTES_PER_PIXEL = 3  # of RGB, which any frame may become
 
 
 @dataclass(frozen=True)
@@ -251,8 +252,9 @@ def _batches(frames: Iterable[Frame], size: int) -> Iterator[_Batch]:
     try:
         for frame in frames:
             batch.append(frame)
-            held += frame.image.nbytes
-            if len(batch) >= size or held + frame.image.nbytes > BATCH_BYTES:
+            pixels = frame.pixels.shape[0] * frame.pixels.shape[1]
+            held += BYTES_PER_PIXEL * pixels
+            if len(batch) >= size or held + BYTES_PER_PIXEL * pixels > BATCH_BYTES:
                 yield _Batch(batch)
                 batch, held = [], 0
     except Exception as error:
