@@ -318,6 +318,25 @@ class Client:
         """
         return self._json("GET", f"/v1/jobs/{_named(name)}/score")
 
+    def compare(self, videos: Sequence[str | Mapping[str, Any]], **options: Any) -> Values:
+        """Return what people of several videos showed around an event: curves, means of groups with intervals, changes.
+
+        Args:
+            videos: Ids of jobs, or dicts with `job` and, where wanted, `label`, `group` and `people`.
+            options: As described at the server's /docs: event, before_s, after_s, expressions, title.
+        """
+        return self._json("POST", "/v1/compare", _report_body(videos, options))
+
+    def report(self, videos: Sequence[str | Mapping[str, Any]], path: str | Path, **options: Any) -> Path:
+        """Save a report of videos and people as one HTML page; the file appears whole or not at all.
+
+        Args:
+            videos: As for `compare`.
+            path: Where to.
+            options: As for `compare`.
+        """
+        return self._save("POST", "/v1/report", path, _report_body(videos, options))
+
     def download(self, name: str, kind: str, path: str | Path, *, corrected: bool = False) -> Path:
         """Save a result of a video; the file appears whole or not at all.
 
@@ -338,10 +357,14 @@ class Client:
             raise InputError("only tables and the summary have corrected names; leave corrected out")
         plain = kind if kind in ("summary", "video") else f"result.{kind}"
         address = f"corrected.{'json' if kind == 'summary' else kind}" if corrected else plain
+        return self._save("GET", f"/v1/jobs/{_named(name)}/{address}", path)
+
+    def _save(self, method: str, address: str, path: str | Path, body: bytes | None = None) -> Path:
+        """Save an answer; the file appears whole or not at all."""
         target = _path(path)
         part = PartFile(target)
         try:
-            with self._asked("GET", f"/v1/jobs/{_named(name)}/{address}") as answer:
+            with self._asked(method, address, body) as answer:
                 for piece in _pieces(answer):
                     with part.guarded() as file:
                         file.write(piece)
@@ -581,6 +604,14 @@ def _is_plain(text: str) -> bool:
 def _named(name: str) -> str:
     """Return a job's id for an address, whatever it is: one that cannot be is the server's to refuse."""
     return quote(str(name), safe="", errors="replace") or "-"
+
+
+def _report_body(videos: Sequence[str | Mapping[str, Any]], options: Mapping[str, Any]) -> bytes:
+    chosen = [{"job": video} if isinstance(video, str) else dict(video) for video in videos]
+    try:
+        return json.dumps({"videos": chosen, **options}).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InputError(f"the options must be numbers, texts and lists of them: {shortened(str(error))}") from error
 
 
 def _path(path: object) -> Path:

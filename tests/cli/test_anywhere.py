@@ -83,6 +83,7 @@ RUNS = {  # what each command does on tiny inputs, after the exit code
     "models summary": [(0, "{run}/model.onnx"), (0, "tiny", "--json"), (2, "日本")],
     "people find": [(2, "日本.jpg", "{people}")],  # with the weights: tests/cli/test_people_cli.py
     "people verify": [(2, "日本.jpg", "{photo}")],
+    "report": [(2, "日本.csv", "-o", "{new}.html"), (2, "{photo}")],  # with tables: tests/video/test_aligned.py
     "serve": [(2, "--host", "日本", "--port", "0")],  # and the test below
     "train": [(2, "{crops}", "-o", "{new}", "--net", "日本")],  # and the fixture "world"
     "train-baseline": [(0, "{crops}", "--model", "knn", "--hold-out", "0.3", "-o", "{new}")],

@@ -196,3 +196,28 @@ def test_both_databases_keep_notes_and_let_one_of_two_writers_win(url):
     assert again.note(name, "people").value == seen[-1]
     assert again.remove(name) and again.note(name, "people").number == 0
     again.close()
+
+
+def test_videos_are_compared_around_an_event_and_reported(server, job, tmp_path):
+    other = submitted(server, tmp_path)
+    for name, time_s in ((job, 0.5), (other, 0.4)):
+        number = server.http.get(f"/v1/jobs/{name}/notes/events").json()["number"]
+        assert put(server, name, "events", [{"time_s": time_s, "name": "beep"}], number).status_code == 200
+    videos = [{"job": job, "group": "A"}, {"job": other, "group": "B", "label": "second"}]
+    wanted = {"videos": videos, "event": "beep", "before_s": 0.3, "after_s": 0.5, "expressions": ["joy"]}
+    told = server.http.post("/v1/compare", json=wanted).json()
+    assert [group["group"] for group in told["groups"]] == ["A", "B"] and told["interval"].startswith("95 % t")
+    assert {curve["video"] for curve in told["curves"]} == {"who.mp4", "second"} and len(told["times_s"]) == 60
+    page = server.http.post("/v1/report", json=wanted)
+    assert page.headers["content-type"].startswith("text/html") and "attachment" in page.headers["content-disposition"]
+    assert "mien-b" in page.text and "sha256" in page.text and "second" in page.text and "<script" not in page.text
+    mine = Client(server.url)
+    assert mine.compare([job, other], event="beep")["event"] == "beep"
+    path = mine.report([{"job": job}], tmp_path / "r.html", title="Mine")
+    assert "<h1>Mine</h1>" in path.read_text(encoding="utf-8")
+    check_problem(server.http.post("/v1/compare", json={**wanted, "event": "boop"}), 422, "boop")
+    check_problem(server.http.post("/v1/report", json={**wanted, "videos": []}), 422, "videos")
+    check_problem(server.http.post("/v1/report", json={"videos": [{"job": "0" * 32}]}), 404)
+    check_problem(server.http.post("/v1/report", content=b"{"), 422, "/docs")
+    nobody = [{"job": job, "people": ["Nobody"]}]
+    check_problem(server.http.post("/v1/compare", json={"videos": nobody}), 422, "nobody")

@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from mien._version import __version__
-from mien.cli import data, detectors, doctor, evaluate, import_keras, models, nets, people, serve
+from mien.cli import data, detectors, doctor, evaluate, import_keras, models, nets, people, report, serve
 from mien.cli.analyze import command as analyze
 from mien.cli.console import DONE, INTERRUPTED, WRONG_USE, say_error
 from mien.cli.live import command as live
@@ -64,6 +64,7 @@ app.command("train-baseline")(nets.baseline)
 app.command("export")(train.export)
 app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(evaluate.compare)
+app.command("report")(report.report)
 app.command("import-keras")(import_keras.import_keras)
 app.command("serve")(serve.serve)
 app.command("doctor")(doctor.doctor)

@@ -316,5 +316,15 @@ td:has(> .share) { width: 45%; }
 .prob u { display: block; height: 100%; }
 .prob em { font-style: normal; text-align: right; }
 footer { color: var(--muted); font-size: .82rem; margin-top: 20px; overflow-wrap: anywhere; }
-@media print { section { break-inside: avoid; } }
+@media print {
+  :root { color-scheme: light; --page: #ffffff; --paper: #ffffff; --ink: #1f2429; --muted: #555e67; --grid: #dfe3e7;
+    --accent: #2268a8; --warm: #d9691e; --bad: #c2402b; }
+  * { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
+  main { max-width: none; padding: 0; }
+  section { break-inside: avoid; padding: 12px 14px; }
+  section:has(.long-section) { break-inside: auto; }
+  h2, h3 { break-after: avoid; }
+  tr, figure { break-inside: avoid; }
+  .scroll { overflow: visible; }
+}
 """

@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 
 from mien._version import __version__
-from mien.server.routes import analyze, feed, info, notes, pages, streams
+from mien.server.routes import analyze, feed, info, notes, pages, reports, streams
 from mien.server.routes import jobs as job_routes
 from mien.server.routes.streams import Streams
 from mien.server.settings import MEBI, ServerSettings
@@ -49,7 +49,7 @@ def create_app(settings: ServerSettings | None = None) -> FastAPI:
     app.state.settings = chosen
     app.state.metrics = Metrics()
     app.state.bodies = Budget(chosen.bodies_mb * MEBI)
-    for part in (analyze, job_routes, notes, feed, info, streams):
+    for part in (analyze, job_routes, notes, reports, feed, info, streams):
         app.include_router(part.router)
     pages.install(app)
     problems.install(app)

@@ -128,6 +128,10 @@ def _check(one: Correction) -> None:
         raise InputError(f"end_s must be after start_s, got {one.start_s:g} and {one.end_s:g} for track {one.track_id}")
 
 
+def _text(value: object) -> str | None:
+    return str(value) if value else None
+
+
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
@@ -180,7 +184,8 @@ class People:
         """Return a number that stands for whoever a row shows, the same for all tracks of one person.
 
         Args:
-            row: With `track_id` and `time_s`; `person` where the model was asked.
+            row: With `track_id` and `time_s`; `person` where the model was asked, `corrected_person` where the table
+                has the corrections already.
 
         Returns:
             The number, from 0 on in the order of appearance; None for a face without a track.
@@ -188,7 +193,7 @@ class People:
         track, time_s = row.get("track_id"), row.get("time_s")
         if track is None or time_s is None:
             return None
-        corrected, model = self._corrections.of(int(track), float(time_s)), row.get(PERSON)
+        corrected, model = self._corrections.of(int(track), float(time_s)) or _text(row.get(CORRECTED)), row.get(PERSON)
         key = corrected or (str(model) if model else int(track))
         number = self._numbers.setdefault(key, len(self._numbers))
         one = self.found.setdefault(number, {"tracks": [], PERSON: None, CORRECTED: None})
@@ -218,6 +223,16 @@ def corrected_summary(table: ResultTable, corrections: Corrections) -> dict[str,
     people, summary = People(corrections), VideoSummary(table.labels)
     for row in table:
         summary.add_record({**row, "track_id": people.number_of(row), PERSON: None})
+    return told_by_person(summary, people)
+
+
+def told_by_person(summary: VideoSummary, people: People) -> dict[str, Any]:
+    """Return a summary whose tracks are the numbers of `people`, with the names and tracks of each.
+
+    Args:
+        summary: Of rows whose `track_id` is from `People.number_of`.
+        people: Who they are.
+    """
     figures = summary.to_dict()
     for entry in figures["tracks"]:
         entry |= _told(people, entry["track_id"])

@@ -62,7 +62,7 @@ async def put(request: Request, name: Name, kind: Kind, key: ListKey = "") -> JS
     `after` is the number of the note that it changes: 409 says that somebody else changed it meanwhile.
     """
     row = await run_in_threadpool(owned_job, request, name, key)
-    body = await _body(request)
+    body = await small_body(request)
     return await run_in_threadpool(_put, request, row, kind, body)
 
 
@@ -86,7 +86,7 @@ def undo(request: Request, name: Name, kind: Kind, key: ListKey = "") -> JSONRes
 )
 def corrected(request: Request, name: Name, kind: Literal["csv", "jsonl", "parquet", "json"]) -> Response:
     """Return the table with a column `corrected_person` beside the model's answers, or (json) the summary by person."""
-    row = _done(request, name)
+    row = done_job(request, name)
     path = JobFindings(jobs_of(request), row).corrected(kind)
     media = MEDIA_TYPES["summary" if kind == "json" else kind]
     return FileResponse(path, media_type=media, filename=f"{Path(row.source).stem}-corrected.{kind}")
@@ -100,7 +100,7 @@ def corrected(request: Request, name: Name, kind: Literal["csv", "jsonl", "parqu
 )
 def truth(request: Request, name: Name) -> Response:
     """Return the spans that somebody marked, as the table that `mien analyze --truth` takes."""
-    row = _done(request, name)
+    row = done_job(request, name)
     text = truth_as_csv(JobFindings(jobs_of(request), row).spans())
     headers = {"Content-Disposition": f'attachment; filename="truth-{name[:8]}.csv"'}
     return Response(text, media_type=MEDIA_TYPES["csv"], headers=headers)
@@ -116,24 +116,34 @@ def truth(request: Request, name: Name) -> Response:
 async def put_truth(request: Request, name: Name, key: ListKey = "") -> JSONResponse:
     """Note the spans of a table as `mien analyze --truth` takes it, those of this video, instead of those before."""
     await run_in_threadpool(owned_job, request, name, key)
-    text = await _body(request)
+    text = await small_body(request)
     return await run_in_threadpool(_put_truth, request, name, text)
 
 
 @router.get("/v1/jobs/{name}/score", response_model=Score, responses=_NEEDS_RESULTS, summary="Score against the truth")
 def score(request: Request, name: Name) -> JSONResponse:
     """Return how often the answers are what was really shown, as far as somebody marked it."""
-    return JSONResponse(JobFindings(jobs_of(request), _done(request, name)).score())
+    return JSONResponse(JobFindings(jobs_of(request), done_job(request, name)).score())
 
 
-def _done(request: Request, name: str) -> JobRow:
+def done_job(request: Request, name: str) -> JobRow:
+    """Return a job that has results.
+
+    Raises:
+        Problem: 404, there is none of that id; 409, it is not done.
+    """
     row = known_job(request, name)
     if row.state != DONE:
         raise Problem(409, f"the job is {row.state}, so there is no result; ask for one whose state is done")
     return row
 
 
-async def _body(request: Request) -> bytes:
+async def small_body(request: Request) -> bytes:
+    """Return a body of at most `LARGEST_BODY` bytes.
+
+    Raises:
+        Problem: 413, it is larger; 503 or 429, too many are in memory.
+    """
     with request.app.state.bodies.hold(client_of(request.scope)) as held:
         return await body_of(request, limit=LARGEST_BODY, held=held)
 
@@ -156,14 +166,14 @@ def _put(request: Request, row: JobRow, kind: str, body: bytes) -> JSONResponse:
     if kind == PEOPLE:
         values = Corrections.from_values(values).to_values()
     elif kind == TRUTH:
-        values = spans_to_values(spans_from_values(values, JobFindings(jobs, _done(request, row.id)).table.labels))
+        values = spans_to_values(spans_from_values(values, JobFindings(jobs, done_job(request, row.id)).table.labels))
     else:
         values = sorted(values, key=lambda event: (event["time_s"], event["name"]))
     return _noted(request, row.id, kind, values, after)
 
 
 def _put_truth(request: Request, name: str, text: bytes) -> JSONResponse:
-    findings = JobFindings(jobs_of(request), _done(request, name))
+    findings = JobFindings(jobs_of(request), done_job(request, name))
     values = spans_to_values(findings.read_spans(text))
     return _noted(request, name, TRUTH, values, findings.note(TRUTH).number)
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from mien.server.web.note_schemas import NoteBody
+from mien.server.web.note_schemas import NoteBody, ReportBody
 from mien.server.web.schemas import AnalyzeBody, JobOptions, ProblemDocument
 
 _DOCUMENT = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}}
@@ -85,7 +85,7 @@ JOB_BODY = {
         }
     },
 }
-EXTRA_SCHEMAS = (AnalyzeBody, JobOptions, NoteBody, ProblemDocument)
+EXTRA_SCHEMAS = (AnalyzeBody, JobOptions, NoteBody, ProblemDocument, ReportBody)
 
 
 def complete(description: dict[str, Any], *, token: bool) -> dict[str, Any]:

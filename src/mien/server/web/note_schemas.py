@@ -88,6 +88,41 @@ class ReportBody(_Strict):
     expressions: list[Text] | None = Field(default=None, max_length=30, description="Null for all.")
 
 
+class MeanCurve(BaseModel):
+    """A group's mean, with a 95 % t interval over people; null where it is not known."""
+
+    group: str
+    n: int = Field(description="Of how many people.")
+    mean: list[Any]
+    low: list[Any]
+    high: list[Any]
+
+
+class PersonCurve(BaseModel):
+    """What a person showed around the event."""
+
+    video: str
+    person: str
+    group: str
+    events: int
+    probs: list[list[float | None]] = Field(description="Mean probability by bin of time and expression.")
+    change: list[float | None] = Field(description="Mean after the event less that before, by expression.")
+
+
+class AlignmentAnswer(BaseModel):
+    """Videos and people side by side, aligned at an event."""
+
+    event: str
+    before_s: float
+    after_s: float
+    times_s: list[float] = Field(description="Middle of each bin, seconds after the event.")
+    expressions: list[str]
+    curves: list[PersonCurve]
+    groups: list[MeanCurve]
+    changes: list[MeanCurve]
+    interval: str
+
+
 class Score(BaseModel):
     """How often the answer is what was really shown: `TruthScore.to_dict` of the library."""
 

@@ -4,6 +4,7 @@ import functools
 import threading
 from collections.abc import Callable, Hashable, Sequence
 
+from mien._version import __version__
 from mien.analyzer import Analyzer
 from mien.detect.detector import Detector
 from mien.detect.registry import create_detector
@@ -79,6 +80,24 @@ class Engine:
     def device(self) -> str:
         """Where the model runs."""
         return self.model.device
+
+    def told_of(self, detector: str | None) -> dict[str, str]:
+        """Return what analyzes, for people: name → value.
+
+        Args:
+            detector: The detector that was asked for; None for the server's default.
+        """
+        card = self.card
+        measured = "; ".join(f"{one.head} {one.accuracy:.1%} of {one.split} (N {one.n:,})" for one in card.measured)
+        told = {
+            "Model": f"{card.name} {card.version} (sha256 {self.model_hash[:16]})",
+            "Learnt from": card.data,
+            "Right in": measured,
+            "Detector": detector or self.settings.detector,
+            "Prior": str(self.prior),
+            "mien": __version__,
+        }
+        return {name: value for name, value in told.items() if value}
 
     def analyzer(
         self,

@@ -8,9 +8,10 @@ from typing import Any
 from mien.errors import InputError
 from mien.files import write_whole
 from mien.output.read_rows import ResultTable
-from mien.server.work.jobs import FILES, Jobs
+from mien.server.work.jobs import ABOUT, FILES, Jobs
 from mien.server.work.notes import Note
 from mien.server.work.store import JobRow
+from mien.video.aligned import SeenVideo, seen_videos
 from mien.video.corrections import Corrections, corrected_summary, write_corrected
 from mien.video.truth import Truth, TruthScore, TruthSpan, read_truth
 from mien.video.truth_table import spans_from_values, spans_of_video
@@ -85,6 +86,30 @@ class JobFindings:
             except InputError as error:
                 raise InputError(str(error).replace(file.name, "the table")) from error
         return spans_of_video(truth.spans, self._row.source)
+
+    @property
+    def about(self) -> dict[str, str]:
+        """What analyzed the video, for people; empty where an earlier version of mien did not note it."""
+        try:
+            told: dict[str, str] = json.loads((self._folder / ABOUT).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return told
+
+    def events(self, name: str) -> tuple[float, ...]:
+        """Return when something happened, seconds."""
+        return tuple(float(event["time_s"]) for event in self.note(EVENTS).value if event["name"] == name)
+
+    def seen(self) -> SeenVideo:
+        """Return the video with its people, as they were corrected, to be compared with others.
+
+        Raises:
+            InputError: It has no rows.
+        """
+        videos = seen_videos(self.table, self.corrections)
+        if not videos:
+            raise InputError(f"{self._row.source} has no rows; leave it out")
+        return videos[0]
 
     def score(self) -> dict[str, Any]:
         """Return how often the answers are what was really shown, track by track."""

@@ -1,5 +1,6 @@
 """Jobs: videos that are analyzed in the background. Each job has a folder of its own, which goes when the job goes."""
 
+import json
 import logging
 import secrets
 import shutil
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mien.errors import MienError
+from mien.files import write_whole
 from mien.server.settings import ServerSettings
 from mien.server.web.metrics import Metrics
 from mien.server.web.problems import Problem, busy, problem_of
@@ -38,6 +40,7 @@ FILES = {
     "mp4": "result.mp4",
     "summary": "summary.json",
 }
+ABOUT = "about.json"  # what analyzed the video
 ROUTES = {kind: f"result.{kind}" for kind in ("csv", "jsonl", "parquet", "mp4")} | {"summary": "summary"}
 
 logger = logging.getLogger(__name__)
@@ -239,6 +242,8 @@ class Jobs:
             tell=watch.tell,
             stop=watch.stop,
         )
+        told = json.dumps(self._engine.told_of(options.detector), ensure_ascii=False)
+        write_whole(self.files.of(row.id) / ABOUT, told)
         if not options.keep_video:
             self.files.video(row).unlink(missing_ok=True)
         return broken
