@@ -101,6 +101,60 @@ def test_one_bad_image_costs_no_other(two, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_long_video_is_shared_by_the_workers(two, tmp_path):
+    """Its segments go to both; of a video that is none, and of one in one piece, there is a row as well."""
+    from videos import portraits, write_video
+
+    write_video(tmp_path / "long.mp4", portraits(430), gop=25)
+    write_video(tmp_path / "short.mp4", portraits(20))
+    (tmp_path / "none.mp4").write_bytes(b"no video")
+    told = settings(two, segment_s=4.0)
+    result = work(tmp_path, tmp_path / "out", told, opener=AnalyzerSettings())
+    assert (result.videos, result.failed, result.parts) == (3, 1, 3)
+    counts = sources_in(tmp_path / "out")
+    assert counts["none.mp4"] == 1 and counts["short.mp4"] >= 20 and counts["long.mp4"] >= 430
+    rows = pandas.read_parquet(tmp_path / "out")
+    rows = rows[rows["source"].str.endswith("long.mp4")]
+    assert sorted(set(rows["frame"])) == list(range(430)) and not rows.duplicated(["frame", "face"]).any()
+    assert work(tmp_path, tmp_path / "out", told, opener=AnalyzerSettings()).before == 3
+    assert not list((tmp_path / "out").rglob("*.piece"))
+
+
+@pytest.mark.slow
+def test_a_video_whose_segment_crashes_is_an_error_row(tmp_path):
+    from videos import portraits, write_video
+
+    write_video(tmp_path / "long.mp4", portraits(330), gop=25)
+    write_video(tmp_path / "short.mp4", portraits(20))
+    with small_cluster(tmp_path, 1) as cluster:
+        result = work(tmp_path, tmp_path / "out", settings(cluster, segment_s=4.0), opener=crashing_after(150))
+    assert (result.videos, result.failed, result.crashes) == (2, 1, 2)
+    rows = pandas.read_parquet(tmp_path / "out")
+    (said,) = rows["error"].dropna()
+    assert said.endswith("long.mp4 brought its worker down twice; try it alone with mien analyze")
+    assert len(rows[rows["source"].str.endswith("long.mp4")]) == 1
+
+
+def crashing_after(frame):
+    """Return what opens an analyzer that ends its process at a frame of a video."""
+
+    def opener():
+        analyzer = AnalyzerSettings().open()
+        express = analyzer.with_expressions
+
+        def crash(found, probs):
+            if any(faces.frame_index >= frame for faces in found):
+                os._exit(1)
+            return express(found, probs)
+
+        analyzer.with_expressions = crash
+        analyzer.keeping = lambda keep: analyzer
+        return analyzer
+
+    return opener
+
+
+@pytest.mark.slow
 def test_what_is_named_twice_counts_once(two, tmp_path):
     place = paths(tmp_path, 10, what="fine")
     result = work([place, place, tmp_path / "fine-00003.jpg"], tmp_path / "out", settings(two))

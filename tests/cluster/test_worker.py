@@ -1,5 +1,7 @@
 """One worker, without a cluster: its rows are those of the sequential run."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas
 import pytest
@@ -8,6 +10,7 @@ from conftest import EXAMPLES
 from mien.analyzer import AnalyzerSettings, analyze_images
 from mien.cluster.parts import open_home
 from mien.cluster.places import Store
+from mien.cluster.videos import PieceMade, Planned
 from mien.cluster.worker import Chunk, ClusterWorker, WorkerSettings
 from mien.errors import OutputError
 from mien.tracking.settings import TrackSettings
@@ -50,6 +53,48 @@ def test_a_video_gives_the_rows_of_the_sequential_run(tmp_path):
     same_rows(pandas.read_parquet(tmp_path / "out"), expected)
 
 
+def in_segments(worker, video):
+    """Do what the cluster does with a video; return what became of it and its plan."""
+    whole = Chunk("video", (video,), ("tag",))
+    planned = worker.work(whole)
+    assert isinstance(planned, Planned)
+    for segment in reversed(planned.segments):
+        assert worker.work(replace(whole, segments=planned.segments, number=segment.number)) == PieceMade(
+            segment.number
+        )
+    return worker.work(replace(whole, segments=planned.segments)), planned.segments
+
+
+def test_a_long_video_is_cut_and_gives_the_rows_of_one_pass(tmp_path):
+    video = str(write_video(tmp_path / "clip.mp4", portraits(330), gop=25))
+    mine = worker(tmp_path / "out", segment_s=4.0)
+    done, segments = in_segments(mine, video)
+    with analyze_video(video) as result:
+        expected = result.to_pandas()
+    rows = pandas.read_parquet(tmp_path / "out").sort_values(["frame", "face"]).reset_index(drop=True)
+    assert len(segments) == 3 and done.rows == len(rows) == len(expected)
+    for name in ("source", "frame", "face", "track_id", "expression", "steady_expression"):
+        assert (rows[name] == expected[name]).mean() >= 0.99, name
+    apart = np.abs(rows[["x1", "y1", "x2", "y2"]] - expected[["x1", "y1", "x2", "y2"]]).max(axis=1)
+    assert apart.quantile(0.9) < 0.5 and apart.max() < 2
+    assert np.abs(rows["smooth_happy"] - expected["smooth_happy"]).max() < 0.03
+    assert Store(str(tmp_path / "out")).names(".piece") == []
+
+
+def test_pieces_that_are_there_are_not_made_again(tmp_path, monkeypatch):
+    video = str(write_video(tmp_path / "clip.mp4", portraits(230), gop=25))
+    mine = worker(tmp_path / "out", segment_s=4.0)
+    whole = Chunk("video", (video,), ("tag",))
+    segments = mine.work(whole).segments
+    assert len(segments) == 2
+    mine.work(replace(whole, segments=segments, number=0))
+    monkeypatch.setattr("mien.cluster.videos.analyze_segment", lambda *_: pytest.fail("it was made again"))
+    assert mine.work(replace(whole, segments=segments, number=0)) == PieceMade(0)
+    (tmp_path / "clip.mp4").unlink()
+    monkeypatch.undo()
+    assert "clip.mp4" in mine.work(replace(whole, segments=segments, number=1)).error
+
+
 def test_a_video_that_is_none_is_an_error_row(tmp_path):
     (tmp_path / "x.mp4").write_bytes(b"no video")
     done = worker(tmp_path / "out").work(Chunk("video", (str(tmp_path / "x.mp4"),), ("",)))
@@ -66,7 +111,7 @@ def test_threads_are_those_that_the_worker_was_given(tmp_path, threads, monkeypa
     assert told["images"] == told["ffmpeg"] == threads
     seen = []
     monkeypatch.setattr(
-        "mien.cluster.worker.attempt_job", lambda job, analyzer: seen.append(job.video.threads) or 1 / 0
+        "mien.cluster.videos.attempt_job", lambda job, analyzer: seen.append(job.video.threads) or 1 / 0
     )
     with pytest.raises(ZeroDivisionError):
         mine.work(Chunk("video", ("a.mp4",), ("",)))

@@ -12,12 +12,14 @@ from typing import Any
 
 from mien._version import __version__
 from mien.cluster.settings import ClusterSettings
+from mien.cluster.videos import PieceMade, Planned
 from mien.cluster.worker import Chunk, ClusterWorker, Done, WorkerSettings
 from mien.errors import InputError, MienError, shortened
 
 DEPTH = 2  # tasks that a worker has: the next one waits in its queue
 CAPACITY_S = 2.0  # between two looks at the cluster
 POLL_S = 0.5
+LEAVE_S = 5.0
 NODE_GONE = ("node has died", "its node", "node was terminated", "node is dead")
 STARTS = 3  # attempts of workers to start, in a row, before it is no accident
 
@@ -29,6 +31,19 @@ class _Actor:
     tasks: deque[tuple[Any, Chunk]] = field(default_factory=deque)
     told: dict[str, Any] | None = None
     node: str = ""
+
+
+@dataclass(frozen=True)
+class Come:
+    """A task that is done.
+
+    Attributes:
+        chunk: The task.
+        result: What the worker returned.
+    """
+
+    chunk: Chunk
+    result: Done | Planned | PieceMade
 
 
 @dataclass(frozen=True)
@@ -145,8 +160,8 @@ class Pool:
         ).remote(self._worker)
         self._actors.append(_Actor(handle, handle.ready.remote()))
 
-    def wait(self) -> Iterator[Done | Lost]:
-        """Wait a little and yield what has come: results, and tasks that were lost.
+    def wait(self) -> Iterator[Come | Lost]:
+        """Wait a little and yield what has come: tasks with their results, and tasks that were lost.
 
         Raises:
             MienError: Workers cannot start, or their output cannot be written.
@@ -183,18 +198,18 @@ class Pool:
             )
         actor.told, self._failed_starts = told, 0
 
-    def _results(self, actor: _Actor, come: set[Any]) -> Iterator[Done | Lost]:
+    def _results(self, actor: _Actor, come: set[Any]) -> Iterator[Come | Lost]:
         while actor.tasks and actor.tasks[0][0] in come:
-            ref, _ = actor.tasks[0]
+            ref, chunk = actor.tasks[0]
             try:
-                done: Done = self._ray.get(ref)
+                result = self._ray.get(ref)
             except self._ray.exceptions.RayTaskError as error:
                 raise _plain(error) from error
             except self._ray.exceptions.RayError as error:
                 yield from self._lose(actor, error)
                 return
             actor.tasks.popleft()
-            yield done
+            yield Come(chunk, result)
 
     def _lose(self, actor: _Actor, error: Exception) -> Iterator[Lost]:
         """Yield the tasks of a worker that is gone; only the first was at work."""
@@ -206,7 +221,10 @@ class Pool:
             yield Lost(chunk, guilty=number == 0 and not node_gone, first=number == 0)
 
     def close(self) -> None:
-        """Let the workers go."""
+        """Let the workers go, once they have cleaned up."""
+        leaving = [actor.handle.leave.remote() for actor in self._actors if actor.told and not actor.tasks]
+        if leaving:
+            self._ray.wait(leaving, num_returns=len(leaving), timeout=LEAVE_S)
         for actor in self._actors:
             self._ray.kill(actor.handle)
         self._actors = []

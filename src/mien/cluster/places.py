@@ -183,6 +183,12 @@ class Store:
         except OSError as error:
             raise OutputError(f"{self.uri}/{name} cannot be read: {error}; check your keys and the network") from error
 
+    def exists(self, name: str) -> bool:
+        """Whether there is a file."""
+        with explained(f"{self.uri}/{name}"):
+            found: bool = self.system.get_file_info(f"{self.root}/{name}").type == self._fs.FileType.File
+            return found
+
     def write(self, name: str, content: bytes) -> None:
         """Write a file, replacing an older one.
 
@@ -218,11 +224,11 @@ class Store:
         with explained(f"{self.uri}/{name}"), suppress(FileNotFoundError):
             self.system.delete_file(f"{self.root}/{name}")
 
-    def names(self, ending: str) -> list[str]:
-        """Return the names of the files below the folder that end so, hidden ones aside, sorted."""
+    def names(self, *endings: str) -> list[str]:
+        """Return the names of the files below the folder that end in one of these, hidden ones aside, sorted."""
         selector = self._fs.FileSelector(self.root, recursive=True, allow_not_found=True)
         with explained(self.uri):
             found = self.system.get_file_info(selector)
         paths = (info.path for info in found if info.type == self._fs.FileType.File)
         names = (path[len(self.root) + 1 :] for path in paths)
-        return sorted(name for name in names if name.endswith(ending) and not name.rpartition("/")[2].startswith("."))
+        return sorted(name for name in names if name.endswith(endings) and not name.rpartition("/")[2].startswith("."))

@@ -1,9 +1,9 @@
 """Images and videos over a Ray cluster: what is missing is found, handed out in tasks, and committed part by part.
 
 The run keeps no list of its own. Every part names its inputs (`parts`), so the next run reads there what is done. What
-is left is handed out in tasks of some hundred images, or of one video. A task whose worker is lost is done again: first
-in pieces, so that one bad input among many is found, then alone, twice. What brings down its worker then as well
-becomes an error row, and costs nobody else.
+is left is handed out in tasks of some hundred images, or of a segment of a video (`videos`). A task whose worker is
+lost is done again: first in pieces, so that one bad input among many is found, then alone, twice. What brings down its
+worker then as well becomes an error row, and costs nobody else.
 """
 
 import os
@@ -12,7 +12,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import chain, islice
 from typing import Any
 
@@ -23,17 +23,19 @@ from mien.analyzer import Analyzer, AnalyzerSettings
 from mien.cluster._pool import Lost, Pool
 from mien.cluster._ray import load_ray
 from mien.cluster.inputs import kind_of_input, stream
-from mien.cluster.known import Entries, entries_of
+from mien.cluster.known import Entries, entries_of, name_in_rows
 from mien.cluster.parts import ENDING, check_home, open_home, scan, without
 from mien.cluster.places import Store, Stored
 from mien.cluster.result import ClusterProgress, ClusterResult
 from mien.cluster.settings import TRIES, ClusterSettings
+from mien.cluster.videos import PIECE, PieceMade, Planned
 from mien.cluster.worker import Chunk, Done, WorkerSettings
 from mien.errors import InputError, require_extra
 from mien.output.progress import ProgressBar
 from mien.sources.images import SourceSettings
 from mien.sources.videos import VideoSettings
 from mien.tracking.settings import TrackSettings
+from mien.video.segments import Segment
 
 WINDOW = 4096  # inputs that are looked up at once
 PIECES = 16  # of a task that brought its worker down
@@ -95,7 +97,14 @@ def analyze(
     del analyzer
     store = Store(os.fspath(out))
     worker = WorkerSettings(
-        settings.open, store.uri, secrets.token_hex(8), cluster.threads, reading or SourceSettings(), video, track
+        settings.open,
+        store.uri,
+        secrets.token_hex(8),
+        cluster.threads,
+        reading or SourceSettings(),
+        video,
+        track,
+        cluster.segment_s,
     )
     if callable(progress):
         return run(ray, sources, store, worker, cluster, identity, progress)
@@ -205,6 +214,7 @@ class _Job:
         self._names, self._known = held.names, held.known
         self._mine = set(held.names)
         self._again: deque[tuple[Chunk, str | None]] = deque()
+        self._cuts: dict[str, int] = {}  # pieces that are missing, of the videos that are cut
         self._seen = self._done = self._before = self._crashes = 0
         self._all_seen = False
         self._counts: Counter[str] = Counter()
@@ -225,17 +235,21 @@ class _Job:
                     pool.submit(waiting)
                     waiting = next(chunks, None)
             for come in pool.wait():
-                if isinstance(come, Done):
-                    self._take(come)
-                else:
+                if isinstance(come, Lost):
                     self._retry(come)
+                elif isinstance(come.result, Done):
+                    self._take(come.result)
+                elif isinstance(come.result, Planned):
+                    self._cut(come.chunk, come.result.segments)
+                else:
+                    self._piece(come.chunk, come.result)
             note = "" if pool.ready else "waiting for a worker"
             self._progress(ClusterProgress(self._done, self._seen, self._all_seen, pool.ready, note))
 
     def sweep(self) -> None:
         """Remove parts that nobody knows: a worker that seemed lost may have written one later."""
         check_home(self._store, self._run)
-        for name in self._store.names(ENDING):
+        for name in self._store.names(ENDING, PIECE):
             if name not in self._mine:
                 self._store.remove(name)
 
@@ -312,17 +326,45 @@ class _Job:
         self._counts.update(rows=done.rows, failed=done.failed, parts=1)
         self._counts["image" if done.name.startswith("kind=image") else "video"] += done.count
 
+    def _cut(self, chunk: Chunk, segments: tuple[Segment, ...]) -> None:
+        """Let the segments of a video be done before anything else."""
+        self._cuts[chunk.paths[0]] = len(segments)
+        pieces = [replace(chunk, segments=segments, number=segment.number, tries=0) for segment in segments]
+        self._again.extendleft((piece, None) for piece in reversed(pieces))
+
+    def _piece(self, chunk: Chunk, made: PieceMade) -> None:
+        """Let a video be stitched when its last piece is there."""
+        path = chunk.paths[0]
+        if path not in self._cuts:
+            return
+        if made.error is not None:
+            self._give_up(chunk, made.error)
+            return
+        self._cuts[path] -= 1
+        if not self._cuts[path]:
+            del self._cuts[path]
+            self._again.appendleft((replace(chunk, number=None, tries=0), None))
+
+    def _give_up(self, chunk: Chunk, message: str) -> None:
+        """Let error rows be written; of a video that is cut, the other segments are not needed any more."""
+        if chunk.segments and self._cuts.pop(chunk.paths[0], None) is None and chunk.number is not None:
+            return
+        self._again = deque((other, said) for other, said in self._again if other.paths != chunk.paths)
+        self._again.append((replace(chunk, number=None), message))
+
     def _retry(self, lost: Lost) -> None:
         chunk = lost.chunk
         self._crashes += lost.first
+        if chunk.number is not None and chunk.paths[0] not in self._cuts:
+            return  # of a video that was given up
         if not lost.guilty:
             self._again.append((chunk, None))
         elif len(chunk.paths) > 1:
             self._again.extend((piece, None) for piece in chunk.split(PIECES))
         elif chunk.tries + 1 < TRIES:
-            self._again.append((Chunk(chunk.kind, chunk.paths, chunk.tags, chunk.tries + 1), None))
+            self._again.append((replace(chunk, tries=chunk.tries + 1), None))
         else:
-            self._again.append((chunk, f"{chunk.paths[0]} {POISONED}"))
+            self._give_up(chunk, f"{name_in_rows(chunk.paths[0])} {POISONED}")
 
 
 def _chunk(kind: str, found: list[Stored]) -> Chunk:

@@ -18,6 +18,7 @@ class ClusterSettings:
         cpus: CPU cores of a worker, which uses so many threads; less than one is one.
         gpus: GPUs of a worker, where onnxruntime-gpu is installed on the nodes; 0.25 lets four share one.
         images: Most images of one task, which are one Parquet file later.
+        segment_s: About how long a segment of a video is, seconds; None takes a sixteenth of it, 15 to 60 s.
         retry_errors: Do again what gave an error in an earlier run.
         wait_s: How long to wait for the first worker before giving up, seconds; nodes that start need minutes.
     """
@@ -27,6 +28,7 @@ class ClusterSettings:
     cpus: float = 1.0
     gpus: float = 0.0
     images: int = 256
+    segment_s: float | None = None
     retry_errors: bool = False
     wait_s: float = 300.0
 
@@ -40,6 +42,8 @@ class ClusterSettings:
             raise InputError(f"gpus must be at least 0, got {self.gpus}")
         if self.images < 1:
             raise InputError(f"images must be at least 1, got {self.images}")
+        if self.segment_s is not None and not self.segment_s > 0:
+            raise InputError(f"segment_s must be more than 0 seconds, got {self.segment_s}; None leaves it to the plan")
         if not self.wait_s > 0:
             raise InputError(f"wait_s must be more than 0, got {self.wait_s}")
 

@@ -6,7 +6,6 @@ scheduler says it, and OpenCV and FFmpeg take all cores of a machine unless told
 """
 
 import os
-import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -22,15 +21,14 @@ from mien.analyzer import Analyzer
 from mien.cluster.known import entries_of, name_in_rows
 from mien.cluster.parts import PartSink, check_home, name_of, rows_without_result
 from mien.cluster.places import Store, StoredFile, is_stored
-from mien.errors import MienError
+from mien.cluster.videos import PieceMade, Planned, Videos
+from mien.errors import MienError, OutputError, SourceError
 from mien.output.base import SinkSettings
 from mien.sources.addresses import is_http
 from mien.sources.images import Failed, Item, SourceSettings, expand
 from mien.sources.videos import VideoSettings
 from mien.tracking.settings import TrackSettings
-from mien.video.job import VideoJob
-from mien.video.result import replay
-from mien.video.run import attempt_job
+from mien.video.segments import Segment
 
 READERS = 8  # files of object storage that are read ahead
 AHEAD = 16
@@ -45,12 +43,16 @@ class Chunk:
         paths: The inputs; one of a video.
         tags: The tags of their content.
         tries: How often the task brought its worker down.
+        segments: The plan of a video that is cut.
+        number: The segment that is asked for; None asks for the video, of its pieces where it has a plan.
     """
 
     kind: str
     paths: tuple[str, ...]
     tags: tuple[str, ...]
     tries: int = 0
+    segments: tuple[Segment, ...] = ()
+    number: int | None = None
 
     def split(self, pieces: int) -> "list[Chunk]":
         """Return the same inputs in several tasks.
@@ -98,6 +100,7 @@ class WorkerSettings:
         reading: Limits on images.
         video: Which frames of videos are taken.
         track: How faces are tracked.
+        segment_s: About how long a segment of a video is, seconds; None leaves it to the plan.
     """
 
     open: Callable[[], Analyzer]
@@ -107,6 +110,7 @@ class WorkerSettings:
     reading: SourceSettings = field(default_factory=SourceSettings)
     video: VideoSettings = field(default_factory=VideoSettings)
     track: TrackSettings = field(default_factory=TrackSettings)
+    segment_s: float | None = None
 
 
 class ClusterWorker:
@@ -125,6 +129,8 @@ class ClusterWorker:
         self._settings = settings
         self._analyzer = settings.open()
         self._store = Store(settings.out)
+        video = replace(settings.video, threads=settings.threads)
+        self._videos = Videos(self._analyzer, self._store, video, settings.track)
         self._name = f"{os.uname().nodename}-{os.getpid()}" if hasattr(os, "uname") else str(os.getpid())
 
     def ready(self) -> dict[str, Any]:
@@ -139,21 +145,25 @@ class ClusterWorker:
             "ffmpeg": self._settings.threads,
         }
 
-    def work(self, chunk: Chunk) -> Done:
-        """Do a task and write its part.
+    def work(self, chunk: Chunk) -> Done | Planned | PieceMade:
+        """Do a task.
 
         Args:
             chunk: The task.
 
         Returns:
-            What became of it; a broken input is an error row.
+            What became of its part, where a broken input is an error row; the plan of a video that is worth cutting;
+            or that a segment is done.
 
         Raises:
             OutputError: The part cannot be written, or another run has taken over.
         """
         started = time.monotonic()
-        sink = self._images(chunk.paths) if chunk.kind == "image" else self._video(chunk.paths[0])
-        return self._committed(chunk, sink, started)
+        if chunk.kind == "image":
+            return self._committed(chunk, self._images(chunk.paths), started)
+        if chunk.number is not None:
+            return self._piece(chunk, chunk.number)
+        return self._video(chunk, started)
 
     def give_up(self, chunk: Chunk, message: str) -> Done:
         """Write error rows for a task.
@@ -165,6 +175,10 @@ class ClusterWorker:
         names = [name_in_rows(path) for path in chunk.paths]
         sink = rows_without_result(names, message, self._table())
         return self._committed(chunk, sink, time.monotonic())
+
+    def leave(self) -> None:
+        """Remove what lies on the disk of this machine."""
+        self._videos.clean()
 
     def _committed(self, chunk: Chunk, sink: PartSink, started: float) -> Done:
         entries = entries_of(chunk.paths, chunk.tags)
@@ -191,24 +205,36 @@ class ClusterWorker:
                     sink.write(*result)
         return sink
 
-    def _video(self, path: str) -> PartSink:
+    def _video(self, chunk: Chunk, started: float) -> Done | Planned:
+        (path,), (tag,) = chunk.paths, chunk.tags
         sink = PartSink(self._table(), source=name_in_rows(path))
-        with tempfile.TemporaryDirectory(prefix="mien-") as folder:
-            source, error = path, None
-            if is_stored(path):
-                source = str(Path(folder) / f"video{Path(path).suffix}")
-                try:
-                    StoredFile(path).save(Path(source))
-                except MienError as problem:
-                    error = str(problem)
-            if error is not None:
-                sink.fail(path, error)
-                return sink
-            video = replace(self._settings.video, threads=self._settings.threads, name=path)
-            job = VideoJob(source, video=video, track=self._settings.track, journal=Path(folder) / "results.journal")
-            result = attempt_job(job, self._analyzer)
-            replay(result, self._analyzer.labels, [sink])
-        return sink
+        try:
+            if chunk.segments:
+                self._videos.stitch(path, tag, chunk.segments, sink)
+            elif len(segments := self._plan(path)) > 1:
+                return Planned(segments)
+            else:
+                self._videos.whole(path, sink)
+        except SourceError as error:
+            sink.fail(path, str(error))
+        done = self._committed(chunk, sink, started)
+        self._videos.forget(path, tag, chunk.segments)
+        return done
+
+    def _plan(self, path: str) -> tuple[Segment, ...]:
+        try:
+            return self._videos.plan(path, self._settings.segment_s)
+        except SourceError:
+            return ()  # the work itself will say it
+
+    def _piece(self, chunk: Chunk, number: int) -> PieceMade:
+        try:
+            self._videos.piece(chunk.paths[0], chunk.tags[0], chunk.segments, number)
+        except OutputError:
+            raise
+        except MienError as error:
+            return PieceMade(number, str(error))
+        return PieceMade(number)
 
 
 class _Ahead:

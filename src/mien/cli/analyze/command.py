@@ -73,6 +73,7 @@ Workers = Annotated[
         cpus="--worker-cpus",
         gpus="--worker-gpus",
         images="--task-images",
+        segment_s="--segment",
         retry_errors="--retry-errors",
         wait_s="--wait",
     ),
