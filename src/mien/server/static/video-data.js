@@ -2,7 +2,7 @@
 
 import { faceOf } from "./draw.js";
 import { ordered } from "./expressions.js";
-import { Who } from "./who.js";
+import { Who, labelOf } from "./who.js";
 
 const HOLD_S = 0.6;
 
@@ -49,8 +49,7 @@ export class VideoData {
 
   /** Return what a person is called on the page. */
   labelOf(key) {
-    if (key.startsWith("#") && this.models.has(Number(key.slice(1)))) return `${[...this.models.values()].some(Boolean) ? "Track" : "Person"} ${key.slice(1)}`;
-    return /^person \d+$/.test(key) ? `P${key.slice(1)}` : key;
+    return labelOf(key, [...this.models.values()].some(Boolean) ? "Track" : "Person");
   }
 
   /** Return the people with their figures of a summary and their probabilities over time, those seen longest first. */

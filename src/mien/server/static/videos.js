@@ -7,6 +7,7 @@ import { dropInto } from "./images.js";
 import { noteOf, shareOf } from "./jobs.js";
 import { asked, tieMeasures } from "./measures.js";
 import { VideoPage } from "./player.js";
+import { ComparePage } from "./compare.js";
 import { chosen, tie, tieSeconds } from "./settings.js";
 import { technicalOf } from "./words.js";
 
@@ -60,7 +61,7 @@ class VideosView {
   show(id) {
     this.visible = true;
     this.page?.close();
-    this.page = id ? new VideoPage(decodeURIComponent(id)) : null;
+    this.page = id === "compare" ? new ComparePage() : id ? new VideoPage(decodeURIComponent(id)) : null;
     $("#video-list").hidden = Boolean(id);
     $("#video-page").hidden = !id;
     if (!id) this.poll();
@@ -146,6 +147,7 @@ class VideosView {
     const all = [...this.uploads, ...(this.jobs || [])];
     const list = $("#jobs");
     $("#video-drop").classList.toggle("slim", all.length > 0);
+    $("#compare-link").hidden = !this.jobs?.some(({ state }) => state === "done");
     for (const [id, card] of this.cards) {
       if (all.some((job) => job.id === id)) continue;
       card.element.remove();

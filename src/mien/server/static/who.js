@@ -2,6 +2,9 @@
 
 const before = (a, b) => (a ?? -Infinity) < (b ?? Infinity);
 
+/** Return what somebody is called on the page: a name, or a number where the model or the tracker has no name. */
+export const labelOf = (key, tracks = "Person") => key.replace(/^#(\d+)$/, `${tracks} $1`).replace(/^person (\d+)$/, "Person $1");
+
 /** Names for tracks: values as the server keeps them ({track_id, person, start_s, end_s}); models: track → person or null. */
 export class Who {
   constructor(values, models) {
