@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from mien._onnxruntime import ort
 from mien.detect._octaves import Octaves, sample_near
-from mien.detect.boxes import logit, overlap, sigmoid
+from mien.detect.boxes import checked_boxes, logit, overlap, sigmoid
 from mien.detect.detector import Detector, DetectorSettings
 from mien.detect.identity import identity_of
-from mien.errors import InputError, ModelError
+from mien.errors import ModelError
 from mien.faces import Faces, Floats, check_image, check_pixels
 from mien.planes import Pixels
 from mien.weights import damaged, path_of
@@ -160,10 +160,7 @@ class BlazefaceDetector(Detector):
             InputError: `image` or `xyxy` is something else.
         """
         check_pixels(image)
-        boxes = np.asarray(xyxy)
-        if boxes.ndim != 2 or boxes.shape[1] != 4 or not np.isfinite(boxes).all():
-            raise InputError(f"xyxy must be (N, 4) finite numbers, got {boxes.shape} {boxes.dtype}; pass faces.xyxy")
-        boxes = boxes.astype(np.float32)
+        boxes = checked_boxes(xyxy)
         if not len(boxes):
             return _faces(np.zeros((0, 8, 2), np.float32), np.zeros(0, np.float32), self._network)
         middle = (boxes[:, :2] + boxes[:, 2:]) / 2

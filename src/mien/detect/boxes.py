@@ -5,6 +5,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.errors import InputError
 from mien.faces import Floats
 
 SUPPRESSION_BLOCK = 256  # bounds the memory of suppression: it compares this many boxes at a time with all kept ones
@@ -146,3 +147,18 @@ def _survivors(hits: NDArray[np.bool_]) -> NDArray[np.bool_]:
         if np.array_equal(update, alive):
             return alive
         alive = update
+
+
+def checked_boxes(xyxy: object) -> Floats:
+    """Return boxes as (N, 4) float32.
+
+    Args:
+        xyxy: Boxes that somebody gave, pixels.
+
+    Raises:
+        InputError: They are something else, or not all finite.
+    """
+    boxes = np.asarray(xyxy)
+    if boxes.ndim != 2 or boxes.shape[1] != 4 or not np.isfinite(boxes).all():
+        raise InputError(f"xyxy must be (N, 4) finite numbers, got {boxes.shape} {boxes.dtype}; pass faces.xyxy")
+    return boxes.astype(np.float32)

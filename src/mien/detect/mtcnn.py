@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 
 from mien.detect._mtcnn_nets import ONET_PX, PNET_CELL_PX, RNET_PX, load_networks, run
 from mien.detect._octaves import Octaves, sample_near
-from mien.detect.boxes import logit, move_sides, sigmoid, squared, suppress
+from mien.detect.boxes import checked_boxes, logit, move_sides, sigmoid, squared, suppress
 from mien.detect.detector import Detector, DetectorSettings
 from mien.detect.identity import identity_of
-from mien.errors import InputError
 from mien.faces import Faces, Floats, check_image, check_pixels
 from mien.planes import Pixels
 
@@ -93,10 +92,7 @@ class MtcnnDetector(Detector):
             InputError: `image` or `xyxy` is something else.
         """
         check_pixels(image)
-        boxes = np.asarray(xyxy)
-        if boxes.ndim != 2 or boxes.shape[1] != 4 or not np.isfinite(boxes).all():
-            raise InputError(f"xyxy must be (N, 4) finite numbers, got {boxes.shape} {boxes.dtype}; pass faces.xyxy")
-        return self._look_closely(partial(sample_near, image), squared(boxes.astype(np.float32)))
+        return self._look_closely(partial(sample_near, image), squared(checked_boxes(xyxy)))
 
     def _propose(self, octaves: Octaves) -> Floats:
         """Return (N, 4) boxes that P-Net takes for faces, over all levels of the pyramid."""
