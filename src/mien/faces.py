@@ -45,6 +45,7 @@ WITH_RELATIVE = tuple(column for name in ("eyes", "mouth", "brows") for column i
 ERROR = "error"  # the last column of tables
 NOTE = "note"  # the last column of attributes: why a value is missing, or what is doubtful
 MESH_POINTS = 468
+FAR_PX = 1e12  # farther out than any image reaches
 CROP_PX = 48  # width and height of the gray crops that expression models take: those of FER2013
 STEADY, SMOOTHED, BASELINE = "steady_expression", "smooth_", "baseline"
 
@@ -473,7 +474,9 @@ class Faces:
         _check("score", self.score, (n,), np.float32)
         if n and not np.isfinite(self.xyxy).all():
             raise InputError("xyxy must be finite, got NaN or infinity; drop such boxes before building Faces")
-        if n and ((self.xyxy[:, 2:] - self.xyxy[:, :2]) < 0).any():
+        if n and (np.abs(self.xyxy) > FAR_PX).any():
+            raise InputError(f"xyxy must lie within {FAR_PX:g} pixels; drop such boxes before building Faces")
+        if n and (self.xyxy[:, 2:] < self.xyxy[:, :2]).any():
             raise InputError("xyxy must have x2 >= x1 and y2 >= y1; are these (x, y, width, height) boxes?")
         if self.landmarks is not None:
             _check("landmarks", self.landmarks, (n, 5, 2), np.float32)

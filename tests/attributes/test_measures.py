@@ -14,7 +14,7 @@ from mien.detect.landmarks import find_landmarks
 from mien.errors import InputError, MissingWeightsError
 from mien.faces import ATTRIBUTES, Faces, attribute_columns
 from mien.weights import WEIGHTS
-from turned_faces import turned
+from turned_faces import turned, turned_head
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 OWN = ("mesh", "pose", "eyes", "mouth", "brows", "quality")
@@ -131,6 +131,16 @@ def test_a_face_that_is_rendered_turned_is_seen_turned(portrait, mesh, yaw, pitc
     straight, other = seen(0, 0, 0), seen(yaw, pitch, 0)
     assert 0.5 < (other["yaw"] - straight["yaw"]) / yaw < 1.1 if yaw else abs(other["yaw"] - straight["yaw"]) < 6
     assert 0.4 < (other["pitch"] - straight["pitch"]) / pitch < 1.3 if pitch else True
+
+
+@pytest.mark.parametrize("yaw", [30, -30])
+def test_a_whole_head_that_is_turned_reads_most_of_it(portraits, mesh, yaw):
+    portrait = portraits["astronaut"]
+    points = FaceMesh(mesh).find(portrait, analyzed(portrait, mesh)).points[0]
+    straight, other = (
+        values(analyzed(turned_head(portrait, points, angle)[0], mesh, ("pose",)))["yaw"] for angle in (0, yaw)
+    )
+    assert 0.65 < (other - straight) / yaw < 1.05
 
 
 def refused(faces, *reasons):

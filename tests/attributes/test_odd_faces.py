@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 import mien
+from mien.attributes import FaceMeasures
+from mien.detect.align import crop_faces
 from mien.errors import InputError
 from mien.faces import Faces, Frame
 from mien.labels import LabelSet
@@ -31,6 +33,30 @@ def test_points_that_are_missing_are_no_numbers_in_json_and_not_drawn(measured, 
         warnings.simplefilter("error")
         drawn = faces.draw(landmarks=True)
     assert drawn.shape == measured.image.shape
+
+
+@pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf, 0, 1e30, -3e38, 1e-40])
+@pytest.mark.parametrize(
+    "box", [(-1e12, -1e12, 1e12, 1e12), (1e12, 0, 1e12, 9), (5, 5, 5, 5), (1e-30, 0, 2e-30, 1e-30)]
+)
+def test_points_and_boxes_that_are_no_places_give_no_values_and_no_warning(astronaut, odd, box):
+    measures = FaceMeasures(("mesh", "pose", "eyes", "mouth", "brows", "quality"))
+    faces = Faces(np.array([box], np.float32), np.ones(1, np.float32), landmarks=np.full((1, 5, 2), odd, np.float32))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        told = measures.measure(astronaut, faces, crop_faces(astronaut, faces))
+        told.draw(astronaut)
+    assert all(np.isnan(values).all() for name, values in told.attributes.items() if name != "quality")
+    assert told.notes[0]
+
+
+def test_a_box_beyond_all_bounds_is_refused():
+    with (
+        pytest.raises(InputError, match=r"xyxy must lie within 1e\+12 pixels; drop such boxes"),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("error")
+        Faces(np.array([[-3e38, -3e38, 3e38, 3e38]], np.float32), np.ones(1, np.float32))
 
 
 def test_an_expression_that_is_named_like_a_measure_is_refused(measured):

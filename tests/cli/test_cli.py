@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -252,6 +253,16 @@ class TestOthers:
         assert "all is well" in out
         assert "happy" in out
         assert "onnxruntime" in out
+        assert all(f"model {name}: hash is right" in out for name in ("mien-b", "mien-s", "mien-mesh"))
+
+    def test_doctor_tells_of_another_mesh(self, mien, monkeypatch):
+        from mien.attributes.mesh import MESHES, OWN_MESH
+
+        monkeypatch.setitem(MESHES, OWN_MESH, replace(MESHES[OWN_MESH], sha256="0" * 64))
+        code, out, _ = mien("doctor")
+        assert code == 1
+        assert "model mien-mesh: HASH IS WRONG" in out
+        assert "mien-mesh.onnx is not the file that was measured" in out
 
     def test_a_missing_extra_gives_the_pip_line(self, tmp_path):
         code = (

@@ -1,5 +1,6 @@
 import hashlib
 import json
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -124,6 +125,31 @@ class TestBadFiles:
         (tmp_path / "m.onnx").touch()
         with pytest.raises(ModelError, match="is empty"):
             ExpressionModel(tmp_path / "m.onnx")
+
+    @pytest.mark.parametrize(
+        ("members", "said"),
+        [
+            (b"\x89HDF\r\n\x1a\n" + bytes(100), "that Keras saved.* mien import-keras"),
+            (("config.json", "model.weights.h5"), "that Keras saved.* mien import-keras"),
+            (("archive/data.pkl", "archive/data/0"), "a checkpoint of PyTorch.* mien export"),
+            (b"\x80\x02}q", "a checkpoint of PyTorch.* mien export"),
+            (("weights.npy", "classes.npy"), "a file of arrays.*mien train-baseline.*mien evaluate"),
+            (("a.txt",), "an archive"),
+            (b"\x1c\0\0\0TFL3" + bytes(50), "a TFLite model"),
+            (b"PK\x03\x04" + bytes(50), "a damaged archive"),
+        ],
+    )
+    def test_files_of_other_tools_are_named_with_what_to_do(self, tmp_path, members, said):
+        path = tmp_path / "model.bin"
+        if isinstance(members, bytes):
+            path.write_bytes(members)
+        else:
+            with zipfile.ZipFile(path, "w") as archive:
+                for name in members:
+                    archive.writestr(name, b"x")
+        with pytest.raises(ModelError, match=said) as caught:
+            load_model(path)
+        assert "protobuf" not in str(caught.value)
 
     def test_not_onnx(self, tmp_path):
         (tmp_path / "m.onnx").write_text("these are not weights")

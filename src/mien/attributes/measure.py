@@ -17,6 +17,7 @@ from mien.attributes.iris import EyeLook, IrisFinder, closed_by
 from mien.attributes.mesh import FaceMesh, chosen_mesh
 from mien.attributes.quality import qualities
 from mien.attributes.settings import AttributeSettings, GivenAttributes, as_attributes
+from mien.detect.align import known_places
 from mien.faces import ATTRIBUTES, Faces, Floats
 from mien.models.runtime import RuntimeSettings
 
@@ -261,13 +262,13 @@ def _distance_to_landmarks(faces: Faces, points: Points, eyes: tuple[Points, Poi
         return np.zeros(len(points))
     left, right = eyes
     five = np.stack([right, left, points[:, NOSE], points[:, MOUTH[0]], points[:, MOUTH[1]]], axis=1)[..., :2]
-    return np.asarray(np.linalg.norm(five - faces.landmarks, axis=2).mean(axis=1))
+    return np.asarray(np.linalg.norm(five - known_places(faces.landmarks), axis=2).mean(axis=1))
 
 
 def _narrowness(faces: Faces) -> NDArray[np.float64]:
     """Return the distance between the detector's eyes over that from eyes to mouth; infinite without landmarks."""
     if faces.landmarks is None:
         return np.full(len(faces), np.inf)
-    points = faces.landmarks.astype(np.float64)
+    points = known_places(faces.landmarks)
     height = np.linalg.norm(points[:, 3:].mean(axis=1) - points[:, :2].mean(axis=1), axis=1)
     return np.asarray(np.linalg.norm(points[:, 1] - points[:, 0], axis=1) / np.maximum(height, 1e-6))

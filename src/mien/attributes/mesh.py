@@ -1,5 +1,6 @@
 """The mesh of a face: 468 points in three dimensions, from mien's own small network or from MediaPipe's finer one."""
 
+import hashlib
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -35,6 +36,7 @@ class MeshFile:
         again: Whether it looks once more, where its own points say.
         edge: Where the middle of its first pixel lies in its own coordinates.
         summary: One line for people who choose.
+        sha256: Hash of a shipped file; "" for weights that are pulled, whose hash `mien.weights` checks.
     """
 
     shipped: str
@@ -46,6 +48,7 @@ class MeshFile:
     again: bool
     edge: float
     summary: str
+    sha256: str = ""
 
     @property
     def path(self) -> Path:
@@ -62,10 +65,15 @@ class MeshFile:
         """Return whether a shipped file came with this package; weights that are pulled are asked for by name."""
         return bool(self.shipped) and self.path.is_file()
 
+    def is_intact(self) -> bool:
+        """Return whether a shipped file is the one that was measured."""
+        return self.is_there() and hashlib.sha256(self.path.read_bytes()).hexdigest() == self.sha256
+
 
 MESHES = {
     OWN_MESH: MeshFile(
-        "mien-mesh.onnx", "", 64, 64, 0, colour=False, again=False, edge=0, summary="mien's own, shipped: fast"
+        "mien-mesh.onnx", "", 64, 64, 0, colour=False, again=False, edge=0, summary="mien's own, shipped: fast",
+        sha256="b32717d4a06f290a493cd8aff85d9f813e4257d618c5052148e29bc5432ca7dd",
     ),
     "mediapipe": MeshFile(
         "", "mesh", 192, 69, 4.5, colour=True, again=True, edge=0.5,

@@ -15,13 +15,14 @@ from rich.table import Table
 
 from mien._version import __version__
 from mien.analyzer import Analyzer
+from mien.attributes.mesh import MESHES, OWN_MESH, MeshFile
 from mien.cli.console import FAILED, out, say
 from mien.detect.align import crop_faces
 from mien.detect.detector import DetectorSettings
 from mien.detect.registry import create_detector
 from mien.errors import MienError
 from mien.faces import Faces
-from mien.models.catalogue import CATALOGUE
+from mien.models.catalogue import CATALOGUE, CatalogueEntry
 from mien.models.runtime import RuntimeSettings, available_devices
 from mien.sources.images import read_image
 
@@ -74,11 +75,12 @@ def _version(package: str) -> str:
 
 def _check_models() -> list[str]:
     problems = []
-    for entry in CATALOGUE.values():
-        intact = entry.is_intact()
-        out.print(f"model {entry.name}: {'hash is right' if intact else 'HASH IS WRONG'} ({entry.sha256[:16]}…)")
+    files: dict[str, CatalogueEntry | MeshFile] = {**CATALOGUE, OWN_MESH: MESHES[OWN_MESH]}
+    for name, file in files.items():
+        intact = file.is_intact()
+        out.print(f"model {name}: {'hash is right' if intact else 'HASH IS WRONG'} ({file.sha256[:16]}…)")
         if not intact:
-            problems.append(f"{entry.path} is not the file that was measured; reinstall mien")
+            problems.append(f"{file.path} is not the file that was measured; reinstall mien")
     return problems
 
 

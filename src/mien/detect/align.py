@@ -5,7 +5,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.detect.detector import Detector
-from mien.faces import CROP_PX, Faces, check_pixels
+from mien.faces import CROP_PX, FAR_PX, Faces, check_pixels
 from mien.planes import Pixels, part_around, rgb_of
 
 TEMPLATE_PX = np.array(  # median landmarks that `mtcnn` finds on FER2013's Training crops: docs/benchmarks.md
@@ -93,17 +93,27 @@ def similarity_matrices(points: NDArray[np.float32], template_px: NDArray[np.flo
         template_px: (K, 2) float32.
 
     Returns:
-        (N, 2, 3) float32; not finite where all points of a face coincide.
+        (N, 2, 3) float32; not finite where all points of a face coincide, or one is no place in any image.
     """
-    source = points[..., 0].astype(np.float64) + 1j * points[..., 1]
+    places = known_places(points)
+    source = places[..., 0] + 1j * places[..., 1]
     target = template_px[:, 0].astype(np.float64) + 1j * template_px[:, 1]
     source_mean, target_mean = source.mean(axis=1, keepdims=True), target.mean()
     centred = source - source_mean
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):  # points that coincide or are missing
         turn = (centred.conj() * (target - target_mean)).sum(axis=1) / (np.abs(centred) ** 2).sum(axis=1)
         shift = target_mean - turn * source_mean[:, 0]
     rows = np.stack([turn.real, -turn.imag, shift.real, turn.imag, turn.real, shift.imag], axis=1)
     return rows.reshape(-1, 2, 3).astype(np.float32)
+
+
+def known_places(points: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return landmarks in double precision, NaN for those that are missing: not finite, or out of any image.
+
+    Args:
+        points: (N, K, 2) float32.
+    """
+    return np.where(np.abs(points) <= FAR_PX, points, np.nan).astype(np.float64)
 
 
 def box_matrices(xyxy: NDArray[np.float32]) -> NDArray[np.float32]:

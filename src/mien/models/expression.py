@@ -1,7 +1,9 @@
 """The expression model: one ONNX file from crops to probabilities, with its card in the file's metadata."""
 
 import hashlib
+import io
 import os
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -97,7 +99,39 @@ def _read_model(path: Path) -> bytes:
     content = path.read_bytes()
     if not content:
         raise ModelError(f"{path} is empty; export or copy the model again")
+    other = _other_kind(content)
+    if other:
+        raise ModelError(f"{path} is {other}")
     return content
+
+
+def _other_kind(content: bytes) -> str:
+    """Return what a file is that other tools, or other commands of mien, read, and what to do with it; else nothing."""
+    keras = "a network that Keras saved; make an ONNX file of it with: mien import-keras FILE"
+    checkpoint = "a checkpoint of PyTorch; make an ONNX file of one by `mien train` with: mien export FILE --data DATA"
+    if content.startswith(b"\x89HDF\r\n\x1a\n"):
+        return keras
+    if content[4:8] == b"TFL3":
+        return "a TFLite model; mien runs ONNX files, so convert it, with tf2onnx for example"
+    if content.startswith((b"\x80\x02", b"\x80\x04")):
+        return checkpoint
+    if not content.startswith(b"PK\x03\x04"):
+        return ""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            names = archive.namelist()
+    except zipfile.BadZipFile:
+        return "a damaged archive; copy it again"
+    if any(name.endswith("data.pkl") for name in names):
+        return checkpoint
+    if "config.json" in names:
+        return keras
+    if all(name.endswith(".npy") for name in names):
+        return (
+            "a file of arrays, as of the classical models of `mien train-baseline`, which `mien evaluate` measures; "
+            "faces are analyzed with networks in ONNX alone"
+        )
+    return "an archive (zip); mien runs ONNX files"
 
 
 def _check_interface(session: ort.InferenceSession, card: ModelCard, path: str | Path) -> None:
