@@ -3,6 +3,7 @@
 import { look, ordered } from "./expressions.js";
 import { Layout, panelSpots, tagSpots } from "./layout.js";
 import { measured } from "./measures.js";
+import { drawMeasures } from "./mesh.js";
 
 const DARK = "#181a1e";
 const FONT = '600 {px}px -apple-system, "Segoe UI", Roboto, Inter, "Liberation Sans", "DejaVu Sans", sans-serif';
@@ -29,6 +30,8 @@ export function faceOf(row, names) {
     probs: pick(""),
     smoothed: smooth ? pick("smooth_") : null,
     steady_expression: row.steady_expression ?? null,
+    landmarks: row.landmarks ?? null,
+    mesh: row.mesh ?? null,
     ...measured(row),
   };
 }
@@ -50,6 +53,7 @@ export function drawFaces(context, faces, place, style = {}) {
   const unit = style.unit || 1;
   const boxes = faces.map((face) => toBox(face.box, place, style.mirror));
   boxes.forEach((box, i) => drawBrackets(context, box, look(shownName(faces[i])).colour, (style.lit === i ? 1.7 : 1) * unit));
+  faces.forEach((face, i) => drawMeasures(context, face, boxes[i], style));
   const tags = tagsOf(context, faces, boxes, place, style);
   const layout = new Layout(boxes, place.width, place.height);
   for (const tag of tags) layout.add(tag.spot);

@@ -4,7 +4,7 @@ import { $, announce, button, bytes, h, icon, percent, plural, save, span, toast
 import { Problem, getJson, request } from "./api.js";
 import { contain, drawFaces, faceOf } from "./draw.js";
 import { catalogue, fillDetectors, fillLabelSets, look, mixBar, ordered } from "./expressions.js";
-import { asked, measureList, measuredColumns, tieMeasures } from "./measures.js";
+import { askedToDraw, measureList, measuredColumns, tieMeasures } from "./measures.js";
 import { columnsOf, toCsv, toJson } from "./rows.js";
 import { tie } from "./settings.js";
 import { problemBox, sentenceOf } from "./words.js";
@@ -174,7 +174,7 @@ class ImagesView {
     }
     const query = new URLSearchParams({ labels: $("#image-labels").value, detector: $("#image-detector").value });
     if (!shot.bitmap) query.set("annotated", "1");
-    if (asked($("#image-measures")).length) query.set("attributes", asked($("#image-measures")).join(","));
+    if (askedToDraw($("#image-measures")).length) query.set("attributes", askedToDraw($("#image-measures")).join(","));
     for (let tries = 1; ; tries += 1) {
       try {
         return await getJson(`v1/analyze?${query}`, { method: "POST", ...bodyOf(shot) });

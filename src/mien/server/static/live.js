@@ -4,7 +4,7 @@ import { $, announce, button, calm, fitCanvas, h, icon, plural, relabel, toast }
 import { CAMERA_PX, Grabber, SCREEN_PX, cameras, openCamera, openScreen, possible, screenPossible } from "./capture.js";
 import { contain, drawFaces, shownName } from "./draw.js";
 import { fillDetectors, fillLabelSets, namesOf, ordered } from "./expressions.js";
-import { asked, tieMeasures } from "./measures.js";
+import { askedToDraw, tieMeasures } from "./measures.js";
 import { Panels } from "./panels.js";
 import { Stream } from "./stream.js";
 import { sentenceOf } from "./words.js";
@@ -99,7 +99,7 @@ class LiveView {
       labels: $("#live-labels").value,
       detector: $("#live-detector").value,
       half_life_s: Number($("#live-smoothing").value),
-      attributes: asked($("#live-measures")),
+      attributes: askedToDraw($("#live-measures")),
     };
   }
 
@@ -348,7 +348,7 @@ class LiveView {
       for (const one of this.shown.values()) {
         if (now - one.at > STALE_MS) continue;
         one.box = one.box.map((value, i) => value + (one.face.box[i] - value) * step);
-        faces.push({ ...one.face, box: one.box });
+        faces.push({ ...one.face, box: one.box, seen: one.face.box });
       }
       const place = { ...contain(...this.size, width, height), width, height };
       drawFaces(context, faces, place, { mirror: this.mirrored, bars: this.bars, memory: this.places });

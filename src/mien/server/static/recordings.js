@@ -37,7 +37,7 @@ class Recorder {
   take({ frame, faces }, at, { source, labels, names }) {
     const { about } = this;
     about.seconds = seconds(at - this.start);
-    this.waiting.frames.push({ frame, time_s: about.seconds, clock: timeOfDay(at), source, labels, faces });
+    this.waiting.frames.push({ frame, time_s: about.seconds, clock: timeOfDay(at), source, labels, faces: faces.map(({ mesh: _, ...face }) => face) }); // 468 points a face would fill the disk
     about.frames += 1;
     about.rows += Math.max(1, faces.length);
     about.names = ordered([...about.names, ...names]);
