@@ -400,8 +400,35 @@ class AnalyzerSettings:
 
 @functools.lru_cache(maxsize=4)
 def _open_once(detector: str, model: str, labels: str | None, min_face: int | None) -> Analyzer:
-    found = DetectorSettings() if min_face is None else DetectorSettings(min_face_px=max(min_face, LEAST_FACE_PX))
-    return Analyzer(detector=detector, model=model, labels=labels, detector_settings=found)
+    return Analyzer(detector=detector, model=model, labels=labels, detector_settings=_looking_for(min_face))
+
+
+def _looking_for(min_face: int | None) -> DetectorSettings:
+    return DetectorSettings() if min_face is None else DetectorSettings(min_face_px=max(min_face, LEAST_FACE_PX))
+
+
+def settings_of(
+    *,
+    detector: str,
+    model: str,
+    labels: str | None,
+    min_face: int | None,
+    min_confidence: float,
+    largest_only: bool,
+    clip_boxes: bool,
+    prior: GivenPrior,
+    attributes: GivenAttributes,
+) -> AnalyzerSettings:
+    """Return how other processes make the analyzer that `shared_analyzer` returns for the same arguments."""
+    return AnalyzerSettings(
+        detector,
+        model,
+        labels,
+        _looking_for(min_face),
+        keep=FaceFilter(min_face or 0, min_confidence, largest_only, clip_boxes),
+        prior=prior,
+        attributes=as_attributes(attributes),
+    )
 
 
 def shared_analyzer(

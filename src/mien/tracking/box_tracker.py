@@ -24,6 +24,8 @@ from mien.tracking.tracks import Track
 
 CLOCK_S = 1e-6  # times are sums of fractions
 MOST_GONE = 64
+AFRESH_SEARCHES = 2
+LEAST_FRAMES = 4  # from one fresh start to the next; with fewer, motion is all that is known of the time in between
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,17 @@ class BoxTracker:
         every = self._settings.detect_every_s
         return every <= 0 or (time_s + CLOCK_S) // every != (last_s + CLOCK_S) // every
 
+    def _starts_afresh(self, last_s: float | None, time_s: float) -> bool:
+        """Return whether motion is measured anew from this frame on: at every second search by the clock.
+
+        A search forgets where a face was followed to, and this how: so a tracker that began anywhere before knows the
+        same as one that began long ago, to the last bit, and a video can be analyzed in segments.
+        """
+        every = self._settings.detect_every_s * AFRESH_SEARCHES
+        if last_s is None or not self._detector.refines or time_s - last_s > every / LEAST_FRAMES:
+            return False
+        return (time_s + CLOCK_S) // every != (last_s + CLOCK_S) // every
+
     def step(self, memory: Memory, prepared: Prepared) -> tuple[Memory, Faces]:
         """Return what is known after one more frame, and its faces.
 
@@ -119,7 +132,7 @@ class BoxTracker:
         Returns:
             The new memory, and the frame's faces with `track_id`, in its order.
         """
-        frame, now = prepared.frame, prepared.now
+        frame, now, last_s = prepared.frame, prepared.now, memory.time_s
         memory = self._begin(memory, frame, now)
         sightings = FrameSightings(frame, memory.tracks, self._settings)
         if self._detector.refines:
@@ -135,6 +148,8 @@ class BoxTracker:
         if memory.gone:
             memory = replace(memory, gone=tuple(sightings.reunited(memory.gone)))
         tracks = tuple(sightings.finished())
+        if prepared.found is not None and self._starts_afresh(last_s, frame.time_s):
+            tracks = tuple(t.afresh() if t.seen_s == frame.time_s else t for t in tracks)
         memory = replace(memory, tracks=tracks, scene=memory.scene.after(now), time_s=frame.time_s)
         return memory, seen_faces(tracks, frame)
 

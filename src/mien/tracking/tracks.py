@@ -163,6 +163,10 @@ class Track:
             sightings=self.sightings + 1,
         )
 
+    def afresh(self) -> Self:
+        """Return the track without the motion that it had: the next sighting tells all of it."""
+        return replace(self, velocity=np.zeros(3), sightings=1)
+
     def _steered(self, xyxy: Floats, time_s: float) -> Doubles:
         """Return the velocity after the box was measured at `xyxy`: an alpha-beta filter whose alpha is 1."""
         step = max(time_s - self.seen_s, LEAST_STEP_S)

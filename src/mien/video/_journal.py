@@ -24,6 +24,7 @@ from mien.labels import LabelSet
 from mien.video._head import FORMAT, Head, check_head
 
 PIXEL = np.zeros((1, 1, 3), np.uint8)  # stands in for images that nobody looks at
+RESULT = b'{"n":'  # begins the line of a frame
 ARRAYS = {
     "xyxy": np.float32, "score": np.float32, "landmarks": np.float32, "probs": np.float32,
     "track_id": np.int64, "smoothed": np.float32, "steady": np.int64, "baseline": np.float32,
@@ -244,6 +245,13 @@ def read_results(path: Path, labels: LabelSet, frames: int, source: str) -> Iter
                 yield frame, _unpacked(entry["faces"], labels).at(frame)
     if frames:
         raise OutputError(f"{path} has changed while it was read; leave --resume out to start again")
+
+
+def count_results(path: Path) -> int:
+    """Return how many frames a journal holds; 0 where there is none."""
+    with suppress(OSError), path.open("rb") as file:
+        return sum(line.startswith(RESULT) for line in file)
+    return 0
 
 
 class Piece:

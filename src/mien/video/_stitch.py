@@ -114,7 +114,7 @@ class Stitched:
         return islice(self._joined(), self._job.video.max_frames)
 
     def _joined(self) -> Iterator[Result]:
-        seam = _Seam(max(segment.start_s - segment.lead_s for segment in self._segments))
+        seam, read = _Seam(max(segment.start_s - segment.lead_s for segment in self._segments)), 0
         for segment, path in zip(self._segments, self._pieces, strict=False):
             piece = Piece(path, self._analyzer.labels, self._info.source)
             results, joined = iter(piece), True
@@ -131,6 +131,8 @@ class Stitched:
                 return
             if joined:
                 seam.end(piece.past.state)
+            read += 1
+        self.interrupted = read < len(self._segments)
 
     def _enter(
         self, seam: "_Seam", segment: Segment, results: Iterator[Result]

@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import cast
 
-from mien.analyzer import DEFAULT_DETECTOR, Analyzer, shared_analyzer
+from mien.analyzer import DEFAULT_DETECTOR, Analyzer, settings_of, shared_analyzer
 from mien.attributes.settings import GivenAttributes
 from mien.errors import InputError, MienError, SourceError
 from mien.faces import KEEP_ALL, PEOPLE, Faces, Frame
@@ -28,14 +28,17 @@ from mien.sources.videos import Video, VideoInfo, VideoSettings
 from mien.tracking.settings import TrackSettings
 from mien.tracking.tracker import Tracker, track_video
 from mien.video._head import head_of
-from mien.video._journal import Journal, Past, read_results
+from mien.video._journal import Journal, Past, count_results, read_results
 from mien.video._people import Named, SeenTracks, check_people
+from mien.video._plan import Segment, plan_segments
 from mien.video._rested import FirstPass
+from mien.video._stitch import stitch
 from mien.video._writers import Findings, Writers, open_writers
 from mien.video.baseline import check_baseline, with_baseline
 from mien.video.job import Progress, VideoJob
 from mien.video.outputs import VideoOutputs
 from mien.video.result import KeptFolder, VideoResult
+from mien.video.segment_pool import SegmentPool, SegmentRunner, worker_count
 from mien.video.truth import Truth
 from mien.video.work_folder import WorkFolder
 
@@ -56,6 +59,7 @@ def analyze_video(
     baseline: str | tuple[float, float] | None = None,
     people: str | Path | None = None,
     resume: bool = False,
+    workers: int | str | None = None,
     progress: bool | Callable[[Progress], None] = True,
     stop: threading.Event | None = None,
     analyzer: Analyzer | None = None,
@@ -100,6 +104,9 @@ def analyze_video(
             which names them; None takes that of `track`. Needs `mien models pull identity`; docs/people.md says what it
             asks of you.
         resume: Go on where an earlier run with the same outputs stopped; without one, start.
+        workers: Processes that share the work: the video is cut at key frames into segments, and they are stitched to
+            the results of one pass. `"auto"` takes one per core; None or 1 none but this one. In a script, call it
+            below `if __name__ == "__main__":`.
         progress: Whether a bar shows how far it is, in terminals and notebooks; elsewhere there is none. Or a function
             that is called after every frame.
         stop: Set it, from another thread or a signal handler, to end the work early.
@@ -128,6 +135,25 @@ def analyze_video(
     """
     if not isinstance(outputs, VideoOutputs):
         outputs = VideoOutputs.named(outputs, interval=interval_s is not None)
+    runner = None
+    if worker_count(workers) > 1:
+        if analyzer is not None:
+            raise InputError(
+                "other processes cannot use an analyzer that is open here; with workers, say detector=…, model=… and "
+                "the rest in place of analyzer=…"
+            )
+        settings = settings_of(
+            detector=detector,
+            model=model,
+            labels=labels,
+            min_face=min_face,
+            min_confidence=min_confidence,
+            largest_only=largest_only,
+            clip_boxes=clip_boxes,
+            prior=prior,
+            attributes=attributes,
+        )
+        runner = SegmentPool(settings, workers)
     analyzer = analyzer or shared_analyzer(
         detector=detector,
         model=model,
@@ -151,9 +177,9 @@ def analyze_video(
         keep=True,
     )
     if callable(progress):
-        return run_job(job, analyzer, progress=progress, stop=stop)
+        return run_job(job, analyzer, progress=progress, stop=stop, runner=runner)
     with ProgressBar(job.name, unit="frames", shown=progress) as bar:
-        return run_job(job, analyzer, progress=lambda at: bar.update(at.frames, at.total), stop=stop)
+        return run_job(job, analyzer, progress=lambda at: bar.update(at.frames, at.total), stop=stop, runner=runner)
 
 
 def with_people(settings: TrackSettings, people: str | Path | None) -> TrackSettings:
@@ -173,6 +199,7 @@ def run_job(
     progress: Callable[[Progress], None] | None = None,
     stop: threading.Event | None = None,
     sinks: Sequence[Sink] = (),
+    runner: SegmentRunner | None = None,
 ) -> VideoResult:
     """Analyze a video. One that an earlier run has finished, by the same journal, is not done again with `resume`.
 
@@ -182,6 +209,8 @@ def run_job(
         progress: Called after every frame.
         stop: Set it, from another thread or a signal handler, to end the work early.
         sinks: Open writers that get the results, too, and are left open.
+        runner: Analyzes the segments of the video somewhere else; None analyzes the video here. One that cannot be cut
+            is analyzed here as well.
 
     Returns:
         As `analyze_video`.
@@ -195,18 +224,23 @@ def run_job(
     with Video(job.source, job.video) as reader, ExitStack() as stack:
         work = stack.enter_context(WorkFolder(job.outputs.all(), sources=[str(job.source)], resume=job.resume))
         kept = KeptFolder() if job.keep else None
-        journal = _open_journal(job, reader, analyzer, work, kept)
+        segments = plan_segments(job.source, job.video, track=job.track) if runner else []
+        journal = _open_journal(job, reader, analyzer, work, kept, segments)
         if journal:
             stack.enter_context(journal)
         finished = journal is not None and journal.past.published and all(p.exists() for p in job.outputs.all())
         outputs = VideoOutputs() if finished else job.outputs
+        parts = None
+        if runner and len(segments) > 1 and not (journal and journal.past.ended):
+            parts = _Parts(job, segments, runner, analyzer, reader.info, journal, stop or threading.Event(), progress)
+            stack.callback(parts.close)
         first = None
         people: Named | None = None
         told: list[str] = []
         if job.two_passes and not (journal and journal.past.ended):
             check_baseline(job.track, analyzer)
             check_people(job.track)
-            first = _first_pass(job, reader, analyzer, stack, journal, stop, progress)
+            first = _first_pass(job, reader, analyzer, stack, journal, stop, progress, parts)
             if job.known is not None:
                 people, told = job.known.tracks, list(job.known.problems)
                 first = replace(first, resumed=job.known.resumed)
@@ -226,7 +260,11 @@ def run_job(
         if journal:
             run.journal(journal)
         try:
-            if first is None:
+            if parts and first is None:
+                if journal:
+                    journal.restart()
+                result = run.take(parts, analyzer.labels, images=outputs.need_images)
+            elif first is None:
                 result = run.work(analyzer.labels, images=outputs.need_images)
             else:
                 result = run.finish(first, analyzer, people, told, images=outputs.need_images)
@@ -237,6 +275,8 @@ def run_job(
         written = work.publish(done=not result.interrupted)
         if first and not result.interrupted:
             first.journal.unlink(missing_ok=True)
+        if parts and not result.interrupted:
+            parts.remove()
         if journal and not finished and not result.interrupted:
             journal.end(list(result.problems), result.error, published=True)
         if kept and journal and journal.path != kept.journal:
@@ -248,10 +288,21 @@ def run_job(
 
 
 def _open_journal(
-    job: VideoJob, reader: Video, analyzer: Analyzer, work: WorkFolder, kept: KeptFolder | None
+    job: VideoJob,
+    reader: Video,
+    analyzer: Analyzer,
+    work: WorkFolder,
+    kept: KeptFolder | None,
+    segments: Sequence[Segment],
 ) -> Journal | None:
     path = job.journal or work.journal_path(str(job.source)) or (kept.journal if kept else None)
-    return Journal(path, head_of(job.source, reader, analyzer, job.track), resume=job.resume) if path else None
+    if path is None:
+        return None
+    head = {
+        **head_of(job.source, reader, analyzer, job.track),
+        "segments": len(segments) if len(segments) > 1 else None,
+    }
+    return Journal(path, head, resume=job.resume)
 
 
 def _plain_tracker(analyzer: Analyzer, job: VideoJob) -> Tracker:
@@ -267,6 +318,7 @@ def _first_pass(
     journal: Journal | None,
     stop: threading.Event | None,
     progress: Callable[[Progress], None] | None,
+    parts: "_Parts | None",
 ) -> FirstPass:
     """Analyze a video into a journal of its own, from where an earlier run stopped, and start the journal afresh."""
     if journal is None:
@@ -281,7 +333,11 @@ def _first_pass(
         tracker = _plain_tracker(analyzer.keeping(KEEP_ALL), job)
         run = _Run(job, reader, tracker, Writers(()), findings, stop or threading.Event(), progress)
         run.journal(own)
-        found = run.work(analyzer.labels, images=False)
+        if parts and not own.past.ended:
+            own.restart()
+            found = run.take(parts, analyzer.labels, images=False, raw=True)
+        else:
+            found = run.work(analyzer.labels, images=False)
     return FirstPass(
         path, reader.info, found.frames, found.resumed, found.problems, found.error, interrupted=found.interrupted
     )
@@ -346,6 +402,54 @@ def attempt_job(
         return VideoResult(job.name, error=f"{job.name}: unexpected {type(error).__name__}: {error}")
 
 
+class _Parts:
+    """The segments of a video that a runner analyzes.
+
+    Attributes:
+        stitched: Their results in one.
+        resumed: How many frames an earlier run had done.
+    """
+
+    def __init__(
+        self,
+        job: VideoJob,
+        segments: Sequence[Segment],
+        runner: SegmentRunner,
+        analyzer: Analyzer,
+        info: VideoInfo,
+        journal: Journal | None,
+        stop: threading.Event,
+        progress: Callable[[Progress], None] | None,
+    ) -> None:
+        self._spare = KeptFolder() if journal is None else None
+        self._home = journal.path if journal else cast(KeptFolder, self._spare).journal
+        self._segments, self._progress, self._info, self._meter = segments, progress, info, _Meter()
+        self.resumed = sum(count_results(self._place(segment)) for segment in segments) if job.resume else 0
+        self._pieces = runner.pieces(job, segments, self._place, stop=stop, progress=self._heard)
+        self.stitched = stitch(job, segments, self._pieces, analyzer, info=info, stop=stop)
+
+    def _place(self, segment: Segment) -> Path:
+        return self._home.with_name(f"segment-{segment.number:05}-{self._home.name}")
+
+    def _heard(self, frames: int) -> None:
+        if self._progress:
+            info = self._info
+            frames = frames if info.frames is None else min(frames, info.frames)
+            self._progress(self._meter.tick(info, frames, frames / (info.fps or 25.0)))
+
+    def remove(self) -> None:
+        """Remove the pieces."""
+        for segment in self._segments:
+            self._place(segment).unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """End what still works on them."""
+        if isinstance(self._pieces, Generator):
+            self._pieces.close()
+        if self._spare:
+            self._spare.close()
+
+
 class _Run:
     """The work on one video."""
 
@@ -383,6 +487,30 @@ class _Run:
             earlier = read_results(self._journal.path, labels, self._past.frames, self._info.source)
         rest = self._repeat_with_images(earlier) if images else self._repeat(earlier)
         interrupted = self._go_on(rest)
+        return self._completed(labels, interrupted=interrupted)
+
+    def take(self, parts: _Parts, labels: LabelSet, *, images: bool, raw: bool = False) -> VideoResult:
+        """Deliver the results of segments, and complete the outputs.
+
+        Args:
+            parts: The segments.
+            labels: The label set.
+            images: Whether somebody looks at the images.
+            raw: Whether what runs from start to end is left to a second pass.
+        """
+        stitched, meter = parts.stitched, self._progress
+        results = stitched.raw() if raw else iter(stitched)
+        if not images:
+            self._progress = None  # the segments tell of it
+        for frame, faces in self._with_images(results) if images else results:
+            self._add(frame, faces)
+        self._progress = meter
+        interrupted = stitched.interrupted or self._stop.is_set()
+        self._past = Past(parts.resumed, problems=stitched.problems)
+        if not interrupted:
+            self._break_off(stitched.error)
+            if self._journal:
+                self._journal.end(self._problems(), self._error)
         return self._completed(labels, interrupted=interrupted)
 
     def finish(

@@ -64,12 +64,20 @@ def analyze_segment(
         InputError: The piece that is there is of another video, segment or other settings.
         OutputError: The piece cannot be written.
     """
+    resume_segment(replace(job, resume=resume), segment, analyzer, path, progress, stop)
+    return path
+
+
+def resume_segment(
+    job: VideoJob, segment: Segment, analyzer: Analyzer, path: Path, progress: Callable[[int], None] | None, stop: Any
+) -> int:
+    """Do as `analyze_segment`, with `job.resume` for whether to go on; return how many frames the piece holds."""
     with Video(job.source, segment.settings(job.video), entry=segment.entry) as video:
         head = segment_head(job, segment, video, analyzer)
-        with Journal(path, head, resume=resume) as journal:
-            if not journal.past.ended:
-                _Work(job, segment, video, journal, stop or threading.Event()).go_on(analyzer, progress)
-    return path
+        with Journal(path, head, resume=job.resume) as journal:
+            if journal.past.ended:
+                return journal.past.frames
+            return _Work(job, segment, video, journal, stop or threading.Event()).go_on(analyzer, progress)
 
 
 def segment_head(job: VideoJob, segment: Segment, video: Video, analyzer: Analyzer) -> Head:
@@ -90,8 +98,8 @@ class _Work:
     def __init__(self, job: VideoJob, segment: Segment, video: Video, journal: Journal, stop: Any) -> None:
         self._job, self._segment, self._video, self._journal, self._stop = job, segment, video, journal, stop
 
-    def go_on(self, analyzer: Analyzer, progress: Callable[[int], None] | None) -> None:
-        """Do what is left of it."""
+    def go_on(self, analyzer: Analyzer, progress: Callable[[int], None] | None) -> int:
+        """Do what is left of it; return how many frames are done."""
         past, job = self._journal.past, self._job
         tracker = Tracker(analyzer.keeping(KEEP_ALL), replace(job.track, baseline=None, people=None))
         if past.state is not None:
@@ -103,7 +111,7 @@ class _Work:
                 result, error = self._next(results)
                 if result is None:
                     self._journal.end(self._problems(), error, state=tracker.state())
-                    return
+                    return done
                 self._journal.add(*result)
                 done += 1
                 if progress:
@@ -112,6 +120,7 @@ class _Work:
                     self._journal.snapshot(tracker.state(), self._problems())
                     next_s = time.monotonic() + job.snapshot_s
         self._journal.snapshot(tracker.state(), self._problems())
+        return done
 
     def _next(self, results: Results) -> tuple[tuple[Frame, Faces] | None, str | None]:
         """Return the next result, None at the end, and why the video breaks off there."""

@@ -162,13 +162,18 @@ def analyze(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on where an earlier run stopped.", rich_help_panel=VIDEOS)
     ] = False,
-    jobs: Annotated[int, typer.Option(min=0, help="Videos at once; 0: one per core.", rich_help_panel=VIDEOS)] = 0,
-    workers: Annotated[
-        int,
-        typer.Option(
-            min=0, help="Images worked on at once, or workers of a cluster; 0: one per core.", rich_help_panel=MACHINE
-        ),
+    jobs: Annotated[
+        int, typer.Option(min=0, help="Videos at once; 0: as many as --workers.", rich_help_panel=VIDEOS)
     ] = 0,
+    workers: Annotated[
+        str | None,
+        typer.Option(
+            help="How many images or videos are worked on at once, how many processes share a single video, or workers "
+            "of a cluster: a number, or auto for one per core. Left out, it is auto, but a single video has one.",
+            rich_help_panel=MACHINE,
+            metavar="N|auto",
+        ),
+    ] = None,
     max_pixels: Annotated[
         int,
         typer.Option(
@@ -195,11 +200,12 @@ def analyze(
     Exit code 0: all done; 1: some source failed (the rest is done and written); 2: wrong use; 130: stopped with Ctrl-C
     (what was done is written). An image without a face is a result.
     """
-    shown = out.is_terminal and not quiet and not as_json
+    shown, sharing = out.is_terminal and not quiet and not as_json, _workers(workers)
     files = bool(output or summary or timeline or moments)
     request = Request(
         replace(frames, allow_private=allow_private), tracking, style, tuple(output or ()),
-        summary=summary, timeline=timeline, moments=moments, truth=truth, resume=resume, jobs=jobs,
+        summary=summary, timeline=timeline, moments=moments, truth=truth, resume=resume,
+        jobs=jobs or sharing or 0, workers=sharing,
         interval_s=_seconds("--interval", interval) if interval else None,
         rows=not quiet and (as_json or not (shown or files)), shown=shown, quiet=quiet, root=root_of(sources),
         measured=tuple(attributes.names),
@@ -212,7 +218,7 @@ def analyze(
     if ray is not None:
         from mien.cli.analyze.cluster import analyze_on_cluster
 
-        cluster = replace(cluster, address=ray or None, workers=workers or None)
+        cluster = replace(cluster, address=ray or None, workers=sharing or None)
         analyze_on_cluster(request, sources, settings, cluster, limits, as_json=as_json)
         return
     analyzer = settings.open()
@@ -224,7 +230,7 @@ def analyze(
     if not videos:
         _check_without_videos(request, items)
     naming = analyzer if tracking.people in (None, AUTO) else _naming(analyzer, tracking.people, videos, items)
-    images = partial(naming.map_items, settings=limits, workers=workers or None)
+    images = partial(naming.map_items, settings=limits, workers=sharing or None)
     if videos:
         from mien.cli.analyze import videos as with_videos
 
@@ -234,6 +240,15 @@ def analyze(
     if failed:
         errors.print(f"{failed} of {len(items)} sources failed", style="red")
         raise typer.Exit(FAILED)
+
+
+def _workers(text: str | None) -> int | None:
+    """Return the number of `--workers`, 0 for auto; None where it was left out."""
+    if text is None or text.strip() == AUTO:
+        return None if text is None else 0
+    if not text.strip().isdecimal():
+        raise InputError(f"--workers must be a whole number, or auto for one per core, got {text[:60]!r}")
+    return int(text)
 
 
 def _naming(analyzer: Analyzer, people: str | None, videos: Mapping[int, str], items: Sequence[Item]) -> Analyzer:

@@ -25,6 +25,7 @@ class Request:
         truth: A file of what was really shown, or None.
         resume: Whether videos go on where an earlier run stopped.
         jobs: Videos at once; 0 for one per core.
+        workers: Processes that share a single video; 0 for one per core, None for one.
         rows: Whether rows are printed.
         shown: Whether results are shown to people.
         quiet: Whether nothing but warnings and errors is printed.
@@ -43,6 +44,7 @@ class Request:
     truth: Path | None = None
     resume: bool = False
     jobs: int = 0
+    workers: int | None = None
     rows: bool = True
     shown: bool = False
     quiet: bool = False

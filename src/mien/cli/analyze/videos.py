@@ -25,6 +25,7 @@ from mien.sources.images import Item
 from mien.video.outputs import VideoOutputs
 from mien.video.result import VideoResult
 from mien.video.run import run_job
+from mien.video.segment_pool import SegmentPool, worker_count
 
 FOR_ONE = (TABLE, VIDEO)
 
@@ -57,7 +58,7 @@ def analyze(
     jobs = VideoJobs.of(request, analyzer.labels)
     with _stopping() as stop:
         if len(items) == 1:
-            failed = _OneVideo(jobs, analyzer, stop).run(videos[0])
+            failed = _OneVideo(jobs, analyzer, settings, stop).run(videos[0])
         else:
             failed = ManyVideos(jobs, items, videos, analyzer, stop).run(settings, images)
     if stop.is_set():
@@ -88,8 +89,10 @@ def _stopping() -> Iterator[threading.Event]:
 class _OneVideo:
     """One video: its results stream to its outputs."""
 
-    def __init__(self, jobs: VideoJobs, analyzer: Analyzer, stop: threading.Event) -> None:
+    def __init__(self, jobs: VideoJobs, analyzer: Analyzer, settings: AnalyzerSettings, stop: threading.Event) -> None:
         self._jobs, self._request, self._analyzer, self._stop = jobs, jobs.request, analyzer, stop
+        shared = worker_count(self._request.workers) > 1
+        self._runner = SegmentPool(settings, self._request.workers) if shared else None
 
     def run(self, source: str) -> int:
         """Analyze it; return 1 if it failed."""
@@ -111,7 +114,9 @@ class _OneVideo:
         job = self._jobs.job(source, outputs)
         try:
             with ProgressLines(self._request) as lines:
-                return run_job(job, self._analyzer, progress=lines.show, stop=self._stop, sinks=rows)
+                return run_job(
+                    job, self._analyzer, progress=lines.show, stop=self._stop, sinks=rows, runner=self._runner
+                )
         except SourceError as error:
             for path in outputs.tables:
                 with open_sink(
