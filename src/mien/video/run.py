@@ -24,15 +24,15 @@ from mien.output.draw.style import PLAIN, DrawStyle
 from mien.output.progress import ProgressBar
 from mien.output.rows import INTERRUPTED_ROW
 from mien.people.embedding import FaceEmbedder
-from mien.sources.videos import Video, VideoInfo, VideoSettings
+from mien.sources.videos import Video, VideoSettings
 from mien.tracking.settings import TrackSettings
 from mien.tracking.tracker import Tracker, track_video
 from mien.video._head import head_of
-from mien.video._journal import Journal, Past, count_results, read_results
+from mien.video._journal import Journal, Past, read_results
+from mien.video._parts import Meter, Parts
 from mien.video._people import Named, SeenTracks, check_people
 from mien.video._plan import Segment, plan_segments
 from mien.video._rested import FirstPass
-from mien.video._stitch import stitch
 from mien.video._writers import Findings, Writers, open_writers
 from mien.video.baseline import check_baseline, with_baseline
 from mien.video.job import Progress, VideoJob
@@ -43,8 +43,6 @@ from mien.video.truth import Truth
 from mien.video.work_folder import WorkFolder
 
 logger = logging.getLogger(__name__)
-
-RATE_S = 3.0  # frames/s are those of the last seconds
 
 
 def analyze_video(
@@ -232,7 +230,7 @@ def run_job(
         outputs = VideoOutputs() if finished else job.outputs
         parts = None
         if runner and len(segments) > 1 and not (journal and journal.past.ended):
-            parts = _Parts(job, segments, runner, analyzer, reader.info, journal, stop or threading.Event(), progress)
+            parts = Parts(job, segments, runner, analyzer, reader.info, journal, stop or threading.Event(), progress)
             stack.callback(parts.close)
         first = None
         people: Named | None = None
@@ -318,7 +316,7 @@ def _first_pass(
     journal: Journal | None,
     stop: threading.Event | None,
     progress: Callable[[Progress], None] | None,
-    parts: "_Parts | None",
+    parts: Parts | None = None,
 ) -> FirstPass:
     """Analyze a video into a journal of its own, from where an earlier run stopped, and start the journal afresh."""
     if journal is None:
@@ -402,54 +400,6 @@ def attempt_job(
         return VideoResult(job.name, error=f"{job.name}: unexpected {type(error).__name__}: {error}")
 
 
-class _Parts:
-    """The segments of a video that a runner analyzes.
-
-    Attributes:
-        stitched: Their results in one.
-        resumed: How many frames an earlier run had done.
-    """
-
-    def __init__(
-        self,
-        job: VideoJob,
-        segments: Sequence[Segment],
-        runner: SegmentRunner,
-        analyzer: Analyzer,
-        info: VideoInfo,
-        journal: Journal | None,
-        stop: threading.Event,
-        progress: Callable[[Progress], None] | None,
-    ) -> None:
-        self._spare = KeptFolder() if journal is None else None
-        self._home = journal.path if journal else cast(KeptFolder, self._spare).journal
-        self._segments, self._progress, self._info, self._meter = segments, progress, info, _Meter()
-        self.resumed = sum(count_results(self._place(segment)) for segment in segments) if job.resume else 0
-        self._pieces = runner.pieces(job, segments, self._place, stop=stop, progress=self._heard)
-        self.stitched = stitch(job, segments, self._pieces, analyzer, info=info, stop=stop)
-
-    def _place(self, segment: Segment) -> Path:
-        return self._home.with_name(f"segment-{segment.number:05}-{self._home.name}")
-
-    def _heard(self, frames: int) -> None:
-        if self._progress:
-            info = self._info
-            frames = frames if info.frames is None else min(frames, info.frames)
-            self._progress(self._meter.tick(info, frames, frames / (info.fps or 25.0)))
-
-    def remove(self) -> None:
-        """Remove the pieces."""
-        for segment in self._segments:
-            self._place(segment).unlink(missing_ok=True)
-
-    def close(self) -> None:
-        """End what still works on them."""
-        if isinstance(self._pieces, Generator):
-            self._pieces.close()
-        if self._spare:
-            self._spare.close()
-
-
 class _Run:
     """The work on one video."""
 
@@ -471,7 +421,7 @@ class _Run:
         self._info = video.info
         self._frames = self._faces = 0
         self._error: str | None = None
-        self._meter = _Meter()
+        self._meter = Meter()
 
     def journal(self, journal: Journal) -> None:
         """Go on where a journal ends, and write it."""
@@ -489,7 +439,7 @@ class _Run:
         interrupted = self._go_on(rest)
         return self._completed(labels, interrupted=interrupted)
 
-    def take(self, parts: _Parts, labels: LabelSet, *, images: bool, raw: bool = False) -> VideoResult:
+    def take(self, parts: Parts, labels: LabelSet, *, images: bool, raw: bool = False) -> VideoResult:
         """Deliver the results of segments, and complete the outputs.
 
         Args:
@@ -565,7 +515,7 @@ class _Run:
             self._report(frame)
             if self._stop.is_set():
                 break
-        self._meter = _Meter()
+        self._meter = Meter()
         return iter(()) if self._past.ended else frames
 
     def _with_images(
@@ -660,21 +610,3 @@ class _Run:
     def _problems(self) -> list[str]:
         found = [problem for video in self._videos for problem in video.problems]
         return list(dict.fromkeys([*self._past.problems, *found, *self._writers.problems()]))
-
-
-class _Meter:
-    """Frames per second of the last few seconds."""
-
-    def __init__(self) -> None:
-        self._marks: list[tuple[float, int]] = []
-
-    def tick(self, info: VideoInfo, frames: int, time_s: float) -> Progress:
-        """Count a frame."""
-        now = time.monotonic()
-        self._marks.append((now, frames))
-        while len(self._marks) > 2 and now - self._marks[1][0] > RATE_S:
-            self._marks.pop(0)
-        (then, before), total = self._marks[0], info.frames
-        fps = (frames - before) / (now - then) if now > then else 0.0
-        left_s = max(0, total - frames) / fps if total is not None and fps else None
-        return Progress(info.source, frames, total, fps, left_s, time_s)
