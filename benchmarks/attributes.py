@@ -1,10 +1,13 @@
 """Attributes on real faces, and what they cost.
 
     python benchmarks/attributes.py faces ../shared/data/faces/london
+    python benchmarks/attributes.py eyes ../shared/data/photos
     python benchmarks/attributes.py speed ../shared/data/media/single_face.mp4
 
 `faces` takes the people of the Face Research Lab London Set (102, neutral and smiling): what a smile changes, how far
-the answers on an image and its mirror image are apart, and how far the meshes that are here agree. `speed` analyzes a
+the answers on an image and its mirror image are apart, and how far the meshes that are here agree. `eyes` asks the mesh
+and the iris network for the openness of the eyes in photos of WIDER FACE, where those in `SHUT` were seen to have
+closed or lowered lids (one person looked at all of them; sunglasses and blur stayed in). `speed` analyzes a
 video with one face again and again, without attributes, with all that need nothing pulled, and with all.
 """
 
@@ -22,13 +25,20 @@ import mien
 from mien.attributes import AttributeSettings
 from mien.attributes.mesh import MESHES
 from mien.errors import MienError
-from mien.faces import ATTRIBUTES
+from mien.faces import ATTRIBUTES, Faces
 from mien.sources.videos import VideoSettings
 
 OWN = ("mesh", "pose", "eyes", "mouth", "brows", "quality")
 CLOSE = ("gaze", "blinks")
 SIGNED = {"yaw", "roll", "mouth_asymmetry", "gaze_yaw"}
 SWAPPED = {"eye_left": "eye_right", "eye_right": "eye_left"}
+CLOSED = 0.186  # openness by the iris network at which `eyes_closed` is .6, so that a blink begins
+SHUT = (  # photo, left and top of the face
+    ("0_Parade_Parade_0_246", 187, 363), ("0_Parade_Parade_0_519", 257, 157),
+    ("13_Interview_Interview_2_People_Visible_13_327", 365, 96), ("19_Couple_Couple_19_667", 199, 62),
+    ("19_Couple_Couple_19_667", 233, 65), ("19_Couple_Couple_19_88", 421, 77),
+    ("20_Family_Group_Family_Group_20_64", 473, 305), ("20_Family_Group_Family_Group_20_730", 237, 114),
+)  # fmt: skip
 Values = dict[str, NDArray[np.float64]]
 
 
@@ -84,6 +94,33 @@ def faces(folder: Path) -> None:
             print(f"{column:16} {apart:8.3f} {np.corrcoef(one[column][good], two[column][good])[0, 1]:8.2f}")
 
 
+def eyes(folder: Path) -> None:
+    """Print how well the openness of the eyes tells closed eyes from others."""
+    rows: dict[str, list[float]] = {}
+    shut: list[bool] = []
+    for path in sorted(folder.glob("*.jpg")):
+        image = mien.read_image(path).image
+        for name, attributes in (("mesh", ("pose", "eyes")), ("iris", ("pose", "eyes", "blinks"))):
+            told = mien.analyze_image(image, attributes=attributes, people=None)
+            rows.setdefault(name, []).extend(_openness(told))
+        shut += [
+            any(path.name.startswith(start) and max(abs(face.xyxy[:2] - place)) < 3 for start, *place in SHUT)
+            for face in told
+        ]
+    closed, good = np.array(shut), np.all(np.isfinite(list(rows.values())), axis=0)
+    print(f"{good.sum()} faces, {(closed & good).sum()} of them with closed eyes; median closed, others; AUC")
+    for name, values in rows.items():
+        there, others = np.array(values)[closed & good], np.array(values)[~closed & good]
+        area = (there[:, None] < others).mean()
+        print(f"{name}: {np.median(there):.3f}, {np.median(others):.3f}; {area:.2f}; called closed: "
+              f"{(there < CLOSED).sum()} of {len(there)}, {(others < CLOSED).sum()} of {len(others)}")  # fmt: skip
+
+
+def _openness(faces: Faces) -> list[float]:
+    told = faces.attributes or {}
+    return np.mean([told["eye_left"], told["eye_right"]], axis=0).tolist() if len(faces) else []
+
+
 def speed(video: Path, rounds: int) -> None:
     """Print frames per second and memory, one process per choice and round, in turns."""
     choices = {"nothing": (), "all own": OWN, "all": (*OWN, *CLOSE)}
@@ -115,13 +152,15 @@ def once(video: Path, attributes: str) -> None:
 def main() -> None:
     """Do what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("faces", "speed", "once"))
+    parser.add_argument("what", choices=("faces", "eyes", "speed", "once"))
     parser.add_argument("path", type=Path)
     parser.add_argument("attributes", nargs="?", default="")
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
     if given.what == "faces":
         faces(given.path)
+    elif given.what == "eyes":
+        eyes(given.path)
     elif given.what == "speed":
         speed(given.path, given.rounds)
     else:

@@ -22,6 +22,7 @@ from mien.cli import console
 from mien.cli.app import app, main
 from mien.cli.plain import in_ascii, write_anything
 from mien.datasets import CropDataset
+from videos import write_video
 
 ASTRONAUT = EXAMPLES / "astronaut.jpg"
 WIDTHS = (40, 80, 120)  # columns
@@ -276,6 +277,18 @@ def test_forty_columns_are_enough(words):
     code, shown = in_terminal(40, *words)
     assert code == 0 and "Traceback" not in shown
     assert all(len(line.rstrip("\r")) <= 40 for line in shown.split("\n") if "│ " in line), shown
+
+
+@pytest.mark.parametrize("words", [("detectors",), ("models", "list"), ("analyze", "clip")], ids=" ".join)
+def test_forty_columns_cut_no_words(words, tmp_path):
+    if words[-1] == "clip":
+        pytest.importorskip("av")
+        images = [cv2.imread(str(ASTRONAUT))[:352, :352, ::-1]] * 8
+        words = ("analyze", write_video(tmp_path / "clip.mp4", images))
+    code, shown = in_terminal(40, *words)
+    told = shown[shown.rindex("frames/s") :] if words[0] == "analyze" else shown
+    assert code == 0 and "…" not in told, shown
+    assert len(told.splitlines()) > 2
 
 
 def test_the_nearest_letters_are_ascii():

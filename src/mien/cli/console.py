@@ -3,9 +3,11 @@
 import json
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.text import Text
 
 from mien.labels import COLOURS, EMOJI
@@ -105,3 +107,15 @@ def colour(name: str) -> str:
 def megabytes(count: int) -> str:
     """Return a file size for people."""
     return f"{count / 1e6:.1f} MB"
+
+
+def print_entry(name: Text, facts: Sequence[str], about: str) -> None:
+    """Print one line of a table where the terminal is too narrow for a table, which would cut words.
+
+    Args:
+        name: What is to be typed.
+        facts: What is told of it in a few words.
+        about: A sentence, which stands below.
+    """
+    out.print(name.copy().append(f"  {', '.join(facts)}" if facts else "", "not bold"))
+    out.print(Padding(Text(about, "dim"), (0, 0, 0, 2)))

@@ -4,11 +4,12 @@ from rich.table import Table
 from rich.text import Text
 
 from mien.analyzer import DEFAULT_DETECTOR
-from mien.cli.console import out
+from mien.cli.console import out, print_entry
 from mien.detect.detector import DetectorSettings
 from mien.detect.registry import DETECTORS, create_detector
 from mien.errors import InputError, MissingExtraError, MissingWeightsError
 
+WIDE = 80  # characters
 ABOUT = {
     "mtcnn": "three-stage cascade with five landmarks; fast and accurate",
     "haar": "OpenCV's frontalface_default at 1.3 / 5, as in the tutorials",
@@ -28,8 +29,13 @@ def detectors() -> None:
     table = Table("detector", "ready", "about")
     for name in DETECTORS:
         title = Text(name, "bold").append(" (default)" if name == DEFAULT_DETECTOR else "", "not bold")
-        table.add_row(title, _readiness(name), ABOUT.get(name, ""))
-    out.print(table)
+        ready, about = _readiness(name), ABOUT.get(name, "")
+        if out.width < WIDE:
+            print_entry(title, ["ready" if ready == "yes" else ready], about)
+        else:
+            table.add_row(title, ready, about)
+    if table.row_count:
+        out.print(table)
 
 
 def _readiness(name: str) -> str:

@@ -1,20 +1,20 @@
 """`mien models`: what ships, what each model says about itself, and weights of others that a user pulls."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from mien.attributes.mesh import MESHES, OWN_MESH
-from mien.cli.console import for_people, megabytes, out, print_json, say, say_written
+from mien.cli.console import for_people, megabytes, out, print_entry, print_json, say, say_written
 from mien.cli.options import JsonOption
 from mien.models.card import ModelCard
-from mien.models.catalogue import CATALOGUE, DEFAULT_MODEL, load_model, model_path
+from mien.models.catalogue import CATALOGUE, DEFAULT_MODEL, CatalogueEntry, load_model, model_path
 from mien.models.runtime import RuntimeSettings, open_model
 from mien.weights import WEIGHTS, Weights
 from mien.weights import pull as pull_weights
@@ -34,29 +34,43 @@ def list_models(as_json: JsonOption = False) -> None:
         ]
         print_json([*cards, {"default": False, **_mesh_card()}, *map(_to_json, WEIGHTS.values())])
         return
-    table = Table("model", "size", "accuracy on FER2013 PublicTest", "for")
-    for entry, model in rows:
-        measured = "\n".join(_headline(model.card, head) for head in model.card.heads)
-        size = megabytes(entry.path.stat().st_size)
-        name = Text(entry.name, "bold").append(" (default)" if entry.name == DEFAULT_MODEL else "", "not bold")
-        table.add_row(name, size, measured, entry.summary)
-    mesh = MESHES[OWN_MESH]
-    size = megabytes(mesh.path.stat().st_size)
-    table.add_row(Text(OWN_MESH, "bold"), size, "–", "468 points of a face, which `--attributes` measures by")
-    out.print(table)
-    if out.width < WIDE:
-        for other in WEIGHTS.values():
-            facts = "here" if other.is_there() else "not here", megabytes(other.size), other.licence, other.source
-            out.print(Text.assemble((other.name, "bold"), f"  {', '.join(facts)}"))
-            out.print(Padding(Text(other.purpose, "dim"), (0, 0, 0, 2)))
-    else:
-        pulled = Table("weights of others", "here", "size", "licence", "from", "for")
-        for other in WEIGHTS.values():
-            here = "yes" if other.is_there() else Text("no", "dim")
-            row = megabytes(other.size), other.licence, other.source, other.purpose
-            pulled.add_row(Text(other.name, "bold"), here, *row)
-        out.print(pulled)
+    _print_shipped([(entry, model.card) for entry, model in rows])
+    _print_pulled()
     out.print("Weights of others come with: mien models pull NAME")
+
+
+def _print_shipped(entries: Sequence[tuple[CatalogueEntry, ModelCard]]) -> None:
+    table = Table("model", "size", "accuracy on FER2013 PublicTest", "for")
+    for entry, card in entries:
+        measured = [_headline(card, head) for head in card.heads]
+        name = Text(entry.name, "bold").append(" (default)" if entry.name == DEFAULT_MODEL else "", "not bold")
+        size = megabytes(entry.path.stat().st_size)
+        if out.width < WIDE:
+            print_entry(name, [size, *measured], entry.summary)
+        else:
+            table.add_row(name, size, "\n".join(measured), entry.summary)
+    name, size = Text(OWN_MESH, "bold"), megabytes(MESHES[OWN_MESH].path.stat().st_size)
+    purpose = "468 points of a face, which `--attributes` measures by"
+    if out.width < WIDE:
+        print_entry(name, [size], purpose)
+        out.print("Accuracy is on FER2013 PublicTest.")
+    else:
+        table.add_row(name, size, "–", purpose)
+        out.print(table)
+
+
+def _print_pulled() -> None:
+    table = Table("weights of others", "here", "size", "licence", "from", "for")
+    for other in WEIGHTS.values():
+        size, name = megabytes(other.size), Text(other.name, "bold")
+        if out.width < WIDE:
+            facts = ["here" if other.is_there() else "not here", size, other.licence, other.source]
+            print_entry(name, facts, other.purpose)
+        else:
+            here = "yes" if other.is_there() else Text("no", "dim")
+            table.add_row(name, here, size, other.licence, other.source, other.purpose)
+    if table.row_count:
+        out.print(table)
 
 
 def _to_json(entry: Weights) -> dict[str, Any]:

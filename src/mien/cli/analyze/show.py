@@ -2,11 +2,12 @@
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Group
+from rich.padding import Padding
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
 from rich.table import Table
 from rich.text import Text
@@ -24,6 +25,7 @@ from mien.video.summary_text import time_text, who
 
 MOST_TRACKS = 12
 BAR_WIDTH = 24  # characters
+WIDE = 80  # characters; in a narrower terminal what is told of a track stands below one another
 LEAST_SHARE = 0.01
 
 
@@ -34,7 +36,7 @@ def video_text(result: VideoResult) -> Group:
         result: From `analyze_video`.
     """
     summary = result.figures
-    parts: list[Text | Table] = [_title(result)]
+    parts: list[Text | Table | Group] = [_title(result)]
     tracks = sorted(summary["tracks"], key=lambda track: -track["seconds"])[:MOST_TRACKS]
     if tracks:
         parts.append(_tracks(sorted(tracks, key=lambda track: track["first_s"])))
@@ -60,16 +62,29 @@ def _title(result: VideoResult) -> Text:
     return Text.assemble((result.source, "bold"), ("  " + ", ".join(facts), "dim"))
 
 
-def _tracks(tracks: Sequence[Mapping[str, Any]]) -> Table:
+def _tracks(tracks: Sequence[Mapping[str, Any]]) -> Table | Group:
+    if out.width < WIDE:
+        return Group(*(part for track in tracks for part in _lines(track)))
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(justify="right", style="bold")
     for track in tracks:
-        seen = f"{time_text(track['first_s'])} – {time_text(track['last_s'])}"
-        table.add_row(Text(f"  {who(track)}"), Text(seen, style="dim"), _bar(track["share"]), _shares(track["share"]))
-        spans = sorted(track["longest_spans"], key=lambda span: span["start_s"])
-        if len(spans) > 1:
-            table.add_row("", "", "", _spans(spans))
+        seen = Text(_seen(track), style="dim")
+        table.add_row(Text(f"  {who(track)}"), seen, _bar(track["share"]), _shares(track["share"]))
+        if len(track["longest_spans"]) > 1:
+            table.add_row("", "", "", _spans(track["longest_spans"]))
     return table
+
+
+def _lines(track: Mapping[str, Any]) -> Iterator[Text | Padding]:
+    """Yield the same of one track below one another, for terminals in which a table would cut words."""
+    yield Text.assemble((f"  {who(track)}", "bold"), (f"  {_seen(track)}", "dim"))
+    parts = [_bar(track["share"]), _shares(track["share"])]
+    parts += [_spans(track["longest_spans"])] if len(track["longest_spans"]) > 1 else []
+    yield from (Padding(part, (0, 0, 0, 4)) for part in parts)
+
+
+def _seen(track: Mapping[str, Any]) -> str:
+    return f"{time_text(track['first_s'])} – {time_text(track['last_s'])}"
 
 
 def _bar(share: Mapping[str, float]) -> Text:
@@ -93,7 +108,8 @@ def _shares(share: Mapping[str, float]) -> Text:
 
 def _spans(spans: Sequence[Mapping[str, Any]]) -> Text:
     """Say when what was shown; of many spans the longest."""
-    said = (f"{span['expression']} {time_text(span['start_s'])} – {time_text(span['end_s'])}" for span in spans)
+    in_order = sorted(spans, key=lambda span: span["start_s"])
+    said = (f"{span['expression']} {time_text(span['start_s'])} – {time_text(span['end_s'])}" for span in in_order)
     return Text(" · ".join(said), style="dim")
 
 
