@@ -177,25 +177,26 @@ def test_what_crashes_its_process_is_tried_twice_alone_and_then_an_error_row(tmp
 
 
 @pytest.mark.slow
-def test_an_actor_that_is_killed_costs_nothing(tmp_path):
-    with small_cluster(tmp_path, 1, 1) as cluster:
-        killer = Killer(tmp_path, times=3)
-        result = work(paths(tmp_path, 300), tmp_path / "out", settings(cluster, images=16), progress=killer)
-    assert killer.killed == 3 and result.crashes == 3
-    assert sources_in(tmp_path / "out") == expected(300) and result.failed == 0
+def test_an_actor_that_is_killed_costs_nothing(two, tmp_path):
+    killer = Killer(times=2)
+    result = work(paths(tmp_path, 240), tmp_path / "out", settings(two, images=16), progress=killer)
+    assert killer.killed == 2 and result.crashes == 2
+    assert sources_in(tmp_path / "out") == expected(240) and result.failed == 0
 
 
 class Killer:
     """Kills the process that began the last image, as the work goes on."""
 
-    def __init__(self, folder, times):
-        self.folder, self.times, self.killed, self.next = folder, times, 0, 0
+    def __init__(self, times):
+        self.log = Path(os.environ["CLUSTER_LOG"])
+        self.times, self.killed, self.next = times, 0, 0
+        self.start = len(self.log.read_text()) if self.log.exists() else 0
 
     def __call__(self, at):
-        if self.killed < self.times and at.done >= self.next and (self.folder / "begun.txt").exists():
-            pid = int((self.folder / "begun.txt").read_text().splitlines()[-1].split()[0])
+        begun = self.log.read_text()[self.start :].splitlines() if self.log.exists() else []
+        if begun and self.killed < self.times and at.done >= self.next:
             try:
-                os.kill(pid, signal.SIGKILL)
+                os.kill(int(begun[-1].split()[0]), signal.SIGKILL)
             except ProcessLookupError:
                 return
             self.killed, self.next = self.killed + 1, at.done + 50
@@ -205,7 +206,7 @@ class Killer:
 def test_nodes_come_and_go_while_a_job_runs(tmp_path):
     with small_cluster(tmp_path, 1, 1) as cluster:
         first = next(one for one in cluster.list_all_nodes() if not one.head)
-        events = {60: lambda: cluster.remove_node(first), 120: lambda: cluster.add_node(**node(2))}
+        events = {40: lambda: cluster.remove_node(first), 80: lambda: cluster.add_node(**node(2))}
         seen = set()
 
         def at(progress):
@@ -213,10 +214,10 @@ def test_nodes_come_and_go_while_a_job_runs(tmp_path):
                 events.pop(when)()
             seen.add(progress.workers)
 
-        result = work(paths(tmp_path, 500), tmp_path / "out", settings(cluster, images=16), progress=at)
+        result = work(paths(tmp_path, 400), tmp_path / "out", settings(cluster, images=16), progress=at)
     assert not events and {1, 3} <= seen
     assert result.crashes >= 1 and len(result.by_worker) >= 3
-    assert sources_in(tmp_path / "out") == expected(500) and result.failed == 0
+    assert sources_in(tmp_path / "out") == expected(400) and result.failed == 0
 
 
 DRIVER = """
@@ -229,21 +230,18 @@ if __name__ == "__main__":
 
 @pytest.mark.slow
 @pytest.mark.parametrize("own", [False, True], ids=["of a cluster that stays", "with a cluster of its own"])
-def test_a_driver_that_is_killed_goes_on_with_the_same_line(tmp_path, own):
-    out, place = tmp_path / "out", paths(tmp_path, 400)
-    with small_cluster(tmp_path, 2) as cluster:
-        script = tmp_path / "driver.py"
-        script.write_text(DRIVER)
-        line = [sys.executable, str(script), str(place), str(out), "local" if own else cluster.address]
-        for _ in range(2):
-            done = len(list(out.rglob("*.parquet")))
-            driver = subprocess.Popen(line, start_new_session=True)
-            wait_for(lambda done=done: len(list(out.rglob("*.parquet"))) >= done + 3)
-            driver.send_signal(signal.SIGKILL)
-            driver.wait()
-        result = work(place, out, settings(cluster, images=16))  # at once: the old workers may still be at work
-    assert result.before >= 48 and 0 < result.images < 400 and result.images + result.before == 400
-    assert sources_in(out) == expected(400)
+def test_a_driver_that_is_killed_goes_on_with_the_same_line(two, tmp_path, own):
+    out, place = tmp_path / "out", paths(tmp_path, 320)
+    script = tmp_path / "driver.py"
+    script.write_text(DRIVER)
+    line = [sys.executable, str(script), str(place), str(out), "local" if own else two.address]
+    driver = subprocess.Popen(line, start_new_session=True)
+    wait_for(lambda: len(list(out.rglob("*.parquet"))) >= 3)
+    driver.send_signal(signal.SIGKILL)
+    driver.wait()
+    result = work(place, out, settings(two, images=16))  # at once: the old workers may still be at work
+    assert result.before >= 48 and 0 < result.images < 320 and result.images + result.before == 320
+    assert sources_in(out) == expected(320)
 
 
 def wait_for(true, timeout_s=60):

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 from dataclasses import fields, replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import pytest
 import torch
 
 from drawn_faces import SHAPES, drawn_faces, tiny_net, training_and_held_out, without_votes
+from helpers import free_port
 from mien.datasets import TRAINING, CropDataset
 from mien.errors import InputError, OutputError
 from mien.labels import FER7, FERPLUS8, FIVE, LabelSet
@@ -727,17 +729,21 @@ SCRIPT = """
     from mien.train.nets.registry import NETS
     NETS |= {"tiny": tiny_net, "plain": plain_net}
     settings = {"random": RANDOM, "plain": PLAIN}[sys.argv[3]]
-    hardware = Hardware(accelerator="cpu", threads=1, devices=int(sys.argv[4]), precision="32-true")
+    hardware = Hardware(accelerator="cpu", threads=1, devices=int(sys.argv[4]), nodes=int(sys.argv[5]),
+        precision="32-true")
     run = RunSettings(curves=False, tensorboard=False)
     fit(*training_and_held_out(), out=Path(sys.argv[2]), settings=settings, hardware=hardware, run=run,
         report=lambda m: print(m.epoch, flush=True))
 """
 
 
-def start_script(tmp_path, out, settings, devices):
+TORCHRUN = ("-m", "torch.distributed.run", "--nproc-per-node")
+
+
+def start_script(tmp_path, out, settings, devices, *, nodes=1, launcher=()):
     script = tmp_path / "train_script.py"
     script.write_text(textwrap.dedent(SCRIPT))
-    command = [sys.executable, str(script), TESTS, str(out), settings, str(devices)]
+    command = [sys.executable, *launcher, str(script), TESTS, str(out), settings, str(devices), str(nodes)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
@@ -754,12 +760,10 @@ def test_kill_9_loses_at_most_the_running_epoch(faces, tmp_path):
 
 
 @pytest.mark.slow
-def test_two_processes_give_the_metrics_of_one(faces, tmp_path):
+@pytest.mark.parametrize("how", ["by itself", "torchrun", "torchrun on two nodes"])
+def test_two_processes_give_the_metrics_of_one(faces, tmp_path, how):
     quick(faces, tmp_path / "one", PLAIN, hardware=replace(ONE_THREAD, precision="32-true"))
-    with start_script(tmp_path, tmp_path / "two", "plain", 2) as process:
-        said, _ = process.communicate(timeout=250)
-    assert process.returncode == 0
-    assert said.split() == ["1", "2", "3"]
+    assert two_processes(tmp_path, how) == ["1", "2", "3"]
     one, two = rows_of(tmp_path / "one"), rows_of(tmp_path / "two")
     assert len(one) == len(two) == 3
     assert one[0]["train_loss"] > one[-1]["train_loss"]
@@ -768,6 +772,21 @@ def test_two_processes_give_the_metrics_of_one(faces, tmp_path):
     a, b = weights_of(tmp_path / "one")["state_dict"], weights_of(tmp_path / "two")["state_dict"]
     for key, value in a.items():
         torch.testing.assert_close(b[key], value, atol=1e-5, rtol=1e-4)
+
+
+def two_processes(tmp_path, how):
+    """Train with two processes, two nodes being two launchers on this machine; return what was reported."""
+    start = partial(start_script, tmp_path, tmp_path / "two", "plain")
+    if how == "by itself":
+        started = [start(2)]
+    elif how == "torchrun":
+        started = [start(2, launcher=(*TORCHRUN, "2", "--standalone"))]
+    else:
+        meet = ("--nnodes", "2", "--rdzv-backend", "c10d", "--rdzv-endpoint", f"localhost:{free_port()}")
+        started = [start(1, nodes=2, launcher=(*TORCHRUN, "1", *meet)) for _ in range(2)]
+    said = [process.communicate(timeout=250)[0].split() for process in started]
+    assert [process.returncode for process in started] == [0] * len(started)
+    return list(chain.from_iterable(said))
 
 
 def test_drawn_faces_are_a_fair_task(faces):
