@@ -363,7 +363,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3600)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    with server(token=TOKEN, trusted_proxies="127.0.0.1", body_timeout_s=2, job_timeout_s=20, rate=100) as (
+    with server(token=TOKEN, trusted_proxies="127.0.0.1", body_timeout_s=2, job_timeout_s=60, rate=100) as (
         address,
         pid,
     ):
