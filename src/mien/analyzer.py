@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 from mien.attributes.measure import FaceMeasures, open_measures
 from mien.attributes.settings import AttributeSettings, GivenAttributes, as_attributes
-from mien.detect.align import crops_of
+from mien.detect.align import crops_of, crops_of_all
 from mien.detect.border import detect_in_still
 from mien.detect.detector import Detector, DetectorSettings
 from mien.detect.registry import create_detector
 from mien.errors import InputError, MienError, require_extra
-from mien.faces import CROP_PX, ERROR, KEEP_ALL, PEOPLE, FaceFilter, Faces, Frame, Record
+from mien.faces import ERROR, KEEP_ALL, PEOPLE, FaceFilter, Faces, Frame, Record
 from mien.labels import LabelSet
 from mien.models.catalogue import DEFAULT_MODEL, load_model
 from mien.models.expression import ExpressionModel
@@ -259,8 +259,8 @@ class Analyzer:
         Returns:
             (N, 48, 48) uint8, frame by frame.
         """
-        crops = [self.crop(frame.pixels, faces) for frame, faces in zip(frames, found, strict=True)]
-        return np.concatenate(crops) if crops else np.empty((0, CROP_PX, CROP_PX), np.uint8)
+        images = [frame.pixels for frame in frames]
+        return crops_of_all(self.detector, images, [f.on(i) for f, i in zip(found, images, strict=True)])
 
     def measure(self, frames: Sequence[Frame], found: Sequence[Faces], crops: NDArray[np.uint8]) -> list[Faces]:
         """Return the faces of several frames with the attributes that were asked for; as they are where none were.

@@ -1,5 +1,6 @@
 """`Frame` goes in, `Faces` comes out: the two values that cross every stage."""
 
+import functools
 import importlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -61,6 +62,11 @@ def columns_of(labels: LabelSet | None, *, tracked: bool = False, attributes: Se
     Raises:
         InputError: An expression has the name of another column.
     """
+    return _columns_of(labels, tracked, tuple(attributes))
+
+
+@functools.lru_cache(maxsize=64)  # rows ask for every frame
+def _columns_of(labels: LabelSet | None, tracked: bool, attributes: tuple[str, ...]) -> tuple[str, ...]:
     names = labels.names if labels else ()
     smoothed = (STEADY, *(SMOOTHED + name for name in names), BASELINE) if tracked else ()
     columns = (*COLUMNS, *names, *smoothed, *attribute_columns(attributes), ERROR)
@@ -482,18 +488,20 @@ class Faces:
             _check("landmarks", self.landmarks, (n, 5, 2), np.float32)
         if self.track_id is not None:
             _check("track_id", self.track_id, (n,), np.int64)
-        if (self.probs is None) != (self.labels is None):
-            raise InputError("probs and labels come together; pass both or neither")
-        if self.probs is not None and self.labels is not None:
-            _check("probs", self.probs, (n, len(self.labels)), np.float32)
-            if n and not _sum_to_one(self.probs):
-                raise InputError(
-                    "every row of probs must sum to 1; pass probabilities (0-1), not logits or percentages"
-                )
         if self.baseline is not None:
             _check("baseline", self.baseline, (n,), np.float32)
+        self._check_probs(n)
         self._check_smoothed(n)
         self._check_attributes(n)
+
+    def _check_probs(self, n: int) -> None:
+        if (self.probs is None) != (self.labels is None):
+            raise InputError("probs and labels come together; pass both or neither")
+        if self.probs is None or self.labels is None:
+            return
+        _check("probs", self.probs, (n, len(self.labels)), np.float32)
+        if n and not _sum_to_one(self.probs):
+            raise InputError("every row of probs must sum to 1; pass probabilities (0-1), not logits or percentages")
 
     def _check_attributes(self, n: int) -> None:
         if (self.attributes is None) != (self.notes is None):
@@ -535,7 +543,13 @@ class Faces:
 
     def at(self, frame: Frame) -> Self:
         """Return the same faces with the source, number and time of `frame`, and how it was read."""
-        return replace(self, source=frame.source, frame_index=frame.index, time_s=frame.time_s, reduced=frame.reduced)
+        return self._with(source=frame.source, frame_index=frame.index, time_s=frame.time_s, reduced=frame.reduced)
+
+    def _with(self, **changes: Any) -> Self:
+        """Return a copy with changes that need no checks, which take as long as finding some faces."""
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__, **changes)
+        return other
 
     def found_in(self, frame: Frame) -> Self:
         """Return faces whose pixels are those of `frame.image` as faces of the frame, in pixels of the whole image."""
@@ -561,7 +575,22 @@ class Faces:
             probs: (N, len(labels)) float32, rows sum to 1.
             labels: Their label set.
         """
-        return replace(self, probs=probs, labels=labels)
+        named = self._with(probs=probs, labels=labels)
+        named._check_probs(len(named))
+        if named.smoothed is not None:
+            named._check_smoothed(len(named))
+        return named
+
+    def with_smoothed(self, smoothed: Floats, steady: NDArray[np.int64]) -> Self:
+        """Return the same faces with probabilities smoothed over their tracks.
+
+        Args:
+            smoothed: (N, C) float32, rows sum to 1.
+            steady: (N,) int64, the number of each track's steady expression.
+        """
+        told = self._with(smoothed=smoothed, steady=steady)
+        told._check_smoothed(len(told))
+        return told
 
     def with_attributes(
         self, values: Mapping[str, Floats], notes: Sequence[str], *, mesh: Floats | None = None

@@ -5,6 +5,7 @@ to decode it. So such a stage takes `Pixels`, planes or an RGB array, and asks f
 same, to the last bit, as that part of the RGB image: what is found does not depend on how a frame is held.
 """
 
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Image = NDArray[np.uint8]
+PIECES = 8  # of a frame that are kept as RGB, with the frame
 
 
 class Colours(Protocol):
@@ -36,7 +38,7 @@ class Planes:
         colours: What the numbers mean.
     """
 
-    __slots__ = ("_whole", "chroma", "colours", "y")
+    __slots__ = ("_pieces", "_whole", "chroma", "colours", "y")
 
     def __init__(
         self, y: Image, chroma: tuple[Image, ...], colours: Colours, whole: Callable[[], Image] | None = None
@@ -50,6 +52,7 @@ class Planes:
             whole: Makes the RGB image of all of it; None where these are a part of a frame.
         """
         self.y, self.chroma, self.colours, self._whole = y, chroma, colours, whole
+        self._pieces: deque[tuple[int, int, int, int, Image]] = deque(maxlen=PIECES)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -65,6 +68,18 @@ class Planes:
         """Return a part, without copying it; all corners are even."""
         half = slice(top // 2, bottom // 2), slice(left // 2, right // 2)
         return Planes(self.y[top:bottom, left:right], tuple(plane[half] for plane in self.chroma), self.colours)
+
+    def piece(self, left: int, top: int, right: int, bottom: int) -> tuple[int, int, Image]:
+        """Return a part as RGB, with its left and top: that asked for, or a larger one that somebody asked for before.
+
+        The crop of a face lies within what the detector has just looked at.
+        """
+        for known in tuple(self._pieces):
+            if known[0] <= left and known[1] <= top and known[2] >= right and known[3] >= bottom:
+                return known[0], known[1], known[4]
+        image = self.part(left, top, right, bottom).rgb()
+        self._pieces.append((left, top, right, bottom, image))
+        return left, top, image
 
     def sampled(self, width: int, height: int) -> Image:
         """Return single points, evenly spread: what OpenCV's resampling by the nearest pixel makes of the RGB image.
@@ -100,8 +115,10 @@ def part_around(image: Pixels, left: int, top: int, right: int, bottom: int) -> 
     """
     if not isinstance(image, Planes):
         return left, top, image[top:bottom, left:right]
-    left, top = left - left % 2, top - top % 2
-    return left, top, image.part(left, top, right + right % 2, bottom + bottom % 2).rgb()
+    first, upper, right, bottom = left - left % 2, top - top % 2, right + right % 2, bottom + bottom % 2
+    left, top, piece = image.piece(first, upper, right, bottom)
+    part = slice(upper - top, bottom - top), slice(first - left, right - left)
+    return first, upper, piece[part]
 
 
 def part_of(image: Pixels, left: int, top: int, right: int, bottom: int) -> Image:

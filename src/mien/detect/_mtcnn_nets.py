@@ -4,12 +4,11 @@ The wheel's own code is not imported: it needs TensorFlow. Its weight files are 
 compared with the pinned one before it is read. They are lists of Keras arrays: convolutions as (height, width, in,
 out), then bias and PReLU slopes; the last layers are box, (landmarks,) and a two-way softmax.
 
-Four exact rewritings make the networks fast; each was measured, and tests compare them with plain arithmetic:
+Three exact rewritings make the networks fast; each was measured, and tests compare them with plain arithmetic:
 
 - The normalisation (x - 127.5) / 128 is folded into the first convolution, so images enter as uint8.
 - PReLU with slope a is written as a·y + (1 - a)·max(y, 0): ONNX Runtime's PRelu is slow, it takes more time than all
   convolutions together, while these operators are merged into its blocked convolutions.
-- Where max pooling follows the first convolution of P-Net, PReLU comes after it, on a fourth of the pixels.
 - The channels of the first convolution are padded with zeros to full blocks, so that no layout change is needed.
 
 The softmax over (no face, face) is the sigmoid of the difference of its two inputs; the networks return that
@@ -91,7 +90,6 @@ class _Layers:
         self._arrays: Iterator[Floats] = iter(arrays)
         self._number = 0
         self._padding = 0  # zero channels that the last layer appended
-        self._sign: Floats = np.ones(1, np.float32)  # of the channels that it gave
         chw = self._graph.add("Transpose", ["image"], "chw", {"perm": [0, 3, 1, 2]})
         self._value = self._graph.add("Cast", [chw], "pixels", {"to": 1})
 
@@ -99,44 +97,12 @@ class _Layers:
         """Append a convolution without padding and its PReLU."""
         kernel, bias, slope = (next(self._arrays) for _ in range(3))
         first = self._number == 0
-        kernel, bias = _normalising(kernel, bias) if first else (kernel * self._sign[:, None], bias)
+        kernel, bias = _normalising(kernel, bias) if first else (kernel, bias)
         extra = -len(bias) % CHANNEL_BLOCK if first else 0
         kernel = np.pad(kernel, ((0, 0), (0, 0), (0, self._padding), (0, extra)))
-        self._padding, self._sign = extra, np.ones(1, np.float32)
+        self._padding = extra
         self._convolution(kernel, np.pad(bias, (0, extra)))
         self._prelu(np.pad(slope.ravel(), (0, extra)).reshape(-1, 1, 1))
-
-    def convolve_and_pool(self) -> None:
-        """Append the first convolution, its PReLU, and max pooling by two, but the PReLU after the pooling.
-
-        A fourth of the pixels are left there. Where a slope a is at least 0 the two may change places. Where it is
-        less, PReLU is max(y, a y), and its largest value in a window is max(p, -a n) = p + max(-a n - p, 0) of the
-        largest y, p, and the largest -y, n. Zero channels that pad the block make room for -y. Where it is more than 1,
-        the result is negated, and so are the weights of the next convolution.
-        """
-        kernel, bias, slope = (next(self._arrays) for _ in range(3))
-        kernel, bias = _normalising(kernel, bias)
-        a, count = slope.ravel(), len(bias)
-        negative = np.flatnonzero(a < 0)
-        size = count + len(negative) + -(count + len(negative)) % CHANNEL_BLOCK
-        wide = np.zeros((*kernel.shape[:3], size), np.float32)
-        wide_bias, linear, bent = np.zeros(size, np.float32), np.zeros((size, size)), np.zeros((size, size))
-        mirrored = count + np.arange(len(negative))
-        wide[..., :count], wide[..., mirrored] = kernel, -kernel[..., negative]
-        wide_bias[:count], wide_bias[mirrored] = bias, -bias[negative]
-        sign = np.where(a > 1, -1, 1)  # a sum of positive parts bends upwards only
-        linear[range(count), range(count)] = np.where(a < 0, 1, sign * a)  # (in, out)
-        bent[range(count), range(count)] = np.where(a < 0, -1, np.abs(1 - a))
-        bent[mirrored, negative] = -a[negative]
-        self._convolution(wide, wide_bias)
-        self.pool(2, same=True)
-        pooled = self._value
-        self._convolution(bent[None, None], np.zeros(size))
-        above = self._append("Relu", [])
-        self._value = pooled
-        self._convolution(linear[None, None], np.zeros(size))
-        self._value = self._graph.add("Add", [self._value, above], self._value + "_prelu")
-        self._padding, self._sign = size - count, sign.astype(np.float32)
 
     def pool(self, size: int, *, same: bool) -> None:
         """Append max pooling with stride 2; `same` lets the last window reach over the right and lower border."""
@@ -200,7 +166,8 @@ def _normalising(kernel: Floats, bias: Floats) -> tuple[Floats, Floats]:
 def build_pnet(arrays: Sequence[Floats]) -> bytes:
     """Return the proposal network: `image` (1, H, W, 3) uint8 to `found` (1, 5, h, w), h = ceil((H - 2) / 2) - 4."""
     net = _Layers("pnet", arrays)
-    net.convolve_and_pool()
+    net.convolve()
+    net.pool(2, same=True)
     net.convolve()
     net.convolve()
     net.head()

@@ -1,5 +1,7 @@
 """From a face in an image to a crop with the framing of FER2013. Pure functions."""
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +36,29 @@ def crop_faces(image: Pixels, faces: Faces, *, template_px: NDArray[np.float32] 
     matrices = crop_matrices(faces, template_px=template_px)
     crops = [warp(image, matrix) for matrix in matrices]
     return np.stack(crops) if crops else np.zeros((0, CROP_PX, CROP_PX), np.uint8)
+
+
+def crops_of_all(detector: Detector, images: Sequence[Pixels], found: Sequence[Faces]) -> NDArray[np.uint8]:
+    """Do what `crops_of` does for several images; where each crop lies is worked out for all at once.
+
+    Args:
+        detector: The one that found the faces.
+        images: (H, W, 3) uint8 RGB each, or planes.
+        found: The faces of each image.
+
+    Returns:
+        (N, 48, 48) uint8 gray, image by image.
+    """
+    if detector.framed or any(faces.landmarks is None for faces in found):
+        crops = [crops_of(detector, image, faces) for image, faces in zip(images, found, strict=True)]
+        return np.concatenate(crops) if crops else np.zeros((0, CROP_PX, CROP_PX), np.uint8)
+    points = [faces.landmarks for faces in found if faces.landmarks is not None and len(faces)]
+    if not points:
+        return np.zeros((0, CROP_PX, CROP_PX), np.uint8)
+    xyxy, landmarks = np.concatenate([f.xyxy for f in found]), np.concatenate(points)
+    matrices = crop_matrices(Faces(xyxy, np.zeros(len(xyxy), np.float32), landmarks))
+    of_each = [check_pixels(image) for image, faces in zip(images, found, strict=True) for _ in range(len(faces))]
+    return np.stack([warp(image, matrix) for image, matrix in zip(of_each, matrices, strict=True)])
 
 
 def crops_of(detector: Detector, image: Pixels, faces: Faces) -> NDArray[np.uint8]:
@@ -75,11 +100,13 @@ def crop_matrices(faces: Faces, *, template_px: NDArray[np.float32] = TEMPLATE_P
     Returns:
         (N, 2, 3) float32 affine maps from pixel centres of the image to pixel centres of the crop.
     """
-    from_box = box_matrices(faces.xyxy)
     if faces.landmarks is None or not len(faces):
-        return from_box
+        return box_matrices(faces.xyxy)
     from_points = similarity_matrices(faces.landmarks, template_px)
     usable = np.asarray(np.isfinite(from_points).all(axis=(1, 2)))
+    if usable.all():
+        return from_points
+    from_box = box_matrices(faces.xyxy)
     return np.where(usable[:, None, None], from_points, from_box).astype(np.float32)
 
 
@@ -148,7 +175,7 @@ def warp(
         (side, side) uint8 gray, or (side, side, 3) RGB; what lies beyond the image repeats its border.
     """
     shrink = 1.0 / max(float(np.hypot(matrix[0, 0], matrix[1, 0])), 1e-6)
-    k = int(np.clip(round(shrink), 1, MAX_OVERSAMPLING))
+    k = min(max(round(shrink), 1), MAX_OVERSAMPLING)
     part, scaled = _within_reach(image, matrix.astype(np.float64), side)
     scaled *= k
     scaled[:, 2] += (k - 1) / 2  # pixel centres
@@ -170,8 +197,8 @@ def _within_reach(
     half = min(side / 2 * (abs(turn.real) + abs(turn.imag)) / length**2 + BORDER_PX, REACH_PX / 2)
     middle = ((side - 1) / 2 * (1 + 1j) - shift) * turn.conjugate() / length**2
     height, width = image.shape[:2]
-    left, right = (int(np.clip(middle.real + to, 0, width - 1)) for to in (-half, half))
-    top, bottom = (int(np.clip(middle.imag + to, 0, height - 1)) for to in (-half, half))
+    left, right = (int(min(max(middle.real + to, 0), width - 1)) for to in (-half, half))
+    top, bottom = (int(min(max(middle.imag + to, 0), height - 1)) for to in (-half, half))
     left, top, part = part_around(image, left, top, right + 1, bottom + 1)
     moved = matrix[:, 2] + matrix[:, :2] @ (left, top)
     return part, np.column_stack([matrix[:, :2], moved])

@@ -22,6 +22,7 @@ from mien.detect.boxes import overlap
 from mien.detect.detector import Detector
 from mien.faces import Faces, Floats, Frame
 from mien.planes import Pixels
+from mien.tracking._changed import changed
 from mien.tracking.appearance import describe_looks, likeness, recognise
 from mien.tracking.settings import TrackSettings
 from mien.tracking.tracks import SAME_SHARE, Track, assign, matching_costs
@@ -114,7 +115,7 @@ class _Known:
             searched: Whether the whole frame was searched.
             free: Whether no other face hides this one.
         """
-        track = replace(self.track, searched_s=time_s) if searched else self.track
+        track = changed(self.track, searched_s=time_s) if searched else self.track
         seen = self.sighting
         if seen is None or track.seen_s == time_s:
             return track
@@ -269,6 +270,8 @@ class FrameSightings:
     def _apart(self) -> list[bool]:
         """Return of each track seen whether no other one hides it."""
         boxes = self.boxes()
+        if len(boxes) < 2:
+            return [True] * len(boxes)
         share = overlap(boxes, boxes, of="smaller")
         np.fill_diagonal(share, 0)
         return [bool(apart) for apart in share.max(axis=1, initial=0) <= APART_SHARE]
@@ -280,7 +283,7 @@ class FrameSightings:
             return track
         now = known.sighting.looks[None].astype(np.float16)
         looks = now if track.looks is None else np.concatenate([track.looks, now])[-MOST_LOOKS:]
-        return replace(track, looks=looks, looked_s=self.time_s)
+        return changed(track, looks=looks, looked_s=self.time_s)
 
 
 def _stranger(face: Sighting, one: _Known, other: _Known) -> _Known:
@@ -314,12 +317,10 @@ def _look_twice(detector: Detector, image: Any, places: Floats, keep_score: floa
 def seen_faces(tracks: Sequence[Track], frame: Frame) -> Faces:
     """Return the faces seen in this frame, in the order of their numbers."""
     seen = sorted((t for t in tracks if t.seen_s == frame.time_s), key=lambda t: t.track_id)
-    if not seen:
-        return replace(Faces.empty(frame=frame), track_id=np.zeros(0, np.int64))
     points = [t.landmarks for t in seen if t.landmarks is not None]
     return Faces(
-        np.stack([t.xyxy for t in seen]),
+        np.array([t.xyxy for t in seen], np.float32).reshape(-1, 4),
         np.array([t.score for t in seen], np.float32),
-        np.stack(points) if len(points) == len(seen) else None,
+        np.array(points) if points and len(points) == len(seen) else None,
         track_id=np.array([t.track_id for t in seen], np.int64),
     ).at(frame)

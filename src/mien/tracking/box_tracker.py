@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from mien.detect.detector import Detector
 from mien.faces import Faces, Frame
 from mien.planes import part_of
+from mien.tracking._changed import changed
 from mien.tracking._sightings import FrameSightings, seen_faces
 from mien.tracking.scene import Glance, News, Part, SceneMemory, glance, news
 from mien.tracking.settings import TrackSettings
@@ -144,13 +145,13 @@ class BoxTracker:
             for one in found:
                 memory = self._search_part(memory, sightings, one.part)
             if found:
-                memory = replace(memory, scene=memory.scene.looked_at(now, found))
+                memory = changed(memory, scene=memory.scene.looked_at(now, found))
         if memory.gone:
-            memory = replace(memory, gone=tuple(sightings.reunited(memory.gone)))
+            memory = changed(memory, gone=tuple(sightings.reunited(memory.gone)))
         tracks = tuple(sightings.finished())
         if prepared.found is not None and self._starts_afresh(last_s, frame.time_s):
             tracks = tuple(t.afresh() if t.seen_s == frame.time_s else t for t in tracks)
-        memory = replace(memory, tracks=tracks, scene=memory.scene.after(now), time_s=frame.time_s)
+        memory = changed(memory, tracks=tracks, scene=memory.scene.after(now), time_s=frame.time_s)
         return memory, seen_faces(tracks, frame)
 
     def _begin(self, memory: Memory, frame: Frame, now: Glance) -> Memory:
@@ -161,7 +162,7 @@ class BoxTracker:
         ended = [t for t in memory.tracks if t not in alive] if self._settings.reid else []
         gone = (*memory.gone, *(t for t in ended if t.looks is not None))[-MOST_GONE:]
         scene = SceneMemory() if cut or back else memory.scene
-        return replace(memory, tracks=tuple(alive), gone=gone, scene=scene, cuts=memory.cuts + int(cut))
+        return changed(memory, tracks=tuple(alive), gone=gone, scene=scene, cuts=memory.cuts + int(cut))
 
     def _alive(self, track: Track, last_s: float | None, time_s: float) -> bool:
         """Return whether a track goes on: seen in the frame before, however long ago that was, or not long ago."""
@@ -188,7 +189,7 @@ class BoxTracker:
         """Search the whole frame, bring the sightings up to date and return the memory with the new tracks counted."""
         found = self._detect(sightings.frame.image) if prepared.found is None else prepared.found
         memory = self._welcome(memory, sightings, found, whole=True)
-        return replace(memory, scene=replace(memory.scene, searched=prepared.now), searches=memory.searches + 1)
+        return changed(memory, scene=changed(memory.scene, searched=prepared.now), searches=memory.searches + 1)
 
     def _search_part(self, memory: Memory, sightings: FrameSightings, part: Part) -> Memory:
         """Search a part of the frame for new faces."""
@@ -207,7 +208,7 @@ class BoxTracker:
                 continue
             sightings.begin(next_id, sighting)
             next_id += 1
-        return replace(memory, gone=tuple(gone), next_id=next_id, glimpsed_s=sightings.time_s)
+        return changed(memory, gone=tuple(gone), next_id=next_id, glimpsed_s=sightings.time_s)
 
     def _detect(self, image: NDArray[np.uint8]) -> Faces:
         """Return the faces of an image, searched in a reduced copy where it is large."""

@@ -7,7 +7,7 @@ contrast, which a flash or a fade leaves as it is, at the best of many shifts, w
 import base64
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
 
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from mien.faces import Floats
 from mien.planes import Pixels, Planes
+from mien.tracking._changed import changed
 
 WIDTH, HEIGHT = 64, 48
 OVERSAMPLING = 4
@@ -60,7 +61,8 @@ class Glance:
     @cached_property
     def flat(self) -> bool:
         """Whether the frame shows next to nothing: black, white, saturated by a flash."""
-        return float(self.gray.std()) < FLAT_STD or float((self.gray >= WHITE).mean()) > MOST_WHITE
+        white = cv2.countNonZero((self.gray >= WHITE).view(np.uint8))
+        return float(cv2.meanStdDev(self.gray)[1][0, 0]) < FLAT_STD or white > MOST_WHITE * WIDTH * HEIGHT
 
     @cached_property
     def edges(self) -> Floats:
@@ -166,19 +168,26 @@ def news(reference: Glance, now: Glance, xyxy: Floats, size: tuple[int, int]) ->
         One for each group of changed cells; none where there is no news.
     """
     difference = now.gray - reference.gray
-    change = np.abs(difference - np.median(difference)) - EDGE_SHARE * reference.edges
-    changed = (change > CHANGE_LEVELS).astype(np.uint8)
-    if np.count_nonzero(changed) < NEWS_CELLS:
+    change = np.abs(difference - _median(difference)) - EDGE_SHARE * reference.edges
+    new = (change > CHANGE_LEVELS).view(np.uint8)
+    if cv2.countNonZero(new) < NEWS_CELLS:
         return []
-    changed[np.maximum(now.gray, reference.gray) >= NEARLY_WHITE] = 0
-    for left, top, right, bottom in _cells(xyxy, size):
-        changed[top:bottom, left:right] = 0
-    if np.count_nonzero(changed) < NEWS_CELLS:
+    new[np.maximum(now.gray, reference.gray) >= NEARLY_WHITE] = 0
+    for left, top, right, bottom in _cells(xyxy, size).tolist():
+        new[top:bottom, left:right] = 0
+    if cv2.countNonZero(new) < NEWS_CELLS:
         return []
-    around = cv2.dilate(changed, np.ones((NEARBY_CELLS, NEARBY_CELLS), np.uint8))
+    around = cv2.dilate(new, np.ones((NEARBY_CELLS, NEARBY_CELLS), np.uint8))
     count, labels, stats, _ = cv2.connectedComponentsWithStats(around, connectivity=8)
-    cells = np.bincount(labels.ravel(), changed.ravel(), count)
+    cells = np.bincount(labels.ravel(), new.ravel(), count)
     return [_news(stats[i], size) for i in range(1, count) if cells[i] >= NEWS_CELLS]
+
+
+def _median(cells: Floats) -> Floats:
+    """Return what `numpy.median` does of an even number of cells, in a third of the time."""
+    middle = cells.size // 2
+    ordered = np.partition(cells.ravel(), (middle - 1, middle))
+    return np.asarray((ordered[middle - 1] + ordered[middle]) / 2, np.float32)
 
 
 def _news(stats: NDArray[np.int32], size: tuple[int, int]) -> News:
@@ -227,7 +236,7 @@ class SceneMemory:
         Args:
             now: The frame.
         """
-        return self if now.flat else replace(self, last=now)
+        return self if now.flat else changed(self, last=now)
 
     def looked_at(self, now: Glance, news: Sequence[News]) -> Self:
         """Return the memory after faces were searched in some places of a frame.
@@ -241,7 +250,7 @@ class SceneMemory:
         pixels = self.searched.pixels.copy()
         for left, top, right, bottom in (n.cells for n in news):
             pixels[top:bottom, left:right] = now.pixels[top:bottom, left:right]
-        return replace(self, searched=Glance(pixels))
+        return changed(self, searched=Glance(pixels))
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""

@@ -5,13 +5,14 @@ equally steady at the same half-life, and this one follows a change sooner.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mien.faces import Faces, Floats
+from mien.tracking._changed import changed
 from mien.tracking.settings import TrackSettings
 
 Doubles = NDArray[np.float64]
@@ -67,19 +68,19 @@ class RunningExpression:
         before = share * self.total if self.fresh else self.total
         total = kept * before + share * probs.astype(np.float64)
         smoothed = (total / total.sum()).astype(np.float32)
-        newer = replace(self, total=total, fresh=False, time_s=time_s, smoothed=smoothed)
+        newer = changed(self, total=total, fresh=False, time_s=time_s, smoothed=smoothed)
         return newer._settle(settings)
 
     def _settle(self, settings: TrackSettings) -> Self:
         """Return the same with the steady expression changed where another leads clearly, or for long."""
         leader = int(self.smoothed.argmax())
         if leader == self.steady:
-            return replace(self, rival=None)
+            return self if self.rival is None else changed(self, rival=None)
         since = self.rival_since_s if self.rival == leader else self.time_s
         lead = float(self.smoothed[leader] - self.smoothed[self.steady])
         if lead >= settings.steady_margin or self.time_s - since >= settings.steady_after_s:
-            return replace(self, steady=leader, rival=None)
-        return replace(self, rival=leader, rival_since_s=since)
+            return changed(self, steady=leader, rival=None)
+        return changed(self, rival=leader, rival_since_s=since)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""
@@ -118,4 +119,4 @@ def smooth(
         )
     smoothed = np.array([one.smoothed for one in now.values()], np.float32).reshape(faces.probs.shape)
     steady = np.array([one.steady for one in now.values()], np.int64)
-    return replace(faces, smoothed=smoothed, steady=steady), kept | now
+    return faces.with_smoothed(smoothed, steady), kept | now

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any, Self
 
 import numpy as np
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from mien.detect.boxes import overlap
 from mien.faces import Faces, Floats
+from mien.tracking._changed import changed
 
 VELOCITY_HALF_LIFE_S = 0.08
 COAST_S = 2.0  # time constant with which an unseen face's motion dies down
@@ -152,7 +153,7 @@ class Track:
             steer: Whether the velocity follows; it should not where another face covers part of this one.
         """
         xyxy = faces.xyxy[number]
-        return replace(
+        return changed(
             self,
             xyxy=xyxy,
             landmarks=None if faces.landmarks is None else faces.landmarks[number],
@@ -171,9 +172,9 @@ class Track:
         """Return the velocity after the box was measured at `xyxy`: an alpha-beta filter whose alpha is 1."""
         step = max(time_s - self.seen_s, LEAST_STEP_S)
         centre, before = (xyxy[:2] + xyxy[2:]) / 2, (self.xyxy[:2] + self.xyxy[2:]) / 2
-        growth = 0.5 * np.log(max(_area(xyxy), 1.0) / max(_area(self.xyxy), 1.0))
-        measured = np.append(centre - before, growth).astype(np.float64) / step
-        measured[2] = np.clip(measured[2], -MOST_GROWTH, MOST_GROWTH)
+        growth = 0.5 * float(np.log(max(_area(xyxy), 1.0) / max(_area(self.xyxy), 1.0))) / step
+        x, y = (centre - before).tolist()
+        measured = np.array([x / step, y / step, min(max(growth, -MOST_GROWTH), MOST_GROWTH)])
         gain = max(1 - 0.5 ** (step / VELOCITY_HALF_LIFE_S), 1 / self.sightings if self.sightings < 4 else 0.0)
         steered: Doubles = self.velocity + gain * (measured - self.velocity)
         return steered
