@@ -166,7 +166,7 @@ class Track:
 
     def afresh(self) -> Self:
         """Return the track without the motion that it had: the next sighting tells all of it."""
-        return replace(self, velocity=np.zeros(3), sightings=1)
+        return changed(self, velocity=np.zeros(3), sightings=1)
 
     def _steered(self, xyxy: Floats, time_s: float) -> Doubles:
         """Return the velocity after the box was measured at `xyxy`: an alpha-beta filter whose alpha is 1."""
