@@ -39,26 +39,55 @@ WORKERS = 2
 
 
 class Ready:
-    """Notes when all workers are there, and how far the work is then."""
+    """Notes when all workers are there, how far the work is then, and their CPU time since."""
 
-    at_s, done = 0.0, 0
+    def __init__(self) -> None:
+        """Start."""
+        self.at_s, self.done = 0.0, 0
+        self._before: dict[int, float] = {}
+        self._after: dict[int, float] = {}
 
     def __call__(self, progress) -> None:
         """Look at the progress."""
         if not self.at_s and progress.workers >= WORKERS:
-            self.at_s, self.done = time.perf_counter(), progress.done
+            self.at_s, self.done, self._before = time.perf_counter(), progress.done, cpu_of_workers()
+        self._after |= cpu_of_workers()
+
+    @property
+    def cpu_s(self) -> float:
+        """CPU seconds of the workers since they were there."""
+        return sum(now - self._before.get(pid, 0.0) for pid, now in self._after.items())
+
+
+def cpu_of_workers() -> dict[int, float]:
+    """Return the CPU seconds of each worker of this machine so far."""
+    found = {}
+    for place in Path("/proc").glob("[0-9]*"):
+        try:
+            if (place / "cmdline").read_bytes().startswith(b"ray::ClusterWorker"):
+                fields = (place / "stat").read_text().rpartition(")")[2].split()
+                found[int(place.name)] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        except OSError:
+            continue
+    return found
+
+
+def own_cpu_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
 
 
 def throughput(options) -> None:
     with tempfile.TemporaryDirectory() as folder:
         images = copies(Path(options.images), Path(folder) / "images", options.repeat)
         list(analyze_images(sorted(images.iterdir())[:8], progress=False))  # warm
-        ratios, wholes = [], []
+        ratios, wholes, cpus = [], [], []
         for number in range(options.rounds):
             count = len(list(images.iterdir()))
-            started = time.perf_counter()
+            started, cpu = time.perf_counter(), own_cpu_s()
             rows = sum(len(r.to_records()) for r in analyze_images(images, workers=WORKERS, progress=False))
-            here_s = time.perf_counter() - started
+            here_s, here_cpu_s = time.perf_counter() - started, own_cpu_s() - cpu
+            cpu = own_cpu_s()
             ready, started = Ready(), time.perf_counter()
             result = analyze_on_cluster(
                 images, Path(folder) / f"out{number}", cluster=ClusterSettings(workers=WORKERS), progress=ready
@@ -66,14 +95,18 @@ def throughput(options) -> None:
             whole_s = time.perf_counter() - started
             there = (count - ready.done) / (time.perf_counter() - ready.at_s)
             assert result.rows == rows and result.images == count
+            there_cpu_s = ready.cpu_s * count / (count - ready.done) + own_cpu_s() - cpu
+            cpus.append(here_cpu_s / there_cpu_s)
             ratios.append(there / (count / here_s))
             wholes.append(here_s / whole_s)
             print(
                 f"{count} images: {count / here_s:.1f}/s here, {there:.1f}/s on the cluster, ratio {ratios[-1]:.3f}; "
-                f"whole {here_s:.1f} s and {whole_s:.1f} s",
+                f"whole {here_s:.1f} s and {whole_s:.1f} s; "
+                f"CPU {here_cpu_s:.1f} s and {there_cpu_s:.1f} s with the driver, ratio {cpus[-1]:.3f}",
                 flush=True,
             )
-        print(f"median ratio {statistics.median(ratios):.3f}, with its start {statistics.median(wholes):.3f}")
+        whole, cpu_ratio = statistics.median(wholes), statistics.median(cpus)
+        print(f"median ratio {statistics.median(ratios):.3f}, with its start {whole:.3f}, by CPU time {cpu_ratio:.3f}")
 
 
 def copies(photos: Path, folder: Path, repeat: int) -> Path:
@@ -152,13 +185,12 @@ def stub_run(count: int, folder: Path) -> dict[str, float]:
             file.write(f"https://example.org/{number // 1000:06d}/photo-{number:09d}.jpg\n")
     store, told = Store(str(folder / "out")), {}
     for turn in ("first", "again"):
-        ready, cpu, started = Ready(), resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
+        ready, cpu, started = Ready(), own_cpu_s(), time.perf_counter()
         worker = WorkerSettings(Stub, store.uri, turn)
         result = run(load_ray(), place, store, worker, ClusterSettings(workers=WORKERS), {}, ready)
-        now = resource.getrusage(resource.RUSAGE_SELF)
         told |= {
             f"{turn}_s": time.perf_counter() - started,
-            f"{turn}_cpu_s": now.ru_utime + now.ru_stime - cpu.ru_utime - cpu.ru_stime,
+            f"{turn}_cpu_s": own_cpu_s() - cpu,
             f"{turn}_done": result.images,
             f"{turn}_parts": result.parts,
         }

@@ -102,7 +102,13 @@ def test_a_list_is_never_whole_in_memory(tmp_path):
 
 @pytest.mark.parametrize(
     ("path", "kind"),
-    [("s3://b/x.MP4", "video"), ("s3://b/x.jpg", "image"), ("/a/b.mkv", "video"), ("https://a.b/c.jpg?d", "image")],
+    [
+        ("s3://b/x.MP4", "video"),
+        ("s3://b/x.jpg", "image"),
+        ("/a/b.mkv", "video"),
+        ("/a/b.gif", "image"),
+        ("https://a.b/c.jpg?d", "image"),
+    ],
 )
 def test_kinds(path, kind):
     assert kind_of_input(path) == kind

@@ -53,6 +53,16 @@ def test_a_video_gives_the_rows_of_the_sequential_run(tmp_path):
     same_rows(pandas.read_parquet(tmp_path / "out"), expected)
 
 
+def test_an_animated_gif_is_a_video_and_a_still_one_an_image(tmp_path):
+    moving = str(write_video(tmp_path / "moving.gif", portraits(5), codec="gif"))
+    still = str(write_video(tmp_path / "still.gif", portraits(1), codec="gif"))
+    done = worker(tmp_path / "out").work(Chunk("image", (moving, still, str(EXAMPLES / "astronaut.jpg")), ("",) * 3))
+    rows = pandas.read_parquet(tmp_path / "out")
+    assert done.failed == 0 and set(rows["source"]) == {moving, still, str(EXAMPLES / "astronaut.jpg")}
+    assert rows[rows["source"] == moving]["frame"].tolist() == [0, 1, 2, 3, 4]
+    assert rows[rows["source"] == still]["track_id"].isna().all()
+
+
 def in_segments(worker, video):
     """Do what the cluster does with a video; return what became of it and its plan."""
     whole = Chunk("video", (video,), ("tag",))

@@ -16,7 +16,7 @@ from mien.cluster.places import Stored, is_stored, located, tag_of, walk_storage
 from mien.errors import InputError, SourceError, require_extra, shown
 from mien.sources.addresses import is_http
 from mien.sources.images import IMAGE_SUFFIXES
-from mien.sources.videos import VIDEO_SUFFIXES, is_video
+from mien.sources.videos import VIDEO_SUFFIXES
 
 KNOWN_SUFFIXES = IMAGE_SUFFIXES + VIDEO_SUFFIXES
 LISTS = (".parquet", ".txt")
@@ -43,14 +43,12 @@ def stream(sources: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -
 
 
 def kind_of_input(path: str) -> str:
-    """Return the partition of an input: `image` or `video`.
+    """Return the partition of an input, `image` or `video`, by its extension alone: no file is opened here.
 
     Args:
         path: Path or URI.
     """
-    if is_stored(path) or is_http(path):
-        return "video" if path.lower().endswith(VIDEO_SUFFIXES) else "image"
-    return "video" if is_video(path) else "image"
+    return "video" if path.lower().endswith(VIDEO_SUFFIXES) and not is_http(path) else "image"
 
 
 def _one(source: str) -> Iterator[Stored]:

@@ -26,7 +26,7 @@ from mien.errors import MienError, OutputError, SourceError
 from mien.output.base import SinkSettings
 from mien.sources.addresses import is_http
 from mien.sources.images import Failed, Item, SourceSettings, expand
-from mien.sources.videos import VideoSettings
+from mien.sources.videos import ANIMATED_SUFFIXES, VideoSettings, is_video
 from mien.tracking.settings import TrackSettings
 from mien.video.segments import Segment
 
@@ -194,8 +194,11 @@ class ClusterWorker:
 
     def _images(self, paths: Sequence[str]) -> PartSink:
         sink = PartSink(self._table())
+        moving = {path for path in paths if _moves(path)}
+        for path in moving:
+            self._videos.whole(path, sink)
         with ThreadPoolExecutor(READERS) as pool:
-            items = _items(paths, pool)
+            items = _items([path for path in paths if path not in moving], pool)
             for result in self._analyzer.map_items(
                 items, settings=self._settings.reading, workers=self._settings.threads
             ):
@@ -235,6 +238,11 @@ class ClusterWorker:
         except MienError as error:
             return PieceMade(number, str(error))
         return PieceMade(number)
+
+
+def _moves(path: str) -> bool:
+    """Whether an image is animated, which makes it a video as everywhere; those of object storage are stills."""
+    return path.lower().endswith(ANIMATED_SUFFIXES) and not is_stored(path) and not is_http(path) and is_video(path)
 
 
 class _Ahead:
