@@ -46,12 +46,15 @@ class Ready:
         self.at_s, self.done = 0.0, 0
         self._before: dict[int, float] = {}
         self._after: dict[int, float] = {}
+        self._next_s = 0.0
 
     def __call__(self, progress) -> None:
         """Look at the progress."""
         if not self.at_s and progress.workers >= WORKERS:
             self.at_s, self.done, self._before = time.perf_counter(), progress.done, cpu_of_workers()
-        self._after |= cpu_of_workers()
+        if time.perf_counter() > self._next_s:
+            self._after |= cpu_of_workers()
+            self._next_s = time.perf_counter() + 1
 
     @property
     def cpu_s(self) -> float:
@@ -95,14 +98,14 @@ def throughput(options) -> None:
             whole_s = time.perf_counter() - started
             there = (count - ready.done) / (time.perf_counter() - ready.at_s)
             assert result.rows == rows and result.images == count
-            there_cpu_s = ready.cpu_s * count / (count - ready.done) + own_cpu_s() - cpu
+            there_cpu_s, driver_s = ready.cpu_s * count / (count - ready.done), own_cpu_s() - cpu
             cpus.append(here_cpu_s / there_cpu_s)
             ratios.append(there / (count / here_s))
             wholes.append(here_s / whole_s)
             print(
                 f"{count} images: {count / here_s:.1f}/s here, {there:.1f}/s on the cluster, ratio {ratios[-1]:.3f}; "
                 f"whole {here_s:.1f} s and {whole_s:.1f} s; "
-                f"CPU {here_cpu_s:.1f} s and {there_cpu_s:.1f} s with the driver, ratio {cpus[-1]:.3f}",
+                f"CPU {here_cpu_s:.1f} s and {there_cpu_s:.1f} s, the driver {driver_s:.1f} s, ratio {cpus[-1]:.3f}",
                 flush=True,
             )
         whole, cpu_ratio = statistics.median(wholes), statistics.median(cpus)
