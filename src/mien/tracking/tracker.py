@@ -54,12 +54,13 @@ class Tracker:
         labels: The label set of the answers.
     """
 
-    def __init__(self, analyzer: Analyzer, settings: TrackSettings | None = None) -> None:
+    def __init__(self, analyzer: Analyzer, settings: TrackSettings | None = None, *, smoothing: bool = True) -> None:
         """Start before the first frame.
 
         Args:
             analyzer: Detector, expression model and label set; may be shared by any number of trackers.
             settings: None takes the defaults.
+            smoothing: Whether faces get `smoothed` and `steady`; else that is left to somebody who sees more.
 
         Raises:
             InputError: The settings ask for `people`, who are known after the last frame only.
@@ -73,7 +74,7 @@ class Tracker:
         self._memory = Memory()
         self._running: Mapping[int, RunningExpression] = {}
         self._stand = _Stand(self._memory, self._running)
-        self._baselines = None
+        self._baselines, self._smoothing = None, smoothing
         if self.settings.baseline is not None:
             self._baselines = Baselines(self.settings, self.labels, analyzer.model.card, analyzer.prior)
 
@@ -140,8 +141,9 @@ class Tracker:
             if self._baselines is not None:
                 self._baselines.add(faces)
                 faces = self._baselines.taken_out(faces)
-            smoothed, self._running = smooth(faces, self._running, self.settings)
-            kept = self.analyzer.keep.found(smoothed)
+            if self._smoothing:
+                faces, self._running = smooth(faces, self._running, self.settings)
+            kept = self.analyzer.keep.found(faces)
             results.append(self.analyzer.kept(kept, frame))
             stands.append(_Stand(memory, self._running, frame.index))
         return stands, results

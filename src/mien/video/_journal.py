@@ -242,7 +242,7 @@ def read_results(path: Path, labels: LabelSet, frames: int, source: str) -> Iter
             if "n" in entry:
                 frame = Frame(PIXEL, source, entry["n"], entry["t"])
                 frames -= 1
-                yield frame, _unpacked(entry["faces"], labels).at(frame)
+                yield frame, _unpacked(entry["faces"], labels, frame)
     if frames:
         raise OutputError(f"{path} has changed while it was read; leave --resume out to start again")
 
@@ -289,7 +289,7 @@ class Piece:
                 if "n" in entry:
                     frame = Frame(PIXEL, self._source, entry["n"], entry["t"])
                     frames += 1
-                    waiting.append((frame, _unpacked(entry["faces"], self._labels).at(frame)))
+                    waiting.append((frame, _unpacked(entry["faces"], self._labels, frame)))
                     continue
                 last = (waiting[-1][0].index, waiting[-1][0].time_s) if waiting else (-1, 0.0)
                 self.past = _past(entry, frames, last, at)
@@ -330,9 +330,9 @@ def _text(array: NDArray[Any]) -> str:
     return base64.b64encode(array.tobytes()).decode()
 
 
-def _unpacked(packed: dict[str, Any] | None, labels: LabelSet) -> Faces:
+def _unpacked(packed: dict[str, Any] | None, labels: LabelSet, frame: Frame) -> Faces:
     if packed is None:
-        return Faces.empty()
+        return Faces.empty(frame=frame)
     shapes = {
         "xyxy": (-1, 4), "landmarks": (-1, 5, 2), "probs": (-1, len(labels)), "smoothed": (-1, len(labels)),
         "mesh": (-1, MESH_POINTS, 2),
@@ -348,4 +348,5 @@ def _unpacked(packed: dict[str, Any] | None, labels: LabelSet) -> Faces:
         arrays["notes"] = tuple(packed["notes"])
     if "person" in packed:
         arrays["person"] = tuple(packed["person"])
+    arrays |= {"source": frame.source, "frame_index": frame.index, "time_s": frame.time_s}
     return Faces(**arrays, labels=labels if "probs" in arrays else None)

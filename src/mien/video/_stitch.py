@@ -106,7 +106,7 @@ class Stitched:
             yield frame, keep.named(keep.found(faces), self._info.width, self._info.height)
 
     def raw(self) -> Iterator[Result]:
-        """Yield every frame with all its faces, numbered as in one pass; smoothed is each piece on its own.
+        """Yield every frame with all its faces, numbered as in one pass and not smoothed.
 
         Raises:
             OutputError: A piece cannot be read.
@@ -206,12 +206,16 @@ class _Seam:
     def _named(self, faces: Faces) -> Faces:
         if faces.track_id is None or not len(faces):
             return faces
-        for own in sorted(faces.track_id.tolist()):
+        owns = faces.track_id.tolist()
+        for own in owns:  # in order, as every tracker gives them
             if own not in self._ids:
                 self._ids[own] = self._next_id
                 self._next_id += 1
-        numbers = np.array([self._ids[own] for own in faces.track_id.tolist()], np.int64)
-        return replace(faces, track_id=numbers)[np.argsort(numbers)]
+        numbers = [self._ids[own] for own in owns]
+        if numbers == owns:
+            return faces
+        named = replace(faces, track_id=np.array(numbers, np.int64))
+        return named if numbers == sorted(numbers) else named[np.argsort(numbers)]
 
     def end(self, state: dict[str, Any] | None) -> None:
         """Keep where the tracker of the piece stands after its last frame."""
@@ -223,7 +227,8 @@ class _Seam:
         """Return the tracker of the piece, to go on; None where the piece says nothing of it."""
         if self._state is None:
             return None
-        tracker = Tracker(analyzer.keeping(KEEP_ALL), replace(job.track, baseline=None, people=None))
+        plain = replace(job.track, baseline=None, people=None)
+        tracker = Tracker(analyzer.keeping(KEEP_ALL), plain, smoothing=False)
         tracker.restore(self._state)
         return tracker
 

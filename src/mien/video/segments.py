@@ -101,7 +101,8 @@ class _Work:
     def go_on(self, analyzer: Analyzer, progress: Callable[[int], None] | None) -> int:
         """Do what is left of it; return how many frames are done."""
         past, job = self._journal.past, self._job
-        tracker = Tracker(analyzer.keeping(KEEP_ALL), replace(job.track, baseline=None, people=None))
+        plain = replace(job.track, baseline=None, people=None)
+        tracker = Tracker(analyzer.keeping(KEEP_ALL), plain, smoothing=False)
         if past.state is not None:
             tracker.restore(past.state)
         frames = (frame for frame in self._video if frame.index > past.last_index)
