@@ -19,6 +19,10 @@ FIREFOX = shutil.which("firefox-esr") or shutil.which("firefox")
 START_S = 40
 WAIT_S = 30
 LARGEST_MESSAGE = 64 << 20
+KEYS = {  # https://w3c.github.io/webdriver/#keyboard-actions
+    "Tab": "\ue004", "Enter": "\ue007", "Space": " ", "Delete": "\ue017", "Home": "\ue011", "End": "\ue010",
+    "ArrowLeft": "\ue012", "ArrowUp": "\ue013", "ArrowRight": "\ue014", "ArrowDown": "\ue015",
+}  # fmt: skip
 PREFERENCES: dict[str, bool | int | str] = {
     "media.navigator.streams.fake": True,
     "media.navigator.permission.disabled": True,
@@ -101,6 +105,12 @@ class Page:
         ]
         mouse = {"type": "pointer", "id": "mouse", "actions": moves}
         self._firefox.call("input.performActions", **self._here, actions=[mouse])
+
+    def press(self, *keys: str) -> None:
+        """Press keys one after another: letters, or names of `KEYS`."""
+        actions = [{"type": kind, "value": KEYS.get(key, key)} for key in keys for kind in ("keyDown", "keyUp")]
+        keyboard = {"type": "key", "id": "keyboard", "actions": actions}
+        self._firefox.call("input.performActions", **self._here, actions=[keyboard])
 
     def choose_files(self, selector: str, *files: Path) -> None:
         """Choose files in a file input."""

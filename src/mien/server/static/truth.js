@@ -52,7 +52,7 @@ export class TruthPanel extends EventTarget {
     this.people = people;
     const { value } = this.whose;
     this.whose.replaceChildren(h("option", { value: ALL }, "everybody"), ...people.map(({ key, label }) => h("option", { value: key }, label)));
-    this.whose.value = [...this.whose.options].some((one) => one.value === value) ? value : people.length > 1 ? people[0].key : ALL;
+    this.whose.value = [...this.whose.options].some((one) => one.value === value) ? value : ALL;
     this.draw();
   }
 

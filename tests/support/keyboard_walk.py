@@ -1,0 +1,50 @@
+"""Walks a page with the Tab key, in whichever browser: what is reached, and whether it is seen where it is."""
+
+from collections.abc import Callable
+from typing import Any
+
+FOCUSED = """(async () => {
+    const frame = () => new Promise((resolve) => requestAnimationFrame(resolve));
+    const moves = () => document.getAnimations().some(({ playState }) => playState === "running");
+    for (let i = 0; i < 3 || (i < 60 && moves()); i += 1) await frame(); // what comes into view takes a moment
+    const one = document.activeElement;
+    if (one === document.body || one === document.documentElement) return null;
+    const shown = one.matches("input.file") ? document.querySelector(`label[for="${one.id}"]`) : one;
+    const { x, y, width, height } = shown.getBoundingClientRect();
+    const there = document.elementFromPoint(x + width / 2, Math.max(1, y + Math.min(height, innerHeight) / 2));
+    const seen = there && (shown.contains(there) || there.contains(shown) || there.closest("label")?.contains(one));
+    const { outlineStyle, outlineWidth } = getComputedStyle(shown);
+    const words = one.id || one.ariaLabel || one.innerText || one.value;
+    const again = document.walked.has(one);
+    document.walked.add(one);
+    const outlined = outlineStyle !== "none" && parseFloat(outlineWidth) > 0;
+    return [`${one.tagName} ${words}`.slice(0, 60), Boolean(seen), outlined, again];
+})()"""
+MISSED = """[...document.querySelectorAll("a[href], button, input, select, textarea, summary, [tabindex='0']")]
+    .filter((one) => one.checkVisibility({ visibilityProperty: true }) && !one.disabled && !document.walked.has(one))
+    .filter((one) => one.type !== "radio").map((one) => one.outerHTML.slice(0, 90))"""
+MOST_STOPS = 120
+
+
+def walk(press: Callable[[str], Any], evaluate: Callable[[str], Any]) -> list[str]:
+    """Press Tab until the focus is where it began, and return what is wrong: not reached, not seen, without an outline.
+
+    Args:
+        press: Presses a key.
+        evaluate: Returns the value of an expression of the page.
+    """
+    evaluate("(document.walked = new Set(), document.activeElement.blur(), scrollTo(0, 0), 1)")
+    wrong, stops = [], 0
+    for _ in range(MOST_STOPS):
+        press("Tab")
+        stop = evaluate(FOCUSED)
+        if stop is None:
+            continue  # the browser's own controls, between the page's end and its beginning
+        what, seen, outlined, again = stop
+        if again:
+            break
+        stops += 1
+        wrong += [] if seen else [f"not seen: {what}"]
+        wrong += [] if outlined else [f"no outline: {what}"]
+    assert stops > 5, "Tab reaches next to nothing"
+    return [*dict.fromkeys(wrong), *(f"not reached: {one}" for one in evaluate(MISSED))]
