@@ -1,6 +1,7 @@
 """Memory against minutes: the peak of one process on videos of 1, 10 and 60 minutes, with all outputs.
 
     python benchmarks/video_memory.py --clip CLIP.mp4 [--minutes 1 10 60] [--fps 5] [--size 320x180] [--rows-only]
+        [--attributes A,B]
 
 Each video repeats the clip, in the given size and rate, and is analyzed in a fresh process. The figures are the
 resident set (VmRSS of /proc) after a third, two thirds and all of the video, and its peak (VmHWM). Needs Linux.
@@ -42,9 +43,9 @@ folder, outputs = Path(sys.argv[2]), sys.argv[3].split(",")
 wanted = VideoOutputs.named([folder / name for name in outputs])
 if "annotated.mp4" in outputs:
     wanted = wanted.plus(VideoOutputs(moments=(folder / "moments.png",)))
-result = analyze_video(sys.argv[1], analyzer=Analyzer(), outputs=wanted, progress=watch)
+result = analyze_video(sys.argv[1], analyzer=Analyzer(attributes=sys.argv[4]), outputs=wanted, progress=watch)
 seconds = time.perf_counter() - started
-print(json.dumps({"frames": result.frames, "tracks": result.summary["people"],
+print(json.dumps({"frames": result.frames, "tracks": result.summary()["people"],
     "rss_start_mb": marks[0], "rss_1_3_mb": marks[1], "rss_2_3_mb": marks[2], "rss_end_mb": megabytes("VmRSS"),
     "peak_mb": megabytes("VmHWM"), "frames_per_s": round(result.frames / seconds, 1)}))
 """
@@ -65,8 +66,8 @@ def make_video(clip: Path, path: Path, *, minutes: float, fps: int, size: tuple[
         out.mux(stream.encode(None))
 
 
-def measure(video: Path, folder: Path, outputs: tuple[str, ...]) -> dict[str, float]:
-    return run_fresh(sys.executable, RUN, str(video), str(folder), ",".join(outputs), OMP_NUM_THREADS="1")
+def measure(video: Path, folder: Path, outputs: tuple[str, ...], attributes: str) -> dict[str, float]:
+    return run_fresh(sys.executable, RUN, str(video), str(folder), ",".join(outputs), attributes, OMP_NUM_THREADS="1")
 
 
 def main() -> None:
@@ -77,6 +78,7 @@ def main() -> None:
     parser.add_argument("--fps", type=int, default=5)
     parser.add_argument("--size", default="320x180")
     parser.add_argument("--rows-only", action="store_true", help="leave the annotated video and the images out")
+    parser.add_argument("--attributes", default="", help="what else is measured, with commas")
     args = parser.parse_args()
     width, height = map(int, args.size.split("x"))
     peaks = []
@@ -84,7 +86,8 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as name:
             video = Path(name, "video.mp4")
             make_video(args.clip, video, minutes=minutes, fps=args.fps, size=(width, height))
-            result = measure(video, Path(name, "out"), OUTPUTS + (() if args.rows_only else IMAGES))
+            outputs = OUTPUTS + (() if args.rows_only else IMAGES)
+            result = measure(video, Path(name, "out"), outputs, args.attributes)
         peaks.append(result["peak_mb"])
         print(json.dumps({"minutes": minutes, **result}), flush=True)
     print(json.dumps({"largest - smallest peak, MB": round(max(peaks) - min(peaks), 1)}))

@@ -30,7 +30,8 @@ MIN_PX, PANEL_OPACITY = 8, 0.7
 ROWS = (  # what a row of the panel says, and how a value is written
     ("pose", (("yaw", "{:+.0f}°"), ("pitch", "{:+.0f}°"), ("roll", "{:+.0f}°"))),
     ("eyes", (("eye_left", "{:.2f}"), ("eye_right", "{:.2f}"))),
-    ("mouth", (("mouth_opening", "{:.2f}"), ("mouth_width", "{:.2f}"), ("mouth_corners", "{:+.2f}"))),
+    ("mouth", (("mouth_opening", "{:.2f}"), ("mouth_width", "{:.2f}"))),
+    ("corners", (("mouth_corners", "{:+.2f}"), ("mouth_asymmetry", "{:+.2f}"))),
     ("brows", (("brow_raise", "{:+.2f}"), ("brow_furrow", "{:+.2f}"))),
     ("gaze", (("gaze_yaw", "{:+.0f}°"), ("gaze_pitch", "{:+.0f}°"))),
     ("closed", (("eyes_closed", "{:.0%}"),)),
