@@ -1,7 +1,10 @@
 """A video end to end, mien beside fer's `Video.analyze`: frames per second from the file to the table.
 
     python benchmarks/video_speed.py --clip CLIP.mp4 [--peer-env FOLDER] [--rounds 3] [--model NAME]
-    python benchmarks/video_speed.py --curve     # mien alone: frames/s against number of faces and resolution
+    python benchmarks/video_speed.py --curve [--before CHECKOUT] [--rounds 3] [--frames 150] [--model NAME …]
+
+The curve is mien alone: frames/s and processor time against number of faces and resolution, beside decoding alone; with
+--before, a checkout of another version takes turns with this one, and ratios are within a round.
 
 Each side runs in a fresh process, one after the other in one run, several rounds, with the threads that it takes by
 itself; loading the networks is not counted, and a first pass over some frames warms both up. mien writes a CSV with a
@@ -19,6 +22,7 @@ import tempfile
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
@@ -28,9 +32,9 @@ from numpy.typing import NDArray
 from end_to_end import peer_python
 from fresh import run_fresh
 
-EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
-FACES, SIZES = (0, 1, 2, 4, 8), ((640, 360), (1280, 720), (1920, 1080))
-CURVE_FRAMES = 150
+ROOT = Path(__file__).resolve().parent.parent
+EXAMPLES = ROOT / "examples"
+FACES, SIZES = (0, 1, 4, 8), ((640, 360), (1280, 720), (1920, 1080), (3840, 2160))
 FACE_SHARE = 0.2  # of the height of the image
 
 MIEN = """
@@ -49,6 +53,37 @@ for _ in range(int(sys.argv[3])):
     spent.append(time.perf_counter() - started)
 print(json.dumps({"who": "mien", "frames": result.frames, "faces": result.faces,
     "frames_per_s": result.frames / sorted(spent)[len(spent) // 2]}))
+"""
+
+CURVE = """
+import json, sys, time
+import av
+from mien import Analyzer
+from mien.video import analyze_video
+from mien.sources.videos import VideoSettings
+clip, folder, models = sys.argv[1], sys.argv[2], sys.argv[3:]
+
+def measured(work):
+    started, used = time.perf_counter(), time.process_time()
+    frames, faces = work()
+    return {"frames_per_s": frames / (time.perf_counter() - started),
+        "cpu_ms": 1000 * (time.process_time() - used) / frames, "faces": faces / frames}
+
+def decode():
+    with av.open(clip) as video:
+        video.streams.video[0].thread_type = "AUTO"
+        return sum(1 for _ in video.decode(video=0)), 0
+
+def analyze():
+    result = analyze_video(clip, analyzer=analyzer, outputs=[folder + "/rows.csv"], progress=False)
+    return result.frames, result.faces
+
+found = {"decoding": measured(decode)}
+for model in models:
+    analyzer = Analyzer(model=model)
+    analyze_video(clip, analyzer=analyzer, outputs=[folder + "/rows.csv"], video=VideoSettings(max_frames=10))
+    found[model] = measured(analyze)
+print(json.dumps(found))
 """
 
 PEER = """
@@ -105,28 +140,42 @@ def _speed(result: dict[str, object]) -> float:
     return float(str(result["frames_per_s"]))
 
 
-def curve(model: str) -> None:
-    """Print frames/s for every number of faces and resolution."""
-    for size in SIZES:
-        for count in FACES:
-            with tempfile.TemporaryDirectory() as folder:
-                clip = Path(folder, "clip.mp4")
-                write(clip, crowd(count, size))
-                result = run(sys.executable, MIEN, clip, 3, model=model)
-            found = int(str(result["faces"])) / CURVE_FRAMES
-            print(json.dumps({
-                "size": "x".join(map(str, size)), "faces": count, "found_per_frame": round(found, 2),
-                "frames_per_s": round(_speed(result), 1),
-            }), flush=True)  # fmt: skip
+def curve(models: list[str], before: Path | None, rounds: int, frames: int) -> None:
+    """Print frames/s and processor time a frame for every number of faces and resolution."""
+    sides = {"now": ROOT} | ({"before": before.resolve()} if before else {})
+    for size, count in itertools.product(SIZES, FACES):
+        with tempfile.TemporaryDirectory() as folder:
+            clip = Path(folder, "clip.mp4")
+            write(clip, crowd(count, size, frames))
+            found = [
+                {
+                    side: run_fresh(sys.executable, CURVE, str(clip), folder, *models, PYTHONPATH=str(path / "src"))
+                    for side, path in sides.items()
+                }
+                for _ in range(rounds)
+            ]
+        for what in ("decoding", *models):
+            told: dict[str, object] = {"size": "x".join(map(str, size)), "faces": count, "what": what}
+            told["found"] = round(found[0]["now"][what]["faces"], 2)
+            for side, value in itertools.product(sides, ("frames_per_s", "cpu_ms")):
+                told[f"{value} {side}"] = round(float(np.median([r[side][what][value] for r in found])), 2)
+            if before:
+                told["times as fast"] = _ratio(found, what, "frames_per_s", "now", "before")
+                told["times less processor time"] = _ratio(found, what, "cpu_ms", "before", "now")
+            print(json.dumps(told), flush=True)
 
 
-def crowd(count: int, size: tuple[int, int]) -> Iterator[NDArray[np.uint8]]:
+def _ratio(rounds: list[dict[str, Any]], what: str, value: str, of: str, to: str) -> float:
+    return round(float(np.median([r[of][what][value] / r[to][what][value] for r in rounds])), 2)
+
+
+def crowd(count: int, size: tuple[int, int], frames: int) -> Iterator[NDArray[np.uint8]]:
     """Yield the images of a video with so many faces."""
     width, height = size
     photos = [cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB) for path in sorted(EXAMPLES.glob("*.jpg"))[:2]]
     boxes = {"astronaut": (179, 62, 267, 173), "grace_hopper": (175, 117, 351, 336)}
     room = cv2.resize(np.random.default_rng(0).integers(90, 150, (9, 16, 3), dtype=np.uint8), size)
-    for number in range(CURVE_FRAMES):
+    for number in range(frames):
         image = room.copy()
         for k in range(count):
             photo, (x1, y1, x2, y2) = photos[k % 2], list(boxes.values())[k % 2]
@@ -164,14 +213,16 @@ def main() -> None:
     parser.add_argument("--peer-env", type=Path, default=Path(".venv-fer"))
     parser.add_argument("--no-peer", action="store_true")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--model", default="mien-b")
+    parser.add_argument("--model", nargs="+", default=["mien-b"])
     parser.add_argument("--curve", action="store_true")
+    parser.add_argument("--before", type=Path, help="checkout of another version, for the curve")
+    parser.add_argument("--frames", type=int, default=150, help="of each video of the curve")
     args = parser.parse_args()
     if args.clip:
         peer = None if args.no_peer else peer_python(args.peer_env)
-        compare(args.clip, peer, args.rounds, args.model)
+        compare(args.clip, peer, args.rounds, args.model[0])
     if args.curve:
-        curve(args.model)
+        curve(args.model, args.before, args.rounds, args.frames)
     if not args.clip and not args.curve:
         parser.error("give --clip, --curve or both")
 

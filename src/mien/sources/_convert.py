@@ -34,6 +34,16 @@ class FrameConverter:
         self._of_thread = threading.local()
         self._colours: dict[tuple[str, int, int], PlaneColours] = {}
 
+    def as_decoded(self, frame: "VideoFrame") -> "VideoFrame":
+        """Return a frame from a graphics card as the processor would have decoded it: its chroma in two planes.
+
+        The numbers are the same, and so is then what is made of them.
+
+        Args:
+            frame: NV12; others stay as they are.
+        """
+        return frame.reformat(format="yuv420p") if frame.format.name == "nv12" else frame
+
     def pixels(self, frame: "VideoFrame", pixel_aspect: float) -> Pixels:
         """Return the planes of a frame, turned but never scaled; RGB where planes would not do.
 

@@ -259,7 +259,7 @@ class _Pass:
                 check_frame_size(self._name, frame.width, frame.height, self._video.max_pixels)
                 if frame.is_corrupt:
                     self._problems.note(f"{self._name}: the image is damaged at {self._seconds(frame.pts):.2f} s")
-                yield frame
+                yield self._convert.as_decoded(frame) if self._video.on_hardware else frame
 
     def packets(self) -> Iterator["Packet[Any]"]:
         """Yield the packets of all streams; damage between them is a problem, not the end."""

@@ -5,11 +5,12 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from mien.errors import SourceError, require_extra, shown
+from mien.errors import InputError, SourceError, require_extra, shown
 from mien.sources._decode import MAX_PIXELS
 from mien.sources._frames import is_an_image
+from mien.sources._hardware import AUTO, is_on_hardware, open_on_hardware
 from mien.sources.addresses import PUBLIC, AddressRule, is_http, pinned
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class Address:
         rule: Which hosts a URL may lead to.
         stream: Number of the video stream to read, from 0; None takes the one that FFmpeg thinks best.
         max_pixels: Largest frame, as stored; whatever the container says, each one is held against it.
+        hwaccel: Hardware that decodes: `auto`, a name that FFmpeg knows, or None for the processor alone.
     """
 
     url: str
@@ -64,6 +66,7 @@ class Address:
     rule: AddressRule = PUBLIC
     stream: int | None = None
     max_pixels: int = MAX_PIXELS
+    hwaccel: str | None = None
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,7 @@ class OpenVideo:
         choice: Says which was taken where there were several and nobody chose; else empty.
         remote: Where its bytes come from, if from the web.
         max_pixels: Largest frame.
+        on_hardware: Whether a graphics card decodes it.
     """
 
     container: "InputContainer"
@@ -89,6 +93,7 @@ class OpenVideo:
     choice: str = ""
     remote: "Remote | None" = None
     max_pixels: int = MAX_PIXELS
+    on_hardware: bool = False
 
     @property
     def failure(self) -> str | None:
@@ -111,7 +116,7 @@ def opened(address: Address) -> Iterator[OpenVideo]:
     with _remote_of(address) as remote:
         try:
             container = _container(address, remote)
-        except SourceError:
+        except (SourceError, InputError):
             raise
         except (av.FFmpegError, OSError, ValueError) as error:
             # FFmpeg's own message holds the URL with its password
@@ -122,8 +127,19 @@ def opened(address: Address) -> Iterator[OpenVideo]:
             stream.codec_context.options = {"max_pixels": str(address.max_pixels)}  # before a frame is decoded
             stream.codec_context.thread_type = "SLICE" if address.low_delay else "AUTO"
             stream.codec_context.thread_count = address.threads or min((os.cpu_count() or 1) + 1, MAX_THREADS)
-            number, count = videos.index(stream), len(videos)
-            yield OpenVideo(container, stream, address.name, number, count, choice, remote, address.max_pixels)
+            number, count, on_hardware = videos.index(stream), len(videos), is_on_hardware(stream)
+            if address.hwaccel not in (None, AUTO) and not on_hardware:
+                choice = " ".join(filter(None, (choice, _not_on_hardware(address))))
+            yield OpenVideo(
+                container, stream, address.name, number, count, choice, remote, address.max_pixels, on_hardware
+            )
+
+
+def _not_on_hardware(address: Address) -> str:
+    return (
+        f"{address.name} is decoded by the processor: hwaccel {address.hwaccel} is not ready here, or does "
+        "not know its codec; check the driver, or leave it out"
+    )
 
 
 def _remote_of(address: Address) -> AbstractContextManager["Remote | None"]:
@@ -137,8 +153,14 @@ def _remote_of(address: Address) -> AbstractContextManager["Remote | None"]:
 
 def _container(address: Address, remote: "Remote | None") -> "InputContainer":
     """Let FFmpeg open an address: through our own connections on the web, else at the checked address."""
+    open_ = partial(_container_with, address, remote)
+    found = open_on_hardware(open_, address.hwaccel) if address.hwaccel else None
+    return found or open_()
+
+
+def _container_with(address: Address, remote: "Remote | None", hwaccel: Any = None) -> "InputContainer":
     av = require_extra("video", "av")
-    open_ = partial(av.open, timeout=address.timeout_s, metadata_errors="replace")
+    open_ = partial(av.open, timeout=address.timeout_s, metadata_errors="replace", hwaccel=hwaccel)
     options, scheme = dict(address.options), address.url.partition(":")[0].lower()
     container: InputContainer
     if remote:

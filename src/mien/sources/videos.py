@@ -69,6 +69,8 @@ class VideoSettings:
             connect to any camera. A camera that the source names by a private address (`rtsp://192.168.1.10/…`) or a
             local name needs no permission.
         max_pixels: Largest width x height of a frame, checked for each one before it is decoded.
+        hwaccel: Let a graphics card decode, where one can: auto, or cuda, videotoolbox, vaapi, …; what it cannot
+            decode is left to the processor. None never does.
     """
 
     every: int = 1
@@ -82,6 +84,7 @@ class VideoSettings:
     stream: int | None = None
     allow_private: bool = False
     max_pixels: int = MAX_PIXELS
+    hwaccel: str | None = None
 
     def __post_init__(self) -> None:
         """Check ranges."""
@@ -322,6 +325,7 @@ def open_reader(
             rule=rule,
             stream=settings.stream,
             max_pixels=settings.max_pixels,
+            hwaccel=settings.hwaccel,
         )
         return FFmpegReader(address, problems)
     path = Path(source).expanduser()
@@ -352,6 +356,7 @@ def _open_file(path: Path, settings: VideoSettings, problems: Problems) -> Video
         threads=settings.threads,
         stream=settings.stream,
         max_pixels=settings.max_pixels,
+        hwaccel=settings.hwaccel,
     )
     return FFmpegReader(address, problems)
 

@@ -20,7 +20,7 @@ FINGERPRINT_BYTES = 1 << 20
 HASH_DIGITS = 16
 NO_ATTRIBUTES = "none"
 OLD_NAMES = {"film": "video", "picture_fps": "image_fps"}  # what older journals call them
-NOT_OF_THE_RESULT = ("threads", "allow_private", "max_pixels")  # settings that change no row
+NOT_OF_THE_RESULT = ("threads", "allow_private", "max_pixels", "hwaccel")  # settings that change no row
 
 Head = dict[str, Any]
 

@@ -64,6 +64,7 @@ Frames = Annotated[
         end_s="--end",
         max_frames="--max-frames",
         stream="--video-stream",
+        hwaccel="--hwaccel",
     ),
 ]
 Workers = Annotated[
