@@ -41,6 +41,21 @@ def clip(tmp_path_factory):
 
 
 class TestOneVideo:
+    def test_workers_share_a_video_and_nothing_else_changes(self, mien, tmp_path):
+        pd = pytest.importorskip("pandas")
+        long = write_video(tmp_path / "long.mp4", portraits(620, scale=0.45), fps=20, gop=20)
+        for name, options in (("one", ()), ("two", ("--workers", "2"))):
+            code, _, err = mien("analyze", long, "--model", "mien-s", "-o", tmp_path / f"{name}.csv", *options)
+            assert code == 0, err
+        one, two = (pd.read_csv(tmp_path / f"{name}.csv") for name in ("one", "two"))
+        assert len(one) == 620 and one["steady_expression"].equals(two["steady_expression"])
+        assert one[["frame", "track_id", "x1", "y2"]].equals(two[["frame", "track_id", "x1", "y2"]])
+
+    @pytest.mark.parametrize("number", ["many", "-1", "1.5"])
+    def test_a_number_of_workers_that_is_none_is_named(self, mien, clip, number):
+        code, _, err = mien("analyze", clip, "--workers", number)
+        assert code == 2 and "--workers must be a whole number, or auto for one per core" in err
+
     def test_a_start_beyond_the_end_says_how_long_the_video_is(self, mien, clip, tmp_path):
         code, out, err = mien("analyze", clip, "--start", "30", "-o", tmp_path / "rows.csv")
         assert (code, out) == (2, "")

@@ -101,6 +101,29 @@ def test_starting_late_decodes_from_the_key_frame_before_and_no_earlier(videos, 
     assert 10 < len(decoded) <= 12 + 12  # from frame 48 or 36 on
 
 
+@pytest.mark.parametrize("name", [name for name in CONTAINERS if not name.endswith(".gif")])
+def test_entered_at_any_key_frame_the_rest_is_the_same_to_the_last_bit(videos, name):
+    whole = {frame.index: frame for frame in frames_of(videos(name))}
+    with Video(videos(name)) as video:
+        entries = video.entries([0.1, 0.2, 0.9, 1.5, 9.0])
+    assert len(entries) == len({entry.number for entry in entries}) >= 2
+    for entry in entries:
+        with Video(videos(name), VideoSettings(start_s=entry.time_s), entry=entry) as video:
+            rest = list(video)
+        assert [frame.index for frame in rest] == list(range(rest[0].index, 60)) and rest[0].index >= entry.number > 0
+        for frame in rest:
+            assert frame.time_s == whole[frame.index].time_s
+            assert np.array_equal(frame.image, whole[frame.index].image)
+
+
+def test_a_file_whose_times_start_again_cannot_be_entered(tmp_path, videos):
+    joined = tmp_path / "joined.ts"
+    joined.write_bytes(2 * videos("b_frames.ts").read_bytes())
+    for path in (joined, videos("moving.gif")):
+        with Video(path) as video:
+            assert video.entries([0.5, 1.0, 3.0]) == []
+
+
 def test_a_variable_rate_keeps_the_times_of_the_container(tmp_path):
     times = [0, 0.1, 1, 1.04, 3.5, 3.52]
     for name in ("uneven.mkv", "uneven.mp4"):

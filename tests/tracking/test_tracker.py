@@ -213,6 +213,16 @@ class TestResults:
         later = [replace(frames[0], time_s=50.0), replace(frames[1], time_s=0.0), replace(frames[2], time_s=0.04)]
         assert [f.track_id.tolist() for f in tracker.track(later)] == [[1, 2], [3, 4], [3, 4]]
 
+    @pytest.mark.parametrize("make", [scenes.panning, scenes.zooming, scenes.meeting])
+    def test_who_begins_later_sees_the_same_after_two_searches(self, analyzer, people, make):
+        frames = list(make(people).frames())[:85]
+        early, late = Tracker(analyzer).track(frames), Tracker(analyzer).track(frames[13:])
+        for one, other in zip(early[50:], late[37:], strict=True):
+            assert len(one) and one.time_s == other.time_s
+            one, other = (faces[np.argsort(faces.xyxy[:, 0])] for faces in (one, other))  # numbers are each one's own
+            assert np.array_equal(one.xyxy, other.xyxy)
+            assert np.allclose(one.probs, other.probs, atol=1e-6)  # sums of other batches are rounded otherwise
+
     def test_sparse_frames_keep_numbers(self, analyzer, people):
         image = short(1)[0].image
         frames = [Frame(image, "sparse", i, 3.0 * i) for i in range(4)]
