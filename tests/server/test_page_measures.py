@@ -31,7 +31,7 @@ def test_the_measures_of_a_chosen_face(open_page):
     page.click(".shot .number")
     page.wait_for_selector(".measures:visible")
     words = page.inner_text(".measures")
-    assert all(word in words for word in ("Head", "turned to their left", "Mouth", "corners +0.", "Quality"))
+    assert all(word in words for word in ("Head", "turned to their left", "Mouth", "up +0.", "left higher", "Quality"))
     assert not serious(page)
     rows = list(csv.DictReader(io.StringIO(saved(page, "#image-csv")[1].decode())))
     assert abs(float(rows[0]["yaw"])) < 10 and rows[0]["note"] == ""

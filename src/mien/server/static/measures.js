@@ -13,7 +13,8 @@ const share = (value) => `${Math.round(100 * value)} %`;
 const ROWS = [
   ["Head", [["yaw", ["turned to their left", "turned to their right"], degrees], ["pitch", ["up", "down"], degrees], ["roll", ["tilted left", "tilted right"], degrees]]],
   ["Eyes open", [["eye_left", "left", plain], ["eye_right", "right", plain]]],
-  ["Mouth", [["mouth_opening", "open", plain], ["mouth_width", "wide", plain], ["mouth_corners", "corners", signed]]],
+  ["Mouth", [["mouth_opening", "open", plain], ["mouth_width", "wide", plain]]],
+  ["Its corners", [["mouth_corners", "up", signed], ["mouth_asymmetry", "left higher", signed]]],
   ["Brows", [["brow_raise", "raised", signed], ["brow_furrow", "together", signed]]],
   ["Gaze", [["gaze_yaw", ["to their left", "to their right"], degrees], ["gaze_pitch", ["up", "down"], degrees]]],
   ["Eyes closed", [["eyes_closed", "", share]]],
