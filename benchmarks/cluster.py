@@ -1,14 +1,13 @@
 """The cluster against this machine's own workers: throughput, what scheduling costs, and the driver's memory.
 
     python benchmarks/cluster.py throughput --images FOLDER [--repeat 8] [--rounds 3]
-    python benchmarks/cluster.py video --clip CLIP.mp4 [--minutes 2] [--rounds 2]
     python benchmarks/cluster.py scheduling [--count 100000]
     python benchmarks/cluster.py memory [--counts 10000 1000000]
 
-`throughput` and `video` run `mien analyze --workers 2` and the cluster of this machine with two workers in turn, and
-compare them pair by pair, with and without the seconds in which Ray and its workers start. `scheduling` and `memory`
-put a stub in place of the analyzer, which gives no face; each count gets a process of its own. Workers run at the
-niceness of the others, where Ray would give them 15. Needs Linux.
+`throughput` runs `analyze_images(workers=2)` and the cluster of this machine with two workers in turn, and compares
+them pair by pair, with and without the seconds in which Ray and its workers start, and by CPU time, which a busy machine
+changes little. `scheduling` and `memory` put a stub in place of the analyzer, which gives no face; each count gets a
+process of its own. Workers run at the niceness of the others, where Ray would give them 15. Needs Linux.
 """
 
 import argparse
@@ -25,7 +24,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from fresh import run_fresh
-from mien.analyzer import AnalyzerSettings, analyze_images
+from mien.analyzer import analyze_images
 from mien.cluster import ClusterSettings
 from mien.cluster import analyze as analyze_on_cluster
 from mien.cluster._ray import load_ray
@@ -56,10 +55,10 @@ class Ready:
             self._after |= cpu_of_workers()
             self._next_s = time.perf_counter() + 1
 
-    @property
-    def cpu_s(self) -> float:
-        """CPU seconds of the workers since they were there."""
-        return sum(now - self._before.get(pid, 0.0) for pid, now in self._after.items())
+    def cpu_s(self, names) -> float:
+        """Return the CPU seconds of workers since all were there; other clusters of this machine do not count."""
+        pids = {int(name.rpartition("-")[2]) for name in names}
+        return sum(now - self._before.get(pid, 0.0) for pid, now in self._after.items() if pid in pids)
 
 
 def cpu_of_workers() -> dict[int, float]:
@@ -98,7 +97,7 @@ def throughput(options) -> None:
             whole_s = time.perf_counter() - started
             there = (count - ready.done) / (time.perf_counter() - ready.at_s)
             assert result.rows == rows and result.images == count
-            there_cpu_s, driver_s = ready.cpu_s * count / (count - ready.done), own_cpu_s() - cpu
+            there_cpu_s, driver_s = ready.cpu_s(result.by_worker) * count / (count - ready.done), own_cpu_s() - cpu
             cpus.append(here_cpu_s / there_cpu_s)
             ratios.append(there / (count / here_s))
             wholes.append(here_s / whole_s)
@@ -119,53 +118,6 @@ def copies(photos: Path, folder: Path, repeat: int) -> Path:
         for number in range(repeat):
             (folder / f"{number}-{photo.name}").symlink_to(photo.resolve())
     return folder
-
-
-def video(options) -> None:
-    from mien.video.job import VideoJob
-    from mien.video.parallel import analyze_videos
-
-    with tempfile.TemporaryDirectory() as folder:
-        clip = repeated(Path(options.clip), Path(folder) / "video.mp4", options.minutes)
-        ratios = []
-        for number in range(options.rounds):
-            started = time.perf_counter()
-            (alone,) = analyze_videos([VideoJob(clip)], AnalyzerSettings(), workers=1)
-            one_s = time.perf_counter() - started
-            ready, started = Ready(), time.perf_counter()
-            result = analyze_on_cluster(
-                clip, Path(folder) / f"out{number}", cluster=ClusterSettings(workers=WORKERS), progress=ready
-            )
-            whole_s = time.perf_counter() - started
-            ratios.append(one_s / (time.perf_counter() - ready.at_s))
-            print(
-                f"{alone.frames} frames: {one_s:.1f} s in one process, {one_s / ratios[-1]:.1f} s on the cluster once "
-                f"its workers are there, {whole_s:.1f} s in all; rows {result.rows}",
-                flush=True,
-            )
-        print(f"median speed-up {statistics.median(ratios):.2f}")
-
-
-def repeated(clip: Path, path: Path, minutes: float) -> Path:
-    """Repeat a clip without encoding it anew."""
-    import av
-
-    with av.open(str(path), "w") as out:
-        stream, offset, seconds = None, 0, 0.0
-        while seconds < minutes * 60:
-            with av.open(str(clip)) as one:
-                given = one.streams.video[0]
-                stream = stream or out.add_stream_from_template(given)
-                last = 0
-                for packet in one.demux(given):
-                    if packet.dts is None:
-                        continue
-                    last = max(last, packet.dts + (packet.duration or 1))
-                    packet.pts, packet.dts, packet.stream = packet.pts + offset, packet.dts + offset, stream
-                    out.mux(packet)
-                offset += last
-                seconds = float(offset * given.time_base)
-    return path
 
 
 class Stub:
@@ -250,7 +202,6 @@ def main() -> None:
     parts = parser.add_subparsers(required=True)
     for part, given in {
         throughput: [("--images", {"required": True}), ("--repeat", {"type": int, "default": 8})],
-        video: [("--clip", {"required": True}), ("--minutes", {"type": float, "default": 2.0})],
         scheduling: [("--count", {"type": int, "default": 100_000})],
         memory: [("--counts", {"type": int, "nargs": "+", "default": [10_000, 1_000_000]})],
     }.items():
