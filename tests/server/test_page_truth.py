@@ -42,7 +42,7 @@ def test_spans_are_marked_with_the_keyboard_alone_and_scored(open_page, videos, 
     sync_api.expect(page.locator(".spans").first.locator("li")).to_have_count(2)
     assert [one.split("\n")[0] for one in spans(page)] == ["happy", "sad"]
     assert page.locator(".track .truth").first.locator("i").all_inner_texts() == ["happy", "sad"]
-    assert page.locator(".scrub .events i").count() == 1
+    sync_api.expect(page.locator(".scrub .events i")).to_have_count(1)
     page.get_by_role("button", name="Score").click()
     sync_api.expect(page.locator(".score")).to_contain_text("Right in ")
     assert page.locator(".score tbody tr").count() >= 2
