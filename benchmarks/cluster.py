@@ -6,8 +6,8 @@
 
 `throughput` runs `analyze_images(workers=2)` and the cluster of this machine with two workers in turn, and compares
 them pair by pair, with and without the seconds in which Ray and its workers start, and by CPU time, which a busy
-machine changes little. `scheduling` and `memory` put a stub in place of the analyzer, which gives no face; each count gets a
-process of its own. Workers run at the niceness of the others, where Ray would give them 15. Needs Linux.
+machine changes little. `scheduling` and `memory` put a stub in place of the analyzer, which gives no face; each count
+gets a process of its own. Workers run at the niceness of the others, where Ray would give them 15. Needs Linux.
 """
 
 import argparse
