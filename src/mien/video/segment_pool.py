@@ -1,5 +1,7 @@
 """The segments of one video over the cores of a machine, a process for each, and the results of all in one."""
 
+import ctypes
+import gc
 import os
 import threading
 import time
@@ -7,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -166,4 +169,12 @@ def _work(worker: Worker, job: VideoJob, segment: Segment, path: Path) -> bool:
 
     one_thread = replace(job, video=replace(job.video, threads=1))
     worker.report((segment.number, resume_segment(one_thread, segment, worker.analyzer, path, report, worker.stop)))
+    _give_memory_back()
     return True
+
+
+def _give_memory_back() -> None:
+    """Hand free memory back to the system: glibc keeps the heaps that the threads of every segment had."""
+    gc.collect()
+    with suppress(OSError, AttributeError, TypeError):  # another system has no such function, and no need of it
+        ctypes.CDLL(None).malloc_trim(0)
