@@ -79,7 +79,7 @@ def test_people_are_aligned_at_the_event(two):
     assert found.curves[1].after[happy] == pytest.approx(2 / 3, abs=0.02)
     change = found.changes()
     assert change["A"].n[happy] == 2 and change["A"].mean[happy] == pytest.approx(5 / 6, abs=0.02)
-    assert np.isnan(change["B"].low[happy]) and list(found.groups) == ["A", "B"]
+    assert np.isnan(change["B"].low[happy]) and list(found.people) == ["A", "B"]
     assert set(shown_expressions(found, None, most=2)) == {happy, FER7.index("neutral")}
     json.dumps(found.to_dict(), allow_nan=False)
 
@@ -93,6 +93,30 @@ def test_several_events_of_a_person_are_one_observation_and_gaps_stay_gaps(tmp_p
     alone = align([ChosenVideo(video, events_s=(2.5,))], FER7, window=TimeWindow(1, 1)).curves[0].probs[:, 0]
     times = found.window.times
     assert np.isfinite(alone[(times > 0.6)]).all() and np.isnan(alone[(times > -0.3) & (times < 0.4)]).any()
+
+
+def test_somebody_in_several_videos_is_one_observation_where_the_table_says_who_it_is(tmp_path):
+    def of(person, *videos):
+        return [[{**row, "person": person} for row in video] for video in videos]
+
+    path, columns = tmp_path / "t.csv", table_columns(FER7, tracked=True)
+    with CsvSink(path, SinkSettings(FER7), [*columns[:-1], "person", columns[-1]]) as sink:
+        for video in (*of("person 1", rows("a.mp4", {1: 3.0}), rows("b.mp4", {1: 5.0})), rows("c.mp4", {1: 4.0})):
+            sink.add_rows(list(video))
+    videos = seen_videos(ResultTable.open(path))
+    happy, window = FER7.index("happy"), TimeWindow(1, 1)
+    found = align([ChosenVideo(video, events_s=(4.0,)) for video in videos], FER7, window=window)
+    assert len(found.curves) == 3 and [len(own) for own in found.people[""]] == [2, 1]
+    changes = [(curve.after - curve.before)[happy] for curve in found.curves]
+    assert changes[0] == pytest.approx(0) == changes[1] and changes[2] == pytest.approx(1, abs=0.02)
+    mean = found.changes()[""]
+    assert mean.n[happy] == 2 and mean.mean[happy] == pytest.approx(changes[2] / 2)
+    assert found.to_dict()["groups"][0]["n"] == 2 and "N = 2<" in alignment_to_html(found)
+    mother = Corrections([Correction(1, "mother")])
+    tables = [table(tmp_path / f"{name}.csv", rows(name, {1: 4.0})) for name in ("a", "b")]
+    named = [video for one in tables for video in seen_videos(one, mother)]
+    found = align([ChosenVideo(video) for video in named], FER7)
+    assert found.means()[""].n.max() == 2  # a name that somebody gave holds within its video
 
 
 def test_corrected_people_are_compared_and_chosen_by_name(two):

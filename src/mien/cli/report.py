@@ -47,8 +47,8 @@ def report(
 ) -> None:
     """Compare videos and people: curves around an event, group means with 95 % t intervals, changes, shares and limits.
 
-    One page that needs nothing else; print it from the browser, or save it there as PDF. A column corrected_person,
-    from the server's page, says who people are.
+    One page that needs nothing else; print it from the browser, or save it there as PDF. The columns person (of
+    `mien analyze --people`) and corrected_person (of the server's page) say who people are.
     """
     ending_of(output, (".html",), "a report ends in .html")
     opened = [ResultTable.open(path) for path in tables]

@@ -2,13 +2,14 @@
 
 A person's curve is the mean of the smoothed probabilities in short bins of time around the event, each frame weighing
 as long as it is held, and of several events of one person the mean of all. A group's mean is that of its people, each
-weighing the same, however long or often they were seen; its interval is a 95 % t interval over people. It says how
-far the mean of other people like them may be, not how wrong the model is; with few people it is wide, with one there
-is none.
+weighing the same, however long or often they were seen: somebody whom `--people` found in several videos of one table
+counts once, with the mean of these videos. Names that people gave hold within one video. The mean's interval is a
+95 % t interval over people. It says how far the mean of other people like them may be, not how wrong the model is; with
+few people it is wide, with one there is none.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import InputError
-from mien.faces import PERSON, Record
+from mien.faces import CORRECTED, PERSON, Record
 from mien.labels import LabelSet
 from mien.output.read_rows import ResultTable
 from mien.video.corrections import Corrections, People, told_by_person
@@ -81,12 +82,14 @@ class SeenPerson:
         start_s: (N,) start of each frame in which the person was seen, seconds; end_s likewise.
         end_s: (N,) its end.
         probs: (N, C) smoothed probabilities.
+        key: The same for one person in several videos, and for nobody else.
     """
 
     name: str
     start_s: list[float] = field(default_factory=list)
     end_s: list[float] = field(default_factory=list)
     probs: list[NDArray[np.float32]] = field(default_factory=list)
+    key: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -141,18 +144,20 @@ def seen_videos(table: ResultTable, corrections: Corrections | None = None) -> l
     for row in rows:
         source = str(row.get("source") or "")
         if now is None or source != now[0]:
-            videos += [] if now is None else [_video(*now)]
+            videos += [] if now is None else [_video(table, *now)]
             now = source, People(corrections or Corrections()), VideoSummary(table.labels), _Collector(table.labels)
         one = {**row, "track_id": now[1].number_of(row), PERSON: None}
         now[2].add_record(one)
         now[3].add_record(one)
-    return videos if now is None else [*videos, _video(*now)]
+    return videos if now is None else [*videos, _video(table, *now)]
 
 
-def _video(source: str, people: People, summary: VideoSummary, collector: _Collector) -> SeenVideo:
+def _video(table: ResultTable, source: str, people: People, summary: VideoSummary, collector: _Collector) -> SeenVideo:
     seen = collector.finish()
     for number, person in seen.items():
         person.name = people.name_of(number)
+        in_all_videos = people.found[number][PERSON] and not people.found[number][CORRECTED]
+        person.key = (str(table.path), "" if in_all_videos else source, person.name)
     return SeenVideo(source, told_by_person(summary, people), tuple(seen.values()))
 
 
@@ -192,6 +197,7 @@ class Curve:
         probs: (BINS, C) mean probabilities, NaN where the person was not seen.
         before: (C,) mean before the event, NaN where not seen; after likewise.
         after: (C,) mean after it.
+        key: The same for one person in several videos.
     """
 
     video: str
@@ -201,6 +207,7 @@ class Curve:
     probs: Floats
     before: Floats
     after: Floats
+    key: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -245,7 +252,7 @@ class Alignment:
         labels: The expressions.
         window: The time around the event.
         event: Its name; empty where the beginning of each video is time 0.
-        curves: Of each person.
+        curves: Of each person in each video.
         choices: The videos.
     """
 
@@ -256,20 +263,26 @@ class Alignment:
     choices: tuple[ChosenVideo, ...]
 
     @property
-    def groups(self) -> dict[str, list[Curve]]:
-        """The curves by group, in the order of their first."""
-        found: dict[str, list[Curve]] = {}
+    def people(self) -> dict[str, list[list[Curve]]]:
+        """The curves by group, in the order of their first, and person: one per video in which the person was seen."""
+        found: dict[str, dict[tuple[str, ...], list[Curve]]] = {}
         for curve in self.curves:
-            found.setdefault(curve.group, []).append(curve)
-        return found
+            found.setdefault(curve.group, {}).setdefault(curve.key, []).append(curve)
+        return {group: list(of_people.values()) for group, of_people in found.items()}
 
     def means(self) -> dict[str, Mean]:
         """Return each group's mean curve, (BINS, C)."""
-        return {group: Mean.over([curve.probs for curve in curves]) for group, curves in self.groups.items()}
+        return self._over_people(lambda curve: curve.probs)
 
     def changes(self) -> dict[str, Mean]:
         """Return each group's mean change from before the event to after it, (C,)."""
-        return {group: Mean.over([c.after - c.before for c in curves]) for group, curves in self.groups.items()}
+        return self._over_people(lambda curve: curve.after - curve.before)
+
+    def _over_people(self, value: Callable[[Curve], Floats]) -> dict[str, Mean]:
+        return {
+            group: Mean.over([_nanmean(np.stack([value(curve) for curve in own])) for own in people])
+            for group, people in self.people.items()
+        }
 
     def to_dict(self) -> dict[str, Any]:
         """Return the alignment as plain values, ready for JSON; None stands for what is not known."""
@@ -342,7 +355,7 @@ def _curve(choice: ChosenVideo, person: SeenPerson, window: TimeWindow, classes:
     nothing = np.full((BINS, classes), np.nan), np.full((2, classes), np.nan)
     bins, sides = (np.stack(parts) for parts in zip(*(seen or [nothing]), strict=True))
     before, after = _nanmean(sides)
-    return Curve(choice.name, person.name, choice.group, len(seen), _nanmean(bins), before, after)
+    return Curve(choice.name, person.name, choice.group, len(seen), _nanmean(bins), before, after, person.key)
 
 
 def _around(person: SeenPerson, moment_s: float, window: TimeWindow, classes: int) -> tuple[Floats, Floats]:

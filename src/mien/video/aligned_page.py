@@ -37,6 +37,7 @@ LIMITS = (
     "Curves are smoothed over time by the tracker: a change appears a little later, and shorter ones appear lower.",
     "Intervals are 95 % t intervals over people: how far the mean of other people like these may be. They say nothing "
     "of the model's own errors, and with fewer than five people little at all.",
+    "Somebody in several videos counts once where one table with --people has them all, and else once per video.",
     "Looking at many expressions, groups or windows finds differences by chance. Decide what to look at beforehand.",
 )
 
@@ -90,14 +91,14 @@ def _facts(alignment: Alignment) -> dict[str, str]:
 
 
 def _headline(alignment: Alignment) -> Html:
-    groups = alignment.groups
+    groups = alignment.people
     seconds = sum(choice.video.figures["seconds"] for choice in alignment.choices)
     items = [
         ("videos", str(len(alignment.choices)), f"{time_text(seconds)} in all"),
-        ("people", str(len(alignment.curves)), "seen around time 0"),
+        ("people", str(len({curve.key for curve in alignment.curves})), "seen around time 0"),
         ("events", str(sum(curve.events for curve in alignment.curves)), "of all people"),
     ]
-    items += [("groups", str(len(groups)), ", ".join(f"{name or 'all'} {len(c)}" for name, c in groups.items()))]
+    items += [("groups", str(len(groups)), ", ".join(f"{name or 'all'} {len(who)}" for name, who in groups.items()))]
     return cards(items)
 
 
@@ -109,12 +110,12 @@ def _curves(alignment: Alignment, chosen: Sequence[int]) -> str:
     colours = _group_colours(alignment)
     figures = [_figure(alignment, number, means, colours) for number in chosen]
     key = joined(
-        Html(f'<span><i style="background:{colours[group]}"></i>{escape(group or "all")}, N = {len(curves)}</span>')
-        for group, curves in alignment.groups.items()
+        Html(f'<span><i style="background:{colours[group]}"></i>{escape(group or "all")}, N = {len(people)}</span>')
+        for group, people in alignment.people.items()
     )
     note = (
         "Mean probability of an expression: a thick line per group with its 95 % t interval over people, a thin line "
-        "per person. An interval needs two people."
+        "per person and video. An interval needs two people."
     )
     return section(
         "Around time 0",
@@ -125,7 +126,7 @@ def _curves(alignment: Alignment, chosen: Sequence[int]) -> str:
 
 
 def _group_colours(alignment: Alignment) -> dict[str, str]:
-    return {group: GROUP_COLOURS[i % len(GROUP_COLOURS)] for i, group in enumerate(alignment.groups)}
+    return {group: GROUP_COLOURS[i % len(GROUP_COLOURS)] for i, group in enumerate(alignment.people)}
 
 
 def _figure(alignment: Alignment, number: int, means: Mapping[str, Mean], colours: Mapping[str, str]) -> Html:
