@@ -19,6 +19,8 @@ from mien.errors import InputError, MissingWeightsError
 from mien.faces import PERSON, Frame
 from mien.tracking.settings import TrackSettings
 from mien.video import VideoJob, VideoOutputs, VideoSummary, analyze_video, analyze_videos, run_job, track
+from mien.video._people import KnownPeople
+from mien.video.run import see_people
 from scenes import cut_out, cutting, portrait_people, recutting
 from videos import write_video
 
@@ -142,6 +144,14 @@ def test_people_of_several_videos_have_one_name_in_all(analyzer, identity, clip,
     assert kept == ["0.jsonl", "1.jsonl"], "neither embeddings nor journals are left"
     with analyze_video(other_clip, analyzer=analyzer, people="auto", progress=False) as alone:
         assert alone.tracks[0].person == "person 1", "alone, a video begins with its own first person"
+
+
+def test_the_time_of_the_round_that_finds_people_counts(analyzer, identity, clip, tmp_path):
+    track = TrackSettings(people="auto")
+    job = VideoJob(clip, VideoOutputs(tables=(tmp_path / "rows.jsonl",)), track=track, journal=tmp_path / "journal")
+    seen = see_people(job, analyzer)
+    known = KnownPeople(dict.fromkeys(seen.tracks, "person 1"), seconds=seen.seconds + 1000)
+    assert 0 < seen.seconds < 1000 < run_job(replace(job, known=known, resume=True), analyzer).seconds
 
 
 def test_the_command_names_people_over_several_videos(identity, clip, other_clip, named_folder, tmp_path, mien):

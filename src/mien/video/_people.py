@@ -43,12 +43,14 @@ class SeenTracks:
         apart: (N, N) bool, which were seen together.
         embeddings: (k, 128) float32 of each: its best crops; k is 0 for faces that are always too small.
         resumed: How many frames of the video an earlier run had done.
+        seconds: How long the search for them took.
     """
 
     tracks: tuple[int, ...]
     apart: NDArray[np.bool_]
     embeddings: tuple[Floats, ...]
     resumed: int = 0
+    seconds: float = 0.0
 
     @classmethod
     def none(cls) -> "SeenTracks":
@@ -64,11 +66,13 @@ class KnownPeople:
         tracks: Who each is.
         problems: Warnings about pictures of people with names.
         resumed: As in `SeenTracks`.
+        seconds: As in `SeenTracks`.
     """
 
     tracks: Named
     problems: tuple[str, ...] = ()
     resumed: int = 0
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True)

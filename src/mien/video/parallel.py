@@ -160,7 +160,7 @@ def _name(worker: Worker, given: tuple[TrackSettings, Sequence[SeenTracks | None
         return [None] * len(videos)
     problems = tuple(gallery.problems) if gallery else ()
     named = zip(videos, name_videos([one or SeenTracks.none() for one in videos], gallery), strict=True)
-    return [KnownPeople(tracks, problems, seen.resumed) if seen else None for seen, tracks in named]
+    return [KnownPeople(tracks, problems, seen.resumed, seen.seconds) if seen else None for seen, tracks in named]
 
 
 def _on_one_thread(job: VideoJob) -> VideoJob:

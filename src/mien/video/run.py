@@ -281,7 +281,8 @@ def run_job(
             with explained(kept.journal):
                 shutil.copyfile(journal.path, kept.journal)
     published = job.outputs.all() if finished else tuple(written)
-    result = replace(result, outputs=published, seconds=time.monotonic() - started, journal=job.journal)
+    seconds = time.monotonic() - started + (job.known.seconds if job.known else 0)
+    result = replace(result, outputs=published, seconds=seconds, journal=job.journal)
     return replace(result, journal=kept.journal, job=job, _folder=kept) if kept else result
 
 
@@ -361,6 +362,7 @@ def see_people(
     Raises:
         MienError: As `analyze_video`.
     """
+    started = time.monotonic()
     check_baseline(job.track, analyzer)
     check_people(job.track)
     stop = stop or threading.Event()
@@ -373,7 +375,8 @@ def see_people(
         else:
             first = _first_pass(job, reader, analyzer, stack, journal, stop, progress)
         with Video(job.source, job.video) as again:
-            return first.seen(analyzer, again, FaceEmbedder(), stop)
+            seen = first.seen(analyzer, again, FaceEmbedder(), stop)
+            return replace(seen, seconds=time.monotonic() - started)
 
 
 def attempt_job(
