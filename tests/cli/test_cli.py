@@ -8,12 +8,13 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
-from conftest import EXAMPLES
+from conftest import EXAMPLES, ROOT
 
 from helpers import rows, table
 from mien.faces import COLUMNS
@@ -254,6 +255,16 @@ class TestOthers:
         assert "happy" in out
         assert "onnxruntime" in out
         assert all(f"model {name}: hash is right" in out for name in ("mien-b", "mien-s", "mien-mesh"))
+
+    def test_doctor_names_packages_of_every_extra(self):
+        from mien.cli.doctor import PACKAGES
+
+        extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"][
+            "optional-dependencies"
+        ]
+        assert set(PACKAGES) - {"base"} == set(extras) - {"all", "dev", "docs"}
+        for extra, names in PACKAGES.items():
+            assert all(any(known.startswith(name) for known in extras.get(extra, names)) for name in names), extra
 
     def test_doctor_tells_of_another_mesh(self, mien, monkeypatch):
         from mien.attributes.mesh import MESHES, OWN_MESH

@@ -47,7 +47,7 @@ def test_find_ranks_and_a_broken_file_is_a_row(mien, identity, folder, tmp_path)
     (folder / "broken.jpg").write_bytes(b"no image")
     code, out, err = mien("people", "find", ADA, str(folder))
     assert code == 1 and "broken.jpg is not an image" in err
-    assert "1 of 4 images are below" in err and "1 without a face" in err and "a.jpg" in out
+    assert "below the distance of 0.5: 1 of 4 images" in err and "1 without a face" in err and "a.jpg" in out
 
 
 def test_a_query_without_a_face_and_a_missing_network_end_the_command(mien, identity, folder, monkeypatch, tmp_path):

