@@ -20,11 +20,14 @@ from sphinx.application import Sphinx
 
 import mien
 from mien.analyzer import AnalyzerSettings
+from mien.attributes.settings import AttributeSettings
 from mien.cli.app import app
 from mien.cli.options import described
+from mien.cluster.settings import ClusterSettings
 from mien.faces import ATTRIBUTES, RELATIVE, RELATIVE_TO, attribute_columns
 from mien.labels import LABEL_SETS
 from mien.output.rows import table_columns, type_of
+from mien.sources import SourceSettings
 from mien.sources.live import LiveSettings
 from mien.train.augment import AugmentSettings
 from mien.train.settings import TrainSettings
@@ -47,8 +50,9 @@ BESIDE = (  # what the names at the door take, give and raise, and the server's 
                                          "MissingExtraError")),
 )  # fmt: skip
 SETTINGS = (
-    AnalyzerSettings, mien.DetectorSettings, mien.RuntimeSettings, mien.FaceFilter, mien.DrawStyle, mien.VideoSettings,
-    mien.TrackSettings, LiveSettings, TrainSettings, AugmentSettings,
+    AnalyzerSettings, mien.DetectorSettings, mien.RuntimeSettings, mien.FaceFilter, AttributeSettings, mien.DrawStyle,
+    SourceSettings, mien.VideoSettings, mien.TrackSettings, LiveSettings, ClusterSettings, TrainSettings,
+    AugmentSettings,
 )  # fmt: skip
 
 
