@@ -2,6 +2,7 @@
 
 import json
 import logging
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -254,5 +255,6 @@ def _open(model: str | bytes, device: str, settings: RuntimeSettings) -> ort.Inf
     if device == "directml":
         options.enable_mem_pattern = False  # DirectML refuses sessions with it
     if device in ("tensorrt", "coreml", "openvino"):
-        (cache_folder() / device).mkdir(parents=True, exist_ok=True)  # compiling takes seconds to minutes: keep it
+        with suppress(OSError):  # compiling takes seconds to minutes: keep it where that can be
+            (cache_folder() / device).mkdir(parents=True, exist_ok=True)
     return ort.InferenceSession(model, options, providers=providers_of(device, settings))
