@@ -268,6 +268,13 @@ class TestDevices:
             ("openvino", "cache_dir"),
         ):
             assert providers_of(device, RuntimeSettings(device=device))[0][1][option] == str(tmp_path / device)
+            assert (tmp_path / device).is_dir()
+
+    def test_a_cache_that_cannot_be_made_stops_no_device(self, monkeypatch, tmp_path, caplog):
+        (tmp_path / "file").touch()
+        monkeypatch.setenv("MIEN_HOME", str(tmp_path / "file"))
+        assert "cache_dir" not in providers_of("openvino", RuntimeSettings(device="openvino"))[0][1]
+        assert "is not kept" in caplog.text
 
     def test_half_precision_where_a_device_offers_it(self):
         def told(device, half):

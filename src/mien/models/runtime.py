@@ -2,7 +2,6 @@
 
 import json
 import logging
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +21,11 @@ PROVIDERS = {
 }
 AUTO_ORDER = ("cuda", "rocm", "directml")  # the others compile the graph for seconds: ask for them by name
 NUMBERED = ("cuda", "tensorrt", "rocm", "migraphx", "directml")  # devices of which a machine may have several
-
+KEEP = {  # options for the folder of what a device compiles
+    "tensorrt": ("trt_engine_cache_path", "trt_timing_cache_path"),
+    "coreml": ("ModelCacheDirectory",),
+    "openvino": ("cache_dir",),
+}
 BUILDS = {
     "cuda": "onnxruntime-gpu",
     "tensorrt": "onnxruntime-gpu, and TensorRT",
@@ -204,7 +207,7 @@ def providers_of(device: str, settings: RuntimeSettings) -> list[tuple[str, dict
     """
     part = {} if settings.part is None else {"device_id": settings.part}
     memory = None if settings.gpu_memory_mb is None else str(settings.gpu_memory_mb * 2**20)
-    half, cache = str(int(settings.half_precision)), str(cache_folder() / device)
+    half = str(int(settings.half_precision))
     arena = part | ({} if memory is None else {"gpu_mem_limit": memory, "arena_extend_strategy": "kSameAsRequested"})
     # The number of faces changes from call to call, and cuDNN's default search would time every algorithm for each.
     cuda = arena | {"cudnn_conv_algo_search": "HEURISTIC"}
@@ -213,27 +216,32 @@ def providers_of(device: str, settings: RuntimeSettings) -> list[tuple[str, dict
         "cuda": cuda,
         "tensorrt": part
         | ({} if memory is None else {"trt_max_workspace_size": memory})
-        | {
-            "trt_fp16_enable": half,
-            "trt_engine_cache_enable": "1",
-            "trt_engine_cache_path": cache,
-            "trt_timing_cache_enable": "1",
-            "trt_timing_cache_path": cache,
-        },
+        | {"trt_fp16_enable": half, "trt_engine_cache_enable": "1", "trt_timing_cache_enable": "1"},
         "rocm": arena,
         "migraphx": part | {"migraphx_fp16_enable": half},
         "directml": part,
         "coreml": {
             "ModelFormat": "MLProgram",
             "MLComputeUnits": "ALL",
-            "ModelCacheDirectory": cache,
             "AllowLowPrecisionAccumulationOnGPU": half,
         },
-        "openvino": _openvino_options(settings) | {"cache_dir": cache},
+        "openvino": _openvino_options(settings),
     }
     behind = {"tensorrt": ["cuda"]}.get(device, [])
     order = [device, *behind, *([] if device == "cpu" else ["cpu"])]
-    return [(PROVIDERS[name], chosen[name]) for name in order]
+    return [(PROVIDERS[name], chosen[name] | _kept(name)) for name in order]
+
+
+def _kept(device: str) -> dict[str, str]:
+    """Return the options that name a folder for what a device compiles, which takes seconds to minutes; make it."""
+    folder = cache_folder() / device
+    try:
+        if device in KEEP:
+            folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        logger.warning("%s: what is compiled for it is not kept: %s", device, error)
+        return {}
+    return dict.fromkeys(KEEP.get(device, ()), str(folder))
 
 
 def _openvino_options(settings: RuntimeSettings) -> dict[str, str]:
@@ -254,7 +262,4 @@ def _open(model: str | bytes, device: str, settings: RuntimeSettings) -> ort.Inf
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # an idle model must not burn a core
     if device == "directml":
         options.enable_mem_pattern = False  # DirectML refuses sessions with it
-    if device in ("tensorrt", "coreml", "openvino"):
-        with suppress(OSError):  # compiling takes seconds to minutes: keep it where that can be
-            (cache_folder() / device).mkdir(parents=True, exist_ok=True)
     return ort.InferenceSession(model, options, providers=providers_of(device, settings))
