@@ -86,6 +86,43 @@ def check_not_source(path: Path, source: str | Path, *, kind: str = "video", ins
         raise InputError(f"{path} is the {kind} that is analyzed; write to {instead}")
 
 
+class FileNames:
+    """Files as a table names them, found by names that are longer or shorter by leading folders."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        """Take the names; a tail that several share stands for none of them, unless it is a name itself."""
+        tidy = sorted({tidy_name(name) for name in names} - {""})
+        self._by_tail: dict[str, str] = {}
+        for name in tidy:
+            for tail in _tails_of(name):
+                self._by_tail[tail] = "" if tail in self._by_tail else name
+        self._by_tail |= {name: name for name in tidy}
+        self._found: dict[str, str] = {}
+
+    def of(self, source: str) -> str:
+        """Return the tidy name under which the table knows a file; empty where it does not."""
+        if not self._by_tail or not source:
+            return ""
+        if source not in self._found:
+            if len(self._found) > 10_000:
+                self._found.clear()
+            own = tidy_name(source)
+            longer = (tail for tail in _tails_of(own) if self._by_tail.get(tail) == tail)
+            self._found[source] = next(longer, self._by_tail.get(own, ""))
+        return self._found[source]
+
+
+def tidy_name(file: str) -> str:
+    """Return a file's name with slashes alone and without `./` before it."""
+    return re.sub(r"^(\./)+", "", file.strip().replace("\\", "/"))
+
+
+def _tails_of(name: str) -> Iterator[str]:
+    """Yield a path and what is left when one leading folder after the other is cut off."""
+    parts = name.split("/")
+    return ("/".join(parts[i:]) for i in range(len(parts)))
+
+
 def storable(text: str) -> str:
     """Return text that every file can hold: names of files may have bytes that are no UTF-8, which become escapes."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")

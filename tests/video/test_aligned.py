@@ -162,6 +162,23 @@ def test_the_command_writes_a_report(two, tmp_path, mien):
         assert code == 2 and word in said and not (tmp_path / "no.html").exists()
 
 
+def test_videos_of_one_name_in_several_folders_are_told_apart_and_images_left_out(tmp_path, mien):
+    photo = {**next(rows("study/anna/1.jpg", {1: 0.0})), "track_id": None}
+    both = table(tmp_path / "t.csv", [photo], rows("study/anna/1.mp4", {1: 3.0}), rows("study/ben/1.mp4", {1: 5.0}))
+    (tmp_path / "e.csv").write_text("onset,trial_type,file\n3,joke,anna/1.mp4\n5,joke,./study/ben/1.mp4\n")
+    (tmp_path / "g.csv").write_text("file,group\nanna/1.mp4,A\nben/1.mp4,B\n")
+    out = tmp_path / "r.html"
+    options = ["--events", tmp_path / "e.csv", "--groups", tmp_path / "g.csv", "-o", out]
+    code, _, said = mien("report", both.path, *options)
+    assert code == 0, said
+    page = out.read_text(encoding="utf-8")
+    assert "Expressions in 2 videos" in page and "A, N = 1<" in page and "B, N = 1<" in page
+    assert ">3.0 s<" in page and ">5.0 s<" in page and "3.0 s, 5.0 s" not in page
+    (tmp_path / "e.csv").write_text("onset,trial_type,file\n3,joke,anna/1.mp4\n")
+    code, _, said = mien("report", both.path, *options)
+    assert code == 2 and "no event 'joke' of 'study/ben/1.mp4'" in said
+
+
 def test_a_table_with_corrected_names_compares_those(tmp_path, two):
     with two.path.open() as file:
         lines = list(csv.DictReader(file))

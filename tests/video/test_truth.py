@@ -63,6 +63,7 @@ def test_spans_may_name_their_video(tmp_path):
     assert truth.at(1, source="x/a.mp4") == "happy"
     assert truth.at(1, source="/data/x/a.mp4") == "happy"
     assert truth.at(1, source="a.mp4") == "happy"  # shorter than in the table
+    assert truth.at(1, source="y/a.mp4") == "neutral"  # another one of that name
     assert truth.at(3, source="x/a.mp4") is None
     assert truth.at(1, source="videos/b.mp4") == "sad"
     assert truth.at(1, source="c.mp4") == truth.at(1) == "neutral"

@@ -4,14 +4,15 @@ import csv
 import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path, PurePath
+from functools import cached_property
+from pathlib import Path
 from typing import Annotated, Generic, TypeVar
 
 import typer
 
 from mien.cli.console import say_written
 from mien.errors import InputError, shown
-from mien.files import ending_of, plain_cell, write_whole
+from mien.files import FileNames, ending_of, plain_cell, tidy_name, write_whole
 from mien.labels import LabelSet
 from mien.output.read_rows import ResultTable
 from mien.video.aligned import ChosenVideo, TimeWindow, align, seen_videos
@@ -56,7 +57,8 @@ def report(
     for table in opened:
         if table.labels != labels:
             raise InputError(f"{table.path} has another label set than {opened[0].path}; compare results of one")
-    videos = [video for table in opened for video in seen_videos(table)]
+    sources = [one for table in opened for one in seen_videos(table)]
+    videos = [one for one in sources if one.people or one.figures["frames"] > 1]  # no images
     when, name = _events(events, event)
     whose = _groups(groups)
     choices = [
@@ -80,17 +82,17 @@ class _ByFile(Generic[T]):
     of_all: T | None = None
 
     def of(self, source: str) -> T | None:
-        return self.of_files.get(_base(source), self.of_all)
+        return self.of_files.get(self._names.of(source), self.of_all)
 
-
-def _base(name: str) -> str:
-    return PurePath(name.replace("\\", "/")).name
+    @cached_property
+    def _names(self) -> FileNames:
+        return FileNames(self.of_files)
 
 
 def _check_events(choices: list[ChosenVideo], path: Path, name: str) -> None:
     without = [choice.video.source for choice in choices if not choice.events_s]
     if without:
-        raise InputError(f"{path} has no event {shown(name)} of {shown(without[0])}; add it, or leave that table away")
+        raise InputError(f"{path} has no event {shown(name)} of {shown(without[0])}; add it, or leave that video out")
 
 
 def _table(path: Path, what: str) -> Iterator[tuple[int, Mapping[str, str]]]:
@@ -115,7 +117,7 @@ def _events(path: Path | None, wanted: str) -> tuple[_ByFile[tuple[float, ...]],
         time, name = row.get("onset", row.get("time_s")), row.get("trial_type", row.get("name", "event"))
         if time is None:
             raise InputError(f"{path} must have {EVENT_COLUMNS}, got {shown(', '.join(row))}")
-        found.append((_base(row.get("file", "")), name, parse_time(time, f"row {number}, onset")))
+        found.append((tidy_name(row.get("file", "")), name, parse_time(time, f"row {number}, onset")))
     names = list(dict.fromkeys(name for _, name, _ in found))
     if not names or (wanted and wanted not in names) or (not wanted and len(names) > 1):
         raise InputError(f"--event must name one of the events of {path}: {shown(', '.join(names) or 'it has none')}")
@@ -134,7 +136,7 @@ def _groups(path: Path | None) -> _ByFile[str]:
     for _, row in _table(path, GROUP_COLUMNS) if path else ():
         if not {"file", "group"} <= set(row):
             raise InputError(f"{path} must have {GROUP_COLUMNS}, got {shown(', '.join(row))}")
-        groups.of_files[_base(row["file"])] = row["group"]
+        groups.of_files[tidy_name(row["file"])] = row["group"]
     return groups
 
 

@@ -12,7 +12,6 @@ a video that has rows of its own takes those alone, and so does a track.
 import csv
 import io
 import math
-import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from numpy.typing import NDArray
 
 from mien.errors import InputError, listed, shown
 from mien.faces import Faces, Frame, Record
-from mien.files import plain_cell
+from mien.files import FileNames, plain_cell, tidy_name
 from mien.labels import LabelSet
 from mien.video.held import Held, Holder, Sight
 
@@ -72,12 +71,11 @@ class Truth:
         self._lines: dict[tuple[str, int | None], list[TruthSpan]] = {}
         for span in self.spans:
             labels.index(span.expression)
-            line = self._lines.setdefault((_tidy(span.file), span.track_id), [])
+            line = self._lines.setdefault((tidy_name(span.file), span.track_id), [])
             if line and line[-1].end_s > span.start_s:
                 raise InputError(f"two spans overlap: {_words(line[-1])} and {_words(span)}; cut one of them")
             line.append(span)
-        self._files = _tails({file for file, _ in self._lines if file})
-        self._found: dict[str, str] = {}
+        self._files = FileNames(file for file, _ in self._lines)
 
     def __len__(self) -> int:
         """Return the number of spans."""
@@ -133,45 +131,14 @@ class Truth:
         return list(self._line(track_id, source))
 
     def _line(self, track_id: int | None, source: str) -> list[TruthSpan]:
-        files, tracks = dict.fromkeys((self._file_of(source), "")), dict.fromkeys((track_id, None))
+        files, tracks = dict.fromkeys((self._files.of(source), "")), dict.fromkeys((track_id, None))
         keys = ((file, track) for file in files for track in tracks)
         return next((self._lines[key] for key in keys if key in self._lines), [])
-
-    def _file_of(self, source: str) -> str:
-        """Return the name under which the table knows a source; empty where it does not."""
-        if not self._files or not source:
-            return ""
-        if source not in self._found:
-            if len(self._found) > 10_000:
-                self._found.clear()
-            name = _tidy(source)
-            matches = (self._files.get(tail) for tail in _tails_of(name))
-            self._found[source] = next((match for match in matches if match), "")
-        return self._found[source]
 
 
 def _place(line: Sequence[TruthSpan], time_s: float) -> int:
     """Return the number of the last span that has begun, or -1."""
     return bisect_right(line, time_s, key=lambda span: span.start_s) - 1
-
-
-def _tidy(file: str) -> str:
-    return re.sub(r"^(\./)+", "", file.strip().replace("\\", "/"))
-
-
-def _tails_of(name: str) -> Iterator[str]:
-    """Yield a path and what is left when one leading folder after the other is cut off."""
-    parts = name.split("/")
-    return ("/".join(parts[i:]) for i in range(len(parts)))
-
-
-def _tails(names: set[str]) -> dict[str, str]:
-    """Return each name by its tails; a tail that several share stands for none of them, but for itself."""
-    found: dict[str, str] = {}
-    for name in sorted(names):
-        for tail in _tails_of(name):
-            found[tail] = "" if tail in found else name
-    return found | {name: name for name in names}
 
 
 def _words(span: TruthSpan) -> str:
@@ -302,7 +269,7 @@ def _overlaps(spans: Sequence[tuple[int, TruthSpan]]) -> list[str]:
     lines: dict[tuple[str, int | None], tuple[int, TruthSpan]] = {}
     found = []
     for number, span in sorted(spans, key=lambda item: (item[1].start_s, item[1].end_s)):
-        key = _tidy(span.file), span.track_id
+        key = tidy_name(span.file), span.track_id
         before = lines.get(key)
         if before is not None and before[1].end_s > span.start_s:
             found.append(_clash(*before, number, span))

@@ -4,11 +4,11 @@ import csv
 import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 from mien.errors import InputError, shown
-from mien.files import guarded_cells, write_whole
+from mien.files import FileNames, guarded_cells, tidy_name, write_whole
 from mien.labels import LabelSet
 from mien.video.truth import OPTIONAL_COLUMNS, SPAN_COLUMNS, Truth, TruthSpan
 
@@ -64,16 +64,16 @@ def spans_of_video(spans: Sequence[TruthSpan], source: str) -> list[TruthSpan]:
 
     Args:
         spans: From `read_truth`.
-        source: The video's name; its folders do not matter.
+        source: The video's name; it may be longer or shorter than in the table by leading folders.
 
     Raises:
         InputError: There are none.
     """
-    name = PurePath(source.replace("\\", "/")).name
-    own = [span for span in spans if span.file and PurePath(span.file.replace("\\", "/")).name == name]
+    name = FileNames(span.file for span in spans).of(source)
+    own = [span for span in spans if name and tidy_name(span.file) == name]
     found = [span for span in own or (span for span in spans if not span.file) if math.isfinite(span.start_s)]
     if not found:
-        raise InputError(f"the table has no span for {shown(name)}; its column file must name it, or be left out")
+        raise InputError(f"the table has no span for {shown(source)}; its column file must name it, or be left out")
     return [TruthSpan(span.start_s, span.end_s, span.expression, span.track_id) for span in found]
 
 
