@@ -345,9 +345,8 @@ def _items(source: Any, number: int, kind: Kind) -> list[Item]:
         return [Item(f"tensor {number}", tensor_error(source, f"tensor {number}"))]
     if isinstance(source, BinaryFile):
         return [Item(file_name(source, f"file {number}"), source)]
-    return [
-        _no_item(shortened(repr(source)), f"is a {type(source).__name__}; pass a path, URL, bytes, open file or array")
-    ]
+    of = type(source).__name__
+    return [_no_item(shortened(repr(source)), f"is of type {of}; pass a path, URL, bytes, open file or array")]
 
 
 def _text_items(source: str, number: int, kind: Kind) -> list[Item]:
