@@ -30,7 +30,7 @@ from mien.cluster.result import ClusterProgress, ClusterResult
 from mien.cluster.settings import TRIES, ClusterSettings
 from mien.cluster.videos import PIECE, PieceMade, Planned
 from mien.cluster.worker import Chunk, Done, WorkerSettings
-from mien.errors import InputError, require_extra
+from mien.errors import InputError, require_extra, shown
 from mien.output.progress import ProgressBar
 from mien.sources.images import SourceSettings
 from mien.sources.videos import VideoSettings
@@ -158,7 +158,7 @@ def connected(ray: Any, settings: ClusterSettings) -> Generator[None]:
         ray.init(address=address, log_to_driver=False, logging_level="ERROR", namespace="mien", **of_this_machine)
     except (ConnectionError, OSError, RuntimeError, ValueError) as error:
         raise InputError(
-            f"no Ray cluster answers at {address!r} ({str(error).splitlines()[0][:200]}); give host:6379, auto for one "
+            f"no Ray cluster answers at {shown(address)} ({str(error).splitlines()[0][:200]}); give host:6379, auto for one "
             "that runs on this machine, or nothing for this machine alone"
         ) from error
     try:

@@ -106,7 +106,7 @@ def choose_device(settings: RuntimeSettings) -> str:
         return next((device for device in AUTO_ORDER if device in offered), "cpu")
     if settings.kind not in offered:
         raise DeviceError(
-            f"device {settings.kind!r} needs {PROVIDERS[settings.kind]}, but this onnxruntime offers only "
+            f"device {shown(settings.kind)} needs {PROVIDERS[settings.kind]}, but this onnxruntime offers only "
             f"{listed(offered)}; install the matching build ({BUILDS.get(settings.kind, 'onnxruntime')}) or use "
             "--device auto"
         )

@@ -7,7 +7,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 
-from mien.errors import InputError
+from mien.errors import InputError, shown
 from mien.server.routes.jobs import jobs_of
 from mien.server.routes.notes import done_job, small_body
 from mien.server.web.described import FEW_PROBLEMS, problems
@@ -84,7 +84,7 @@ def _choice(video: ReportVideo, findings: JobFindings, event: str | None) -> Cho
     seen = findings.seen()
     events = () if event is None else findings.events(event)
     if event is not None and not events:
-        raise InputError(f"{seen.source} has no event {event!r}; note it in the video, or leave the video out")
+        raise InputError(f"{seen.source} has no event {shown(event)}; note it in the video, or leave the video out")
     people = None if video.people is None else frozenset(video.people)
     return ChosenVideo(seen, video.label or "", video.group, events, people)
 
