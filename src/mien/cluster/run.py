@@ -158,8 +158,8 @@ def connected(ray: Any, settings: ClusterSettings) -> Generator[None]:
         ray.init(address=address, log_to_driver=False, logging_level="ERROR", namespace="mien", **of_this_machine)
     except (ConnectionError, OSError, RuntimeError, ValueError) as error:
         raise InputError(
-            f"no Ray cluster answers at {shown(address)} ({str(error).splitlines()[0][:200]}); give host:6379, auto for "
-            "one that runs on this machine, or nothing for this machine alone"
+            f"no Ray cluster answers at {shown(address)} ({str(error).splitlines()[0][:200]}); give host:6379, auto "
+            "for one that runs on this machine, or nothing for this machine alone"
         ) from error
     try:
         yield
