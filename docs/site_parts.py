@@ -49,6 +49,12 @@ BESIDE = (  # what the names at the door take, give and raise, and the server's 
     *(f"mien.errors.{name}" for name in ("InputError", "SourceError", "ModelError", "DeviceError", "OutputError",
                                          "MissingExtraError")),
 )  # fmt: skip
+IN_ROOMS = (  # what the pages on people, weights, clusters and several videos call
+    *(f"mien.people.{name}" for name in ("find_person", "PersonMatch", "verify", "Verification", "read_gallery",
+                                         "FaceEmbedder")),
+    *(f"mien.weights.{name}" for name in ("pull", "path_of")),
+    "mien.video.analyze_videos", "mien.cluster.analyze", "mien.cluster.ClusterResult", "mien.cluster.AnalyzeBatch",
+)  # fmt: skip
 SETTINGS = (
     AnalyzerSettings, mien.DetectorSettings, mien.RuntimeSettings, mien.FaceFilter, AttributeSettings, mien.DrawStyle,
     SourceSettings, mien.VideoSettings, mien.TrackSettings, LiveSettings, ClusterSettings, TrainSettings,
@@ -209,6 +215,7 @@ def _cell(text: str) -> str:
 MADE = {
     "api": lambda: _described(f"mien.{name}" for name in mien.__all__),
     "beside": lambda: _described(BESIDE),
+    "in_rooms": lambda: _described(IN_ROOMS),
     "commands": _commands,
     "settings": _settings,
     "columns": _columns,
