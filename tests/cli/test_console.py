@@ -32,7 +32,8 @@ def test_what_was_written_is_named_in_one_way(capsys):
 
 def test_every_estimate_that_was_asked_for_is_printed(capsys):
     faces = mien.analyze_image(EXAMPLES / "astronaut.jpg")
-    faces = faces.with_attributes({"gender_estimate": np.array([0.25], np.float32)}, [""])
+    guessed = {"age_estimate": np.array([31], np.float32), "gender_estimate": np.array([0.25], np.float32)}
+    faces = faces.with_attributes(guessed, [""])
     with TerminalSink() as sink:
         sink.write(Frame(np.zeros((8, 8, 3), np.uint8), source="a.jpg"), faces)
-    assert "gender_estimate 0.25" in capsys.readouterr().out
+    assert "age_estimate 31 · gender_estimate 0.25" in capsys.readouterr().out

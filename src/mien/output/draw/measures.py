@@ -36,7 +36,7 @@ ROWS = (  # what a row of the panel says, and how a value is written
     ("gaze", (("gaze_yaw", "{:+.0f}°"), ("gaze_pitch", "{:+.0f}°"))),
     ("closed", (("eyes_closed", "{:.0%}"),)),
     ("quality", (("quality", "{:.0%}"),)),
-    ("age", (("age_estimate", "{:.0f}"),)),
+    ("age_estimate", (("age_estimate", "{:.0f}"),)),
 )
 
 
