@@ -47,8 +47,8 @@ class RuntimeSettings:
             openvino:GPU OpenVINO's; `mien doctor` lists those here.
         threads: CPU threads for one call; 0 lets ONNX Runtime choose.
         gpu_memory_mb: Limit of the GPU memory arena in MiB; None for no limit.
-        half_precision: Whether tensorrt, migraphx, openvino and coreml may compute in 16 bits: faster, and the last
-            digits of probabilities change. The others compute as the model's file says.
+        half_precision: Let tensorrt, migraphx, openvino and coreml compute in 16 bits: faster, and the last digits of
+            probabilities change. The others compute as the model's file says.
     """
 
     device: str = "auto"

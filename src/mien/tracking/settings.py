@@ -26,8 +26,8 @@ class TrackSettings:
             people rest; None for neither, (start, end) in seconds for a stretch.
         people: Tell who is who after the last frame, over cuts as well: `auto`, or a folder that holds a folder of
             pictures per name; None for neither. For videos that can be read twice; needs `mien models pull identity`.
-        relative: Give eyes, mouth and brows relative to each track's own median, too, in columns of their own
-            (`relative_mouth_opening`), where they are measured; for tables of videos.
+        relative: Give eyes, mouth and brows relative to each track's own median, too (`relative_brow_raise`,
+            …), where they are measured; for tables of videos.
         detect_max_side_px: Longer frames are searched in a copy reduced to this side, pixels.
     """
 
