@@ -32,7 +32,15 @@ print(*sorted(visited), file=sys.stderr)
 """
 
 
-HALL = {"mien.errors", "mien.faces", "mien.files", "mien.labels", "mien._onnxruntime", "mien._onnx_graph"}
+HALL = {
+    "mien.errors",
+    "mien.faces",
+    "mien.files",
+    "mien.labels",
+    "mien.planes",
+    "mien._onnxruntime",
+    "mien._onnx_graph",
+}
 VISITED = {
     "attributes": {"settings"},
     "cli": {

@@ -79,7 +79,8 @@ def test_a_group_has_numbers_on_the_image_and_names_beside_it(open_page, group, 
 def test_a_saved_group_has_names_where_there_is_room_and_shows_the_faces(open_page, group):
     page = show(open_page, group)
     count = page.locator(".shot tbody tr").count()
-    page.locator(".shot-body").get_by_role("button", name="Annotated image").click()
+    with page.expect_download():
+        page.locator(".shot-body").get_by_role("button", name="Annotated image").click()
     wait_until(page, "!window.drawn.texts.every((text) => /^[0-9]+$/.test(text))")
     panels = np.array(page.evaluate("window.drawn.panels")[-count:], dtype=float)
     assert covered(panels) < 0.35

@@ -6,13 +6,13 @@ import av
 import numpy as np
 import pytest
 from av.codec import hwaccel
-from tests.support.videos import numbered, read_number, write_video
 
 from mien.errors import InputError
 from mien.sources import _hardware, _opening
 from mien.sources._convert import FrameConverter
 from mien.sources._upright import orientation_of
 from mien.sources.videos import Video, VideoSettings
+from videos import numbered, read_number, write_video
 
 
 @pytest.fixture(scope="module")

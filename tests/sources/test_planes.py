@@ -10,8 +10,8 @@ import av
 import cv2
 import numpy as np
 import pytest
-from tests.support.scenes import CASES, portrait_people
 
+import scenes
 from mien import Analyzer
 from mien.detect.align import crop_faces
 from mien.detect.mtcnn import MtcnnDetector
@@ -139,7 +139,7 @@ def write(path: Path, name: str, size: tuple[int, int], *, space: int, options: 
         stream = video.add_stream("libx264", rate=25, options={"preset": "superfast", "crf": "20", **(options or {})})
         stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
         stream.codec_context.colorspace = space
-        for scene in CASES[name](portrait_people(EXAMPLES), size=size).frames():
+        for scene in scenes.CASES[name](scenes.portrait_people(EXAMPLES), size=size).frames():
             frame = av.VideoFrame.from_ndarray(scene.image, format="rgb24")
             frame = frame.reformat(format="yuv420p", dst_colorspace="ITU709" if space == 1 else "ITU601")
             frame.colorspace, frame.pts, frame.time_base = space, scene.index, Fraction(1, 25)

@@ -234,14 +234,15 @@ def providers_of(device: str, settings: RuntimeSettings) -> list[tuple[str, dict
 
 def _kept(device: str) -> dict[str, str]:
     """Return the options that name a folder for what a device compiles, which takes seconds to minutes; make it."""
+    if device not in KEEP:
+        return {}
     folder = cache_folder() / device
     try:
-        if device in KEEP:
-            folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         logger.warning("%s: what is compiled for it is not kept: %s", device, error)
         return {}
-    return dict.fromkeys(KEEP.get(device, ()), str(folder))
+    return dict.fromkeys(KEEP[device], str(folder))
 
 
 def _openvino_options(settings: RuntimeSettings) -> dict[str, str]:

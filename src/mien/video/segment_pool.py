@@ -87,8 +87,10 @@ class SegmentPool:
         done: dict[int, int] = {}
 
         def heard(report: tuple[int, int]) -> None:
-            done[report[0]] = report[1]
-            progress(sum(done.values()))
+            number, frames = report
+            if frames > done.get(number, 0):  # what a worker said last may come after its result
+                done[number] = frames
+                progress(sum(done.values()))
 
         while left and not stop.is_set():
             with WorkerPool(self.settings, min(workers, len(left))) as pool:
@@ -96,8 +98,10 @@ class SegmentPool:
                 try:
                     while left:
                         pool.watch(futures[left[0]], heard, stop)
-                        if not _came(futures[left[0]]):
+                        frames = futures[left[0]].result()
+                        if frames is None:
                             return
+                        heard((left[0].number, frames))
                         yield place(left.pop(0))
                 except BrokenProcessPool:
                     pass
@@ -128,11 +132,6 @@ def worker_count(workers: int | str | None) -> int:
     return workers
 
 
-def _came(future: Future[bool]) -> bool:
-    """Return whether a worker began with the segment: none does after a stop."""
-    return future.result()
-
-
 def _finished(future: Future[Any]) -> bool:
     return future.done() and not future.cancelled() and future.exception() is None
 
@@ -155,10 +154,10 @@ def _check_deaths(job: VideoJob, begun: Sequence[Segment], deaths: Counter[int])
             )
 
 
-def _work(worker: Worker, job: VideoJob, segment: Segment, path: Path) -> bool:
-    """Analyze a segment in a worker process; return whether it was begun."""
+def _work(worker: Worker, job: VideoJob, segment: Segment, path: Path) -> int | None:
+    """Analyze a segment in a worker process; return its number of frames, None after a stop."""
     if worker.stop.is_set():
-        return False
+        return None
     next_s = 0.0
 
     def report(frames: int) -> None:
@@ -168,9 +167,9 @@ def _work(worker: Worker, job: VideoJob, segment: Segment, path: Path) -> bool:
             worker.report((segment.number, frames))
 
     one_thread = replace(job, video=replace(job.video, threads=1))
-    worker.report((segment.number, resume_segment(one_thread, segment, worker.analyzer, path, report, worker.stop)))
+    frames = resume_segment(one_thread, segment, worker.analyzer, path, report, worker.stop)
     _give_memory_back()
-    return True
+    return frames
 
 
 def _give_memory_back() -> None:
