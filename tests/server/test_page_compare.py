@@ -97,4 +97,6 @@ def test_the_report_prints_light_and_whole(open_page, pair, tmp_path, playwright
     report.emulate_media(media="print", color_scheme="dark")
     assert report.evaluate(bright) == "rgb(255, 255, 255)"
     assert report.pdf(format="A4").startswith(b"%PDF")
+    report.set_viewport_size({"width": 720, "height": 1000})  # about A4
+    assert report.evaluate("document.documentElement.scrollWidth") == 720, "a table reaches beyond the paper"
     dark.close()

@@ -326,5 +326,7 @@ footer { color: var(--muted); font-size: .82rem; margin-top: 20px; overflow-wrap
   h2, h3 { break-after: avoid; }
   tr, figure { break-inside: avoid; }
   .scroll { overflow: visible; }
+  thead th, tbody th, td, details td:last-child { white-space: normal; min-width: 0; padding: 3px 4px;
+    font-size: .68rem; }
 }
 """

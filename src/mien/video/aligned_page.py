@@ -390,6 +390,7 @@ STYLE = """
 .thick { fill: none; stroke-width: 2.4; stroke-linejoin: round; }
 .lane { display: grid; grid-template-columns: 170px minmax(0, 1fr); gap: 14px; align-items: center; margin: 8px 0;
   break-inside: avoid; }
+.long-section td:nth-child(2) { white-space: normal; overflow-wrap: anywhere; text-align: left; }
 .lane b, .lane small { display: block; overflow-wrap: anywhere; line-height: 1.3; }
 .lane small { color: var(--muted); font-size: .78rem; }
 .lane svg { display: block; width: 100%; height: 44px; background: var(--grid); border-radius: 6px; }
