@@ -22,18 +22,6 @@ pytestmark = [
 AXE = Path(__file__).resolve().parents[1] / "assets" / "axe" / "axe.min.js.gz"
 PHONE = (360, 740)
 BRIGHTNESS = "Math.max(...getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number))"
-PLAY_A_PORTRAIT = """async portrait => { // Firefox's fake camera has one colour and no face
-    const bytes = Uint8Array.from(atob(portrait), letter => letter.charCodeAt(0));
-    const image = await createImageBitmap(new Blob([bytes]));
-    const canvas = document.createElement("canvas");
-    [canvas.width, canvas.height] = [640, 480];
-    const paint = () => canvas.getContext("2d").drawImage(image, 80, -40 + 4 * Math.sin(Date.now() / 300), 560, 560);
-    navigator.mediaDevices.getUserMedia = async () => {
-        paint();
-        setInterval(paint, 50);
-        return canvas.captureStream(20);
-    };
-}"""
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +73,7 @@ def serious(page):
 @pytest.mark.parametrize("size", [{}, {"width": PHONE[0], "height": PHONE[1]}], ids=["desktop", "phone"])
 def test_axe_finds_nothing_serious(open_page, size):
     page = open_page("live", **size)
-    page.run(PLAY_A_PORTRAIT, base64.b64encode((EXAMPLES / "astronaut.jpg").read_bytes()).decode())
+    page.run(firefox_tools.PLAY_A_PORTRAIT, base64.b64encode((EXAMPLES / "astronaut.jpg").read_bytes()).decode())
     page.click("#live-start")
     page.wait_until("document.querySelector('.person canvas:not([hidden])') !== null")
     page.click("#live-record")
@@ -111,7 +99,7 @@ def text_of(selector):
 
 def test_the_live_page_names_the_expression(open_page):
     page = open_page("live")
-    page.run(PLAY_A_PORTRAIT, base64.b64encode((EXAMPLES / "astronaut.jpg").read_bytes()).decode())
+    page.run(firefox_tools.PLAY_A_PORTRAIT, base64.b64encode((EXAMPLES / "astronaut.jpg").read_bytes()).decode())
     page.click("#live-start")
     page.wait_until(f"{text_of('.person-name')} === 'happy'")
     page.wait_until(f"parseFloat({text_of('#meter-rate')}) > 1")
@@ -124,7 +112,7 @@ def test_the_live_page_names_the_expression(open_page):
 
 def test_a_recording_with_its_video_outlives_the_page(open_page):
     page = open_page("live")
-    page.run(PLAY_A_PORTRAIT, base64.b64encode((EXAMPLES / "astronaut.jpg").read_bytes()).decode())
+    page.run(firefox_tools.PLAY_A_PORTRAIT, base64.b64encode((EXAMPLES / "astronaut.jpg").read_bytes()).decode())
     page.click("#live-film")
     page.click("#live-start")
     page.wait_until(f"{text_of('.person-name')} === 'happy'")

@@ -124,7 +124,7 @@ def test_all_other_views_are_walked_with_the_keyboard(firefox, server, size):
     page.open(f"{server.url}#live")
     page.wait_until("document.querySelector('#live-start') !== null")
     check(page, "live, before")
-    page.run(PORTRAIT, base64.b64encode((EXAMPLES / "astronaut.jpg").read_bytes()).decode())
+    page.run(firefox_tools.PLAY_A_PORTRAIT, base64.b64encode((EXAMPLES / "astronaut.jpg").read_bytes()).decode())
     page.click("#live-measures")
     page.click("#live-start")
     page.wait_until("document.querySelector('#live-people .measures:not([hidden])') !== null")
@@ -148,17 +148,3 @@ def test_all_other_views_are_walked_with_the_keyboard(firefox, server, size):
     page.wait_until("document.querySelector('#camera-stage').dataset.state === 'running'")
     check(page, "the server's camera")
     page.close()
-
-
-PORTRAIT = """async portrait => { // Firefox's fake camera has one colour and no face
-    const bytes = Uint8Array.from(atob(portrait), letter => letter.charCodeAt(0));
-    const image = await createImageBitmap(new Blob([bytes]));
-    const canvas = document.createElement("canvas");
-    [canvas.width, canvas.height] = [640, 480];
-    const paint = () => canvas.getContext("2d").drawImage(image, 80, -40 + 4 * Math.sin(Date.now() / 300), 560, 560);
-    navigator.mediaDevices.getUserMedia = async () => {
-        paint();
-        setInterval(paint, 50);
-        return canvas.captureStream(20);
-    };
-}"""

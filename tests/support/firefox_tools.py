@@ -16,6 +16,18 @@ from typing import Any
 import pytest
 
 FIREFOX = shutil.which("firefox-esr") or shutil.which("firefox")
+PLAY_A_PORTRAIT = """async portrait => { // Firefox's fake camera has one colour and no face
+    const bytes = Uint8Array.from(atob(portrait), letter => letter.charCodeAt(0));
+    const image = await createImageBitmap(new Blob([bytes]));
+    const canvas = document.createElement("canvas");
+    [canvas.width, canvas.height] = [640, 480];
+    const paint = () => canvas.getContext("2d").drawImage(image, 80, -40 + 4 * Math.sin(Date.now() / 300), 560, 560);
+    navigator.mediaDevices.getUserMedia = async () => {
+        paint();
+        setInterval(paint, 50);
+        return canvas.captureStream(20);
+    };
+}"""
 START_S = 40
 WAIT_S = 30
 LARGEST_MESSAGE = 64 << 20
