@@ -5,12 +5,10 @@ import sys
 
 import pytest
 
-pytest.importorskip("fastapi")
-
 SESSION = """
 import sys, threading
 import numpy as np
-from mien.server.work.memory import give_back, keep_little
+from mien.memory import give_back, keep_little
 
 def resident_mb():
     with open("/proc/self/statm") as file:

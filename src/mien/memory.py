@@ -1,7 +1,8 @@
-"""Giving memory back: what images took for a moment must not stay the server's for ever.
+"""Giving memory back: what images took for a moment must not stay a process's for ever.
 
 glibc keeps what was freed for the next use, in an arena for each thread, and takes ever larger blocks into these arenas
-(«dynamic threshold»). A server that has looked at large images in many threads so keeps several times what it needs.
+(«dynamic threshold»). A server that has looked at large images in many threads, or a worker that has analyzed several
+parts of a video with new threads for each, so keeps several times what it needs.
 On other C libraries nothing is done here.
 """
 

@@ -10,10 +10,10 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.supervisors import Multiprocess
 
+from mien.memory import keep_little
 from mien.server.app import create_app
 from mien.server.settings import MEBI, ServerSettings
 from mien.server.web.connections import PatientHttp, PoliteWebSocket, Seldom
-from mien.server.work.memory import keep_little
 
 KEEP_ALIVE_S = 15
 MOST_CONNECTIONS = 4000  # sockets of one process

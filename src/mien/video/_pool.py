@@ -5,18 +5,21 @@ import os
 import queue
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import wait as wait_for_sentinel
 from typing import Any
 
 import cv2
 
 from mien.analyzer import Analyzer, AnalyzerSettings
+from mien.video.job import VideoJob
 
 POLL_S = 0.1
+REPORT_S = 0.25  # between two reports of one piece of work
 
 
 class Flag:
@@ -52,6 +55,26 @@ class Worker:
     analyzer: Analyzer
     stop: Any
     report: Callable[[Any], None]
+
+
+class Reports:
+    """Hands reports on a piece of work to the parent, not too often."""
+
+    def __init__(self, worker: Worker) -> None:
+        """Start with a report at once."""
+        self._worker, self._next_s = worker, 0.0
+
+    def __call__(self, report: Any) -> None:
+        """Hand a report on, unless the last one was a moment ago."""
+        now = time.monotonic()
+        if now >= self._next_s:
+            self._next_s = now + REPORT_S
+            self._worker.report(report)
+
+
+def on_one_thread(job: VideoJob) -> VideoJob:
+    """Return a job that leaves the other cores to the other workers."""
+    return replace(job, video=replace(job.video, threads=1))
 
 
 class WorkerPool:

@@ -3,7 +3,6 @@
 import logging
 import os
 import threading
-import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
@@ -19,7 +18,7 @@ from mien.errors import MienError
 from mien.people.embedding import FaceEmbedder
 from mien.tracking.settings import TrackSettings
 from mien.video._people import KnownPeople, SeenTracks, gallery_of, name_videos
-from mien.video._pool import Worker, WorkerPool
+from mien.video._pool import Reports, Worker, WorkerPool, on_one_thread
 from mien.video.job import Progress, VideoJob
 from mien.video.result import VideoResult
 from mien.video.run import attempt_job, see_people
@@ -27,8 +26,6 @@ from mien.video.run import attempt_job, see_people
 logger = logging.getLogger(__name__)
 Given = TypeVar("Given")
 Made = TypeVar("Made")
-
-REPORT_S = 0.25  # between two reports of one worker
 
 
 def analyze_videos(
@@ -137,7 +134,7 @@ def _not_begun(job: VideoJob) -> VideoResult:
 def _work(worker: Worker, job: VideoJob) -> VideoResult:
     if worker.stop.is_set() and job.known is None:
         return _not_begun(job)
-    return attempt_job(_on_one_thread(job), worker.analyzer, progress=_Reports(worker), stop=worker.stop)
+    return attempt_job(on_one_thread(job), worker.analyzer, progress=Reports(worker), stop=worker.stop)
 
 
 def _see(worker: Worker, job: VideoJob) -> SeenTracks | None:
@@ -145,7 +142,7 @@ def _see(worker: Worker, job: VideoJob) -> SeenTracks | None:
     if worker.stop.is_set():
         return None
     try:
-        return see_people(_on_one_thread(job), worker.analyzer, progress=_Reports(worker), stop=worker.stop)
+        return see_people(on_one_thread(job), worker.analyzer, progress=Reports(worker), stop=worker.stop)
     except Exception as error:
         logger.info("%s: %s", job.name, error)
         return None
@@ -161,20 +158,3 @@ def _name(worker: Worker, given: tuple[TrackSettings, Sequence[SeenTracks | None
     problems = tuple(gallery.problems) if gallery else ()
     named = zip(videos, name_videos([one or SeenTracks.none() for one in videos], gallery), strict=True)
     return [KnownPeople(tracks, problems, seen.resumed, seen.seconds) if seen else None for seen, tracks in named]
-
-
-def _on_one_thread(job: VideoJob) -> VideoJob:
-    return replace(job, video=replace(job.video, threads=1))
-
-
-class _Reports:
-    """Hands progress on, not too often."""
-
-    def __init__(self, worker: Worker) -> None:
-        self._worker, self._next_s = worker, 0.0
-
-    def __call__(self, progress: Progress) -> None:
-        now = time.monotonic()
-        if now >= self._next_s:
-            self._next_s = now + REPORT_S
-            self._worker.report(progress)

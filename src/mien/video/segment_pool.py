@@ -1,29 +1,26 @@
 """The segments of one video over the cores of a machine, a process for each, and the results of all in one."""
 
-import ctypes
 import gc
 import os
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from mien.analyzer import AnalyzerSettings
 from mien.errors import InputError, MienError, shown
+from mien.memory import give_back
 from mien.video._plan import Segment
-from mien.video._pool import Worker, WorkerPool
+from mien.video._pool import Reports, Worker, WorkerPool, on_one_thread
 from mien.video.job import VideoJob
 from mien.video.segments import resume_segment
 
 AUTO = "auto"
 MOST_DEATHS = 3  # of the process that works on a segment, before it is given up
-REPORT_S = 0.25
 Place = Callable[[Segment], Path]
 
 
@@ -158,22 +155,10 @@ def _work(worker: Worker, job: VideoJob, segment: Segment, path: Path) -> int | 
     """Analyze a segment in a worker process; return its number of frames, None after a stop."""
     if worker.stop.is_set():
         return None
-    next_s = 0.0
-
-    def report(frames: int) -> None:
-        nonlocal next_s
-        if time.monotonic() >= next_s:
-            next_s = time.monotonic() + REPORT_S
-            worker.report((segment.number, frames))
-
-    one_thread = replace(job, video=replace(job.video, threads=1))
-    frames = resume_segment(one_thread, segment, worker.analyzer, path, report, worker.stop)
-    _give_memory_back()
-    return frames
-
-
-def _give_memory_back() -> None:
-    """Hand free memory back to the system: glibc keeps the heaps that the threads of every segment had."""
+    reports = Reports(worker)
+    frames = resume_segment(
+        on_one_thread(job), segment, worker.analyzer, path, lambda done: reports((segment.number, done)), worker.stop
+    )
     gc.collect()
-    with suppress(OSError, AttributeError, TypeError):  # another system has no such function, and no need of it
-        ctypes.CDLL(None).malloc_trim(0)
+    give_back()  # the threads of every segment had heaps of their own
+    return frames

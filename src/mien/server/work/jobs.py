@@ -15,12 +15,12 @@ from typing import Any
 
 from mien.errors import MienError
 from mien.files import write_whole
+from mien.memory import give_back
 from mien.server.settings import ServerSettings
 from mien.server.web.metrics import Metrics
 from mien.server.web.problems import Problem, busy, problem_of
 from mien.server.web.schemas import JobOptions
 from mien.server.work.engine import Engine
-from mien.server.work.memory import give_back
 from mien.server.work.store import CANCELLED, DONE, ENDED, FAILED, JobRow, JobStore
 from mien.server.work.videos import JobStoppedError, analyze_upload, video_settings
 
