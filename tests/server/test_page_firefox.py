@@ -1,8 +1,9 @@
-"""What people note of a video, comparing, and the keyboard, in Firefox: in its own and in forced colours."""
+"""People of a video, what is noted of it, comparing, and the keyboard, in Firefox: in its own and in forced colours."""
 
 import base64
 import gzip
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,15 @@ def video(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def cuts(tmp_path_factory):
+    """One person, the other, and the first again: three tracks for a tracker that knows nobody."""
+    smiling = read_rgb(EXAMPLES / "astronaut.jpg")[:220, 114:334]
+    neutral = read_rgb(EXAMPLES / "grace_hopper.jpg")[40:480, 30:470]
+    path = tmp_path_factory.mktemp("cuts") / "cuts.webm"
+    return tools.write_video(path, [[smiling], [neutral], [smiling]], count=45, fps=5, codec="libvpx-vp9")
+
+
+@pytest.fixture(scope="module")
 def server(tmp_path_factory, video):
     with tools.running_server(tmp_path_factory.mktemp("server") / "data", source=str(video)) as server:
         yield server
@@ -50,8 +60,11 @@ def colours(request):
 
 @pytest.fixture
 def firefox(tmp_path, colours):
-    (tmp_path / "profile").mkdir()
-    with firefox_tools.launched(tmp_path / "profile", ui__prefersReducedMotion=1, **COLOURS[colours]) as firefox:
+    for name in ("profile", "saved"):
+        (tmp_path / name).mkdir()
+    there = {"browser__download__folderList": 2, "browser__download__dir": str(tmp_path / "saved")}
+    chosen = COLOURS[colours] | there
+    with firefox_tools.launched(tmp_path / "profile", ui__prefersReducedMotion=1, **chosen) as firefox:
         yield firefox
         assert firefox.complaints == []
 
@@ -116,6 +129,80 @@ def test_a_video_is_corrected_marked_and_compared_with_the_keyboard(firefox, ser
     assert "Anna" in page.evaluate(text_of(".compare-result .lanes"))
     check(page, "comparing")
     page.close()
+
+
+def open_video(page, video):
+    page.wait_until("document.querySelector('#connection').dataset.state === 'online'")
+    page.choose_files("#video-file", video)
+    page.wait_until("document.querySelector('.job[data-state=done]') !== null")
+    page.click(".job[data-state=done] a")
+    page.wait_until("document.querySelector('.video video')?.readyState >= 2")
+
+
+def saved(folder, name, *, seconds=30):
+    """Wait for a file that the browser saves, and return what is in it."""
+    until = time.monotonic() + seconds
+    while not (folder / name).exists() or list(folder.glob("*.part")) or not (folder / name).stat().st_size:
+        assert time.monotonic() < until, f"never saved: {name}; there is {[f.name for f in folder.iterdir()]}"
+        time.sleep(0.1)
+    return (folder / name).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("colours", "size"), [("light", "desktop"), ("forced", "phone")], indirect=["colours"])
+def test_people_are_merged_split_and_given_back_and_files_go_in_and_out(firefox, server, cuts, size, tmp_path):
+    page = firefox.new_page(**SIZES[size])
+    page.open(f"{server.url}#videos")
+    open_video(page, cuts)
+    page.click("[data-person='Person 1'] .correct summary")
+    page.evaluate("(document.querySelector(\"[data-person='Person 1'] select\").focus(), 1)")
+    page.press("End")
+    same = "document.querySelector(\"[data-person='Person 1'] select\").selectedOptions[0].text"
+    assert page.evaluate(same) == "Person 3"
+    page.click("[data-person='Person 1'] [data-do=merge]")
+    page.wait_until(f"{count_of('.person')} === 2")
+    assert "by the model: Person 1, Person 3" in page.evaluate(text_of("[data-person='Person 3']"))
+    page.evaluate("(document.querySelector('.scrub').focus(), 1)")
+    page.press("ArrowRight", "ArrowRight")
+    page.click("[data-person='Person 3'] [data-do=split]")
+    page.wait_until(f"{count_of('.person')} === 3")
+    check(page, "people")
+    for _ in range(2):
+        before = page.evaluate(text_of("[aria-label=People]"))
+        page.click("[data-do=undo-people]")
+        page.wait_until(f"{text_of('[aria-label=People]')} !== {json.dumps(before)}")
+    page.wait_until("document.querySelector('[data-do=undo-people]').hidden")
+    assert page.evaluate("[...document.querySelectorAll('.person-name')].map(name => name.innerText)") == [
+        "Person 1",
+        "Person 2",
+        "Person 3",
+    ]
+    page.click(".marking summary")
+    (tmp_path / "truth.csv").write_text("start_s;end_s;expression\n0:01;0:03;joy\n0:05;;sad\n", encoding="utf-8")
+    page.choose_files("#truth-file", tmp_path / "truth.csv")
+    page.wait_until(f"{count_of('.spans li')} === 2")
+    page.click("a[data-kind=truth]")
+    go(page, "videos/compare")
+    page.wait_until("document.querySelector('.chosen') !== null")
+    page.click("[data-do=report]")
+    report = saved(tmp_path / "saved", "mien-report.html")
+    assert "cuts.webm" in report and "<script" not in report
+    truth = next(file.name for file in (tmp_path / "saved").glob("*.csv"))
+    assert "happy" in saved(tmp_path / "saved", truth)
+    page.close()
+
+
+@pytest.mark.parametrize("colours", ["dark"], indirect=True)
+def test_one_switch_tells_who_is_who(firefox, tmp_path, cuts, identity):
+    with tools.running_server(tmp_path / "data") as own:
+        page = firefox.new_page(**SIZES["phone"])
+        page.open(f"{own.url}#videos")
+        page.wait_until("document.querySelector('.options summary') !== null")
+        page.click(".options summary")
+        page.click("#video-people")
+        open_video(page, cuts)
+        assert page.evaluate(count_of(".person")) == 2
+        check(page, "two people")
+        page.close()
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from conftest import EXAMPLES
 
 from page_fixtures import FIXTURES, MARKS, PHONE, serious, start_camera, sync_api, wait_until
 from videos import make_video
@@ -188,3 +189,16 @@ def test_an_upload_that_broke_off_is_tried_again(open_page, tmp_path):
     page.set_input_files("#video-file", make_video(tmp_path / "again.mp4"))
     page.get_by_role("button", name="Try again: again.mp4").click()
     sync_api.expect(page.locator(".job[data-state=done]")).to_have_count(1)
+
+
+@pytest.mark.parametrize(("view", "chosen"), [("images", "#image-files"), ("videos", "#video-file")])
+def test_what_is_chosen_before_the_scripts_have_come_is_analyzed(open_page, videos, view, chosen):
+    page = open_page()
+    waiting = []
+    page.route("**/app.js", lambda route: waiting.append(route))
+    page.goto(f"{page.url.partition('#')[0]}?slow#{view}", wait_until="commit")
+    page.locator(chosen).wait_for(state="attached")
+    page.set_input_files(chosen, EXAMPLES / "astronaut.jpg" if view == "images" else videos[1])
+    waiting.pop().continue_()
+    page.wait_for_selector(".shot tbody tr" if view == "images" else ".job[data-state=done]")
+    assert page.locator(chosen).input_value() == ""

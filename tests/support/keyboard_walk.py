@@ -5,7 +5,8 @@ from typing import Any
 
 FOCUSED = """(async () => {
     const frame = () => new Promise((resolve) => requestAnimationFrame(resolve));
-    const moves = () => document.getAnimations().some(({ playState }) => playState === "running");
+    const runs = ({ playState, effect }) => playState === "running" && effect.target.checkVisibility();
+    const moves = () => document.getAnimations().some(runs); // Firefox never ends those of what is folded away
     for (let i = 0; i < 3 || (i < 60 && moves()); i += 1) await frame(); // what comes into view takes a moment
     const one = document.activeElement;
     if (one === document.body || one === document.documentElement) return null;

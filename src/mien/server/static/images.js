@@ -43,10 +43,7 @@ class ImagesView {
   }
 
   listen() {
-    $("#image-files").onchange = ({ target }) => {
-      this.addFiles([...target.files]);
-      target.value = "";
-    };
+    takeFrom($("#image-files"), (files) => this.addFiles(files));
     $("#image-example").onclick = async () => {
       const load = async (name) => new File([await (await request(`examples/${name}`)).blob()], name, { type: "image/jpeg" });
       this.addFiles(await Promise.all(EXAMPLES.map(load)));
@@ -351,6 +348,15 @@ function probBars(face) {
     bar.style.transform = `scaleX(${face.probs[name]})`;
     return h("div", { class: `prob ${name === face.expression ? "most" : ""}` }, h("span", {}, name), h("div", { class: "prob-bar", "aria-hidden": "true" }, bar), h("span", { class: "prob-value" }, percent(face.probs[name])));
   }));
+}
+
+/** Take what is chosen in a file input, also what was chosen before the page had loaded its scripts. */
+export function takeFrom(input, take) {
+  input.onchange = () => {
+    if (input.files.length) take([...input.files]);
+    input.value = "";
+  };
+  input.onchange();
 }
 
 /** Let files be dropped anywhere in a view; its drop zone shows that they may be. */

@@ -3,7 +3,7 @@
 import { $, announce, bytes, h, icon, span, toast } from "./dom.js";
 import { connection, getJson, request, tell, token, askForToken, upload } from "./api.js";
 import { catalogue, fillDetectors, fillLabelSets } from "./expressions.js";
-import { dropInto } from "./images.js";
+import { dropInto, takeFrom } from "./images.js";
 import { noteOf, shareOf } from "./jobs.js";
 import { asked, tieMeasures } from "./measures.js";
 import { VideoPage } from "./player.js";
@@ -46,10 +46,7 @@ class VideosView {
     const { max_video_bytes: most, max_video_s: longest, keep_s: keep } = catalogue.limits;
     $("#video-limits").textContent = `MP4, MOV, MKV, WebM, AVI…, up to ${bytes(most)}${longest ? ` and ${span(longest)}` : ""}.`;
     $("#jobs-hint").textContent = `kept for ${span(keep)}`;
-    $("#video-file").onchange = ({ target }) => {
-      this.addFiles([...target.files]);
-      target.value = "";
-    };
+    takeFrom($("#video-file"), (files) => this.addFiles(files));
     dropInto($("#video-list"), $("#video-drop"), (files) => this.addFiles(files));
     connection.addEventListener("change", ({ detail }) => detail && this.visible && this.poll());
     document.addEventListener("visibilitychange", () => !document.hidden && this.visible && this.poll());
