@@ -107,7 +107,11 @@ def test_the_truth_goes_in_and_out_as_the_command_line_reads_it_and_scores_as_th
     noted = server.http.put(f"/v1/jobs/{job}/truth.csv", content=text, headers=kind).json()
     assert noted["value"] == [{"start_s": 0.2, "end_s": 0.9, "expression": "surprise", "track_id": None}]
     assert len(server.http.post(f"/v1/jobs/{job}/notes/truth/undo").json()["value"]) == 2
-    for wrong, word in (("a,b\n1,2\n", "columns"), ("file,start_s,end_s,expression\nx.mp4,0,1,sad\n", "who.mp4")):
+    for wrong, word in (
+        ("a,b\n1,2\n", "columns"),
+        ("start_s,end_s,expression,track_id\n0,1,sad,99\n", "got 99"),
+        ("file,start_s,end_s,expression\nx.mp4,0,1,sad\n", "who.mp4"),
+    ):
         said = check_problem(server.http.put(f"/v1/jobs/{job}/truth.csv", content=wrong, headers=kind), 422, word)
         assert "/tmp" not in said and str(server.data_dir) not in said
 
@@ -120,6 +124,8 @@ def test_the_truth_goes_in_and_out_as_the_command_line_reads_it_and_scores_as_th
         ("people", [{**ANNA, "person": "x" * 81}], "80"),
         ("people", [ANNA, {**ANNA, "person": "Ben"}], "overlap"),
         ("people", [{**ANNA, "start_s": 2, "end_s": 1}], "after start_s"),
+        ("people", [{**ANNA, "track_id": 99}], "has the tracks 1, got 99"),
+        ("truth", [{"start_s": 0, "end_s": 1, "expression": "sad", "track_id": 99}], "has the tracks 1, got 99"),
         ("truth", [{"start_s": 0, "end_s": 1, "expression": "hungry"}], "hungry"),
         (
             "truth",

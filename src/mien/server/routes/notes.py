@@ -163,18 +163,23 @@ def _put(request: Request, row: JobRow, kind: str, body: bytes) -> JSONResponse:
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         said = "send JSON with after and value"
         raise Problem(422, f"the note is not as described at /docs ({type(error).__name__}); {said}") from error
+    if kind == EVENTS:
+        values = sorted(values, key=lambda event: (event["time_s"], event["name"]))
+        return _noted(request, row.id, kind, values, after)
+    findings = JobFindings(jobs, done_job(request, row.id))
+    findings.check_tracks(one["track_id"] for one in values)
     if kind == PEOPLE:
         values = Corrections.from_values(values).to_values()
-    elif kind == TRUTH:
-        values = spans_to_values(spans_from_values(values, JobFindings(jobs, done_job(request, row.id)).table.labels))
     else:
-        values = sorted(values, key=lambda event: (event["time_s"], event["name"]))
+        values = spans_to_values(spans_from_values(values, findings.table.labels))
     return _noted(request, row.id, kind, values, after)
 
 
 def _put_truth(request: Request, name: str, text: bytes) -> JSONResponse:
     findings = JobFindings(jobs_of(request), done_job(request, name))
-    values = spans_to_values(findings.read_spans(text))
+    spans = findings.read_spans(text)
+    findings.check_tracks(span.track_id for span in spans)
+    values = spans_to_values(spans)
     return _noted(request, name, TRUTH, values, findings.note(TRUTH).number)
 
 

@@ -2,10 +2,11 @@
 
 import json
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from mien.errors import InputError
+from mien.errors import InputError, listed
 from mien.files import write_whole
 from mien.output.read_rows import ResultTable
 from mien.server.work.jobs import ABOUT, FILES, Jobs
@@ -37,6 +38,18 @@ class JobFindings:
     def table(self) -> ResultTable:
         """The rows of the model's answers."""
         return ResultTable.open(self._folder / FILES["jsonl"])
+
+    def check_tracks(self, wanted: Iterable[int | None]) -> None:
+        """Refuse tracks that the video does not have; None stands for every face.
+
+        Raises:
+            InputError: There is one.
+        """
+        summary = json.loads((self._folder / FILES["summary"]).read_text(encoding="utf-8"))
+        there = {track["track_id"] for track in summary["tracks"]}
+        if unknown := sorted({track for track in wanted if track is not None} - there):
+            has = f"the tracks {listed(sorted(there))}" if there else "no tracks"
+            raise InputError(f"the video has {has}, got {listed(unknown)}; take track_id from its rows")
 
     def note(self, kind: str) -> Note:
         """Return what is noted of the job."""
