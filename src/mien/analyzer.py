@@ -397,41 +397,24 @@ class AnalyzerSettings:
             attributes=self.attributes,
         )
 
+    def shared(self) -> Analyzer:
+        """Return such an analyzer whose detector and model are opened once per process and used again.
+
+        Raises:
+            MienError: As `Analyzer`.
+        """
+        opened = _open_once(self.detector, self.model, self.labels, self.detector_settings, self.runtime)
+        return opened.keeping(self.keep).expecting(self.prior).measuring(self.attributes)
+
 
 @functools.lru_cache(maxsize=4)
-def _open_once(detector: str, model: str, labels: str | None, min_face: int | None) -> Analyzer:
-    return Analyzer(detector=detector, model=model, labels=labels, detector_settings=_looking_for(min_face))
+def _open_once(
+    detector: str, model: str, labels: str | None, settings: DetectorSettings, runtime: RuntimeSettings
+) -> Analyzer:
+    return Analyzer(detector=detector, model=model, labels=labels, detector_settings=settings, runtime=runtime)
 
 
-def _looking_for(min_face: int | None) -> DetectorSettings:
-    return DetectorSettings() if min_face is None else DetectorSettings(min_face_px=max(min_face, LEAST_FACE_PX))
-
-
-def settings_of(
-    *,
-    detector: str,
-    model: str,
-    labels: str | None,
-    min_face: int | None,
-    min_confidence: float,
-    largest_only: bool,
-    clip_boxes: bool,
-    prior: GivenPrior,
-    attributes: GivenAttributes,
-) -> AnalyzerSettings:
-    """Return how other processes make the analyzer that `shared_analyzer` returns for the same arguments."""
-    return AnalyzerSettings(
-        detector,
-        model,
-        labels,
-        _looking_for(min_face),
-        keep=FaceFilter(min_face or 0, min_confidence, largest_only, clip_boxes),
-        prior=prior,
-        attributes=as_attributes(attributes),
-    )
-
-
-def shared_analyzer(
+def analyzer_settings(
     *,
     detector: str = DEFAULT_DETECTOR,
     model: str = DEFAULT_MODEL,
@@ -442,8 +425,8 @@ def shared_analyzer(
     clip_boxes: bool = False,
     prior: GivenPrior = NATURAL,
     attributes: GivenAttributes = (),
-) -> Analyzer:
-    """Return an analyzer whose detector and model are opened once per process and used again.
+) -> AnalyzerSettings:
+    """Return how the analyzer is made that the functions of the library use.
 
     Args:
         detector: A name of `mien.detect.DETECTORS`.
@@ -457,12 +440,12 @@ def shared_analyzer(
             of a .csv or .json file of them.
         attributes: What else is measured of every face: `("pose", "eyes")`, see `mien.faces.ATTRIBUTES`; nothing unless
             asked.
-
-    Raises:
-        MienError: As `Analyzer`.
     """
+    looking = DetectorSettings() if min_face is None else DetectorSettings(min_face_px=max(min_face, LEAST_FACE_PX))
     keep = FaceFilter(min_face or 0, min_confidence, largest_only, clip_boxes)
-    return _open_once(detector, model, labels, min_face).keeping(keep).expecting(prior).measuring(attributes)
+    return AnalyzerSettings(
+        detector, model, labels, looking, keep=keep, prior=prior, attributes=as_attributes(attributes)
+    )
 
 
 def analyze_image(
@@ -513,7 +496,7 @@ def analyze_image(
         SourceError: It gives no image.
         InputError: An array is not (H, W, 3) uint8, or a name or setting is unknown.
     """
-    analyzer = shared_analyzer(
+    analyzer = analyzer_settings(
         detector=detector,
         model=model,
         labels=labels,
@@ -523,7 +506,7 @@ def analyze_image(
         clip_boxes=clip_boxes,
         prior=prior,
         attributes=attributes,
-    )
+    ).shared()
     return analyzer.naming(people).analyze(image, channels=channels, reading=reading)
 
 
@@ -666,7 +649,7 @@ def analyze_images(
     Raises:
         InputError: A name or setting is unknown; what is wrong with an image is in its result.
     """
-    analyzer = shared_analyzer(
+    analyzer = analyzer_settings(
         detector=detector,
         model=model,
         labels=labels,
@@ -676,7 +659,7 @@ def analyze_images(
         clip_boxes=clip_boxes,
         prior=prior,
         attributes=attributes,
-    )
+    ).shared()
     items = expand(sources)
     analyzer = analyzer.naming(people)
     results = analyzer.map_items(items, settings=reading, workers=workers)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.analyzer import Analyzer, shared_analyzer
+from mien.analyzer import Analyzer, AnalyzerSettings
 from mien.compat._haar import shared_haar
 from mien.errors import InputError
 from mien.faces import Face, Faces, Frame
@@ -65,7 +65,7 @@ def _analyzer(backend: str) -> Analyzer:
         return Analyzer(detector=haar, model=_analyzer("skip").model)
     if backend not in (ours, "fastmtcnn", "dlib", "skip"):
         logger.info("detector_backend=%r is answered by mien's detector %r", backend, ours)
-    return shared_analyzer(detector=ours)
+    return AnalyzerSettings(ours).shared()
 
 
 def region(face: Face, frame: Frame, grow: float = 0.0) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.analyzer import Analyzer, shared_analyzer
+from mien.analyzer import Analyzer, AnalyzerSettings
 from mien.compat._haar import PointedHaar, shared_haar
 from mien.compat._images import read_frame, rgb_of
 from mien.compat._seven import seven_of
@@ -69,7 +69,7 @@ class FER:
         self.tfserving, self.use_tflite = tfserving, use_tflite
         self._haar: PointedHaar | None = None
         if mtcnn:
-            self.analyzer = shared_analyzer()
+            self.analyzer = AnalyzerSettings().shared()
         else:
             self._haar = shared_haar(
                 scale_factor=scale_factor,
@@ -77,7 +77,7 @@ class FER:
                 min_side_px=min_face_size,
                 cascade_file=cascade_file,
             )
-            model = shared_analyzer(detector="none").model  # opened once for all detectors
+            model = AnalyzerSettings("none").shared().model  # opened once for all detectors
             self.analyzer = Analyzer(detector=self._haar, model=model)
         self.emotions: list[dict[str, Any]] = []
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
-from mien.analyzer import DEFAULT_DETECTOR, Analyzer, settings_of, shared_analyzer
+from mien.analyzer import DEFAULT_DETECTOR, Analyzer, analyzer_settings
 from mien.attributes.settings import GivenAttributes
 from mien.errors import InputError, MienError
 from mien.faces import KEEP_ALL, PEOPLE
@@ -131,26 +131,7 @@ def analyze_video(
     """
     if not isinstance(outputs, VideoOutputs):
         outputs = VideoOutputs.named(outputs, interval=interval_s is not None)
-    runner = None
-    if worker_count(workers) > 1:
-        if analyzer is not None:
-            raise InputError(
-                "other processes cannot use an analyzer that is open here; with workers, say detector=…, model=… and "
-                "the rest in place of analyzer=…"
-            )
-        settings = settings_of(
-            detector=detector,
-            model=model,
-            labels=labels,
-            min_face=min_face,
-            min_confidence=min_confidence,
-            largest_only=largest_only,
-            clip_boxes=clip_boxes,
-            prior=prior,
-            attributes=attributes,
-        )
-        runner = SegmentPool(settings, workers)
-    analyzer = analyzer or shared_analyzer(
+    settings = analyzer_settings(
         detector=detector,
         model=model,
         labels=labels,
@@ -161,6 +142,15 @@ def analyze_video(
         prior=prior,
         attributes=attributes,
     )
+    runner = None
+    if worker_count(workers) > 1:
+        if analyzer is not None:
+            raise InputError(
+                "other processes cannot use an analyzer that is open here; with workers, say detector=…, model=… and "
+                "the rest in place of analyzer=…"
+            )
+        runner = SegmentPool(settings, workers)
+    analyzer = analyzer or settings.shared()
     job = VideoJob(
         source,
         outputs,

@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import cast
 
-from mien.analyzer import DEFAULT_DETECTOR, Analyzer, shared_analyzer
+from mien.analyzer import DEFAULT_DETECTOR, Analyzer, analyzer_settings
 from mien.attributes.settings import GivenAttributes
 from mien.faces import Faces, Frame
 from mien.models.catalogue import DEFAULT_MODEL
@@ -82,7 +82,7 @@ def track(
         InputError: A wrong setting, or a choice that leaves no frame.
         MissingExtraError: PyAV is not installed.
     """
-    analyzer = analyzer or shared_analyzer(
+    made = analyzer_settings(
         detector=detector,
         model=model,
         labels=labels,
@@ -93,6 +93,7 @@ def track(
         prior=prior,
         attributes=attributes,
     )
+    analyzer = analyzer or made.shared()
     tracker = Tracker(analyzer, with_baseline(settings, baseline))
     if live or (live is None and _is_live(source)):
         return _newest(source, live if isinstance(live, LiveSettings) else None, tracker)
