@@ -46,6 +46,8 @@ const DETECTOR_NAMES = {
   "dlib-hog": "Close frontal faces",
   "dlib-mmod": "Thorough, slow",
   yunet: "Very quick",
+  "blazeface-short": "Quick, close faces",
+  "blazeface-full": "Quick, near and far",
   none: "None: one face fills it",
 };
 
