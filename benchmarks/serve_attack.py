@@ -334,6 +334,7 @@ async def attacked(address: str, pid: int, count: int, seconds: float, seed: int
     await attack.run(count, seconds)
     states["end"] = state_of(pid)
     whole_s = time.monotonic() - start
+    beside[0].cancel()
     await asyncio.sleep(AFTER_S)
     states[f"{AFTER_S:g} s later"] = state_of(pid)
     for task in beside:
