@@ -25,7 +25,7 @@ from mien.train import run as run_module
 from mien.train.augment import NO_AUGMENTATION, AugmentSettings, central_views
 from mien.train.callbacks import AtomicCheckpoints, BestAndLast
 from mien.train.checkpoints import load_net, load_settings
-from mien.train.hardware import Hardware
+from mien.train.hardware import Hardware, precision_of
 from mien.train.losses import soft_cross_entropy
 from mien.train.module import ExpressionModule
 from mien.train.nets.blocks import TWO_HEADS
@@ -585,6 +585,8 @@ def test_teachers_that_see_plain_crops_answer_once(run, faces, tmp_path):
                     seen.append(torch.softmax(teacher(teacher.normalise(views))[number], dim=1))
         torch.testing.assert_close(answers[number], sum(seen) / 4)
         assert answers[number].shape == (7, len(labels))
+    for half, whole in zip(plain_answers(teachers, crops, precision="bf16-mixed"), answers, strict=True):
+        assert half.dtype == torch.float32 and 0 < (half - whole).abs().max() < 0.02
     own = tuple(torch.eye(len(labels))[:7] for labels in TWO_HEADS)
     for mixed, mine, taught in zip(blend(own, answers, 0.25), own, answers, strict=True):
         torch.testing.assert_close(mixed, 0.75 * mine + 0.25 * taught)
@@ -606,7 +608,8 @@ def test_plain_teaching_is_training_on_blended_targets(run, faces, tmp_path, mon
     teacher = load_net(run[1])
     own = [torch.from_numpy(head.soft) for head in head_targets(faces[0], settings)]
     assert torch.equal(crops, torch.from_numpy(faces[0].crops))
-    for found, mine, taught in zip(targets, own, plain_answers([teacher], crops), strict=True):
+    answers = plain_answers([teacher], crops, precision=precision_of(ONE_THREAD))
+    for found, mine, taught in zip(targets, own, answers, strict=True):
         torch.testing.assert_close(found, (mine + taught) / 2)
     quick(faces, tmp_path / "same", replace(settings, teacher_views="same"), teachers=[run[1]])
     assert len(given) == 1

@@ -148,7 +148,7 @@ def fit(
         return out / BEST
     if hardware.threads:
         torch.set_num_threads(hardware.threads)
-    module = _module(data, settings, teachers, start.prepare)
+    module = _module(data, settings, hardware, teachers, start.prepare)
     if start.init is not None and last is None:
         module.confidence = start_from(module.net, start.init, name=settings.net, crops=training.crops)
     stop, log = OrderlyStop(out, data.dealer), EpochLog(out, report, curves=run.curves)
@@ -229,13 +229,15 @@ def _teacher(source: str | Path, heads: Sequence[LabelSet], crops: NDArray[np.ui
 def _module(
     data: _Batches,
     settings: TrainSettings,
+    hardware: Hardware,
     teachers: list[ExpressionNet],
     prepare: Callable[[ExpressionNet], object],
 ) -> ExpressionModule:
     """Build the network to train; teachers of plain views answer here, once, and others during the run."""
     if settings.teacher_views == "plain" and teachers:
         crops, *own = data.training.tensors
-        data.training = CropBatches(crops, *blend(own, plain_answers(teachers, crops), settings.teacher_weight))
+        answers = plain_answers(teachers, crops, device=device_of(hardware), precision=precision_of(hardware))
+        data.training = CropBatches(crops, *blend(own, answers, settings.teacher_weight))
         teachers = []
     torch.manual_seed(settings.seed)
     targets = [t.numpy() for t in data.training.tensors[1:]]

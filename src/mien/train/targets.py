@@ -250,27 +250,42 @@ def blend(own: Sequence[Tensor], taught: Sequence[Tensor], share: float) -> tupl
 
 
 @torch.no_grad()
-def plain_answers(teachers: Sequence[ExpressionNet], crops: Tensor) -> tuple[Tensor, ...]:
+def plain_answers(
+    teachers: Sequence[ExpressionNet], crops: Tensor, *, device: str = "cpu", precision: str = "32-true"
+) -> tuple[Tensor, ...]:
     """Return the teachers' mean probabilities for plain crops and their mirror images.
 
     Args:
-        teachers: Trained networks with the same heads, in evaluation mode.
+        teachers: Trained networks with the same heads, in evaluation mode; they are moved to the device.
         crops: (N, H, W) uint8.
+        device: Where they answer, `"cpu"` or `"cuda"`.
+        precision: Lightning's name of what they compute in, as `precision_of` gives it.
 
     Returns:
-        (N, C) float32 for each head.
+        (N, C) float32 on the CPU for each head.
     """
-    parts = [_mean_answer(teachers, crops[start : start + 512]) for start in range(0, len(crops), 512)]
-    return tuple(torch.cat(head) for head in zip(*parts, strict=True))
+    half = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(precision)
+    for teacher in teachers:
+        teacher.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    parts: list[list[Tensor]] = []
+    with torch.autocast(device, half, enabled=half is not None):
+        for start in range(0, len(crops), 512):
+            parts.append(_mean_answer(teachers, crops[start : start + 512].to(device)))
+    return tuple(torch.cat(head).cpu() for head in zip(*parts, strict=True))
 
 
 def _mean_answer(teachers: Sequence[ExpressionNet], crops: Tensor) -> list[Tensor]:
     answers = [
-        [z.softmax(dim=1) for z in net(net.normalise(central_views(shown, net.view_px)))]
-        for net in teachers
-        for shown in (crops, crops.flip(2))
+        [z.float().softmax(dim=1) for z in _answer(net, shown)] for net in teachers for shown in (crops, crops.flip(2))
     ]
     return [torch.stack(head).mean(dim=0) for head in zip(*answers, strict=True)]
+
+
+def _answer(net: ExpressionNet, crops: Tensor) -> Sequence[Tensor]:
+    with torch.autocast(crops.device.type, enabled=False):
+        views = net.normalise(central_views(crops, net.view_px)).contiguous(memory_format=torch.channels_last)
+    logits: Sequence[Tensor] = net(views)
+    return logits
 
 
 def validation_batches(data: CropDataset, settings: TrainSettings) -> CropBatches:
