@@ -330,11 +330,12 @@ async def attacked(address: str, pid: int, count: int, seconds: float, seed: int
             await asyncio.sleep(seconds / PARTS)
             parts.append(state_of(pid)["memory_mb"])
 
-    beside, start = [asyncio.create_task(task) for task in (owner.run(), watch(), sample())], time.monotonic()
+    using, *beside = [asyncio.create_task(task) for task in (owner.run(), watch(), sample())]
+    start = time.monotonic()
     await attack.run(count, seconds)
     states["end"] = state_of(pid)
     whole_s = time.monotonic() - start
-    beside[0].cancel()
+    using.cancel()
     await asyncio.sleep(AFTER_S)
     states[f"{AFTER_S:g} s later"] = state_of(pid)
     for task in beside:

@@ -17,7 +17,7 @@ from mien.train.losses import soft_cross_entropy
 from mien.train.nets.blocks import ExpressionNet
 from mien.train.nets.registry import create_net
 from mien.train.settings import TrainSettings
-from mien.train.targets import blend, epoch_seed
+from mien.train.targets import blend, epoch_seed, logits_of
 
 
 def _channels_last(net: ExpressionNet) -> ExpressionNet:
@@ -134,7 +134,7 @@ class ExpressionModule(L.LightningModule):
             views, targets = mix(self.augment(batch[0]), batch[1:], self.settings.augment)
         if self._teachers:
             targets = self._with_teachers(views, targets)
-        logits = self._logits(self.net, views)
+        logits = logits_of(self.net, views)
         losses = self._losses(logits, targets)
         self._train_means.add("train_loss", losses)
         for head, z, target in zip(self.heads, logits, targets, strict=True):
@@ -142,12 +142,6 @@ class ExpressionModule(L.LightningModule):
             hits = (z.argmax(dim=1) == target.argmax(dim=1))[counted].float()
             self._train_means.add(f"train_acc_{head.key}", hits)
         return losses.mean()
-
-    def _logits(self, net: ExpressionNet, views: Tensor) -> tuple[Tensor, ...]:
-        with torch.autocast(self.device.type, enabled=False):
-            prepared = net.normalise(views).contiguous(memory_format=torch.channels_last)
-        logits: tuple[Tensor, ...] = net(prepared)
-        return logits
 
     def _losses(self, logits: Sequence[Tensor], targets: Sequence[Tensor]) -> Tensor:
         losses = [
@@ -168,13 +162,13 @@ class ExpressionModule(L.LightningModule):
 
     @torch.no_grad()
     def _taught(self, views: Tensor) -> tuple[Tensor, ...]:
-        answers = [[z.float().softmax(dim=1) for z in self._logits(teacher, views)] for teacher in self._teachers]
+        answers = [[z.float().softmax(dim=1) for z in logits_of(teacher, views)] for teacher in self._teachers]
         return tuple(torch.stack(head).mean(dim=0) for head in zip(*answers, strict=True))
 
     def validation_step(self, batch: tuple[Tensor, ...], _index: int) -> None:
         """Note losses and hits of one batch, on plain central views."""
         crops, truths = batch[0], batch[1:]
-        logits = self._logits(self.net, central_views(crops, self.net.view_px))
+        logits = logits_of(self.net, central_views(crops, self.net.view_px))
         for head, z, truth, share in zip(self.heads, logits, truths, self.share_of_loss, strict=True):
             counted = truth >= 0
             z, truth = z.float()[counted], truth[counted]

@@ -276,15 +276,23 @@ def plain_answers(
 
 def _mean_answer(teachers: Sequence[ExpressionNet], crops: Tensor) -> list[Tensor]:
     answers = [
-        [z.float().softmax(dim=1) for z in _answer(net, shown)] for net in teachers for shown in (crops, crops.flip(2))
+        [z.float().softmax(dim=1) for z in logits_of(net, central_views(shown, net.view_px))]
+        for net in teachers
+        for shown in (crops, crops.flip(2))
     ]
     return [torch.stack(head).mean(dim=0) for head in zip(*answers, strict=True)]
 
 
-def _answer(net: ExpressionNet, crops: Tensor) -> Sequence[Tensor]:
-    with torch.autocast(crops.device.type, enabled=False):
-        views = net.normalise(central_views(crops, net.view_px)).contiguous(memory_format=torch.channels_last)
-    logits: Sequence[Tensor] = net(views)
+def logits_of(net: ExpressionNet, views: Tensor) -> tuple[Tensor, ...]:
+    """Return the logits of each head; under autocast the views are normalised in single precision all the same.
+
+    Args:
+        net: The network.
+        views: (N, view_px, view_px), on its device.
+    """
+    with torch.autocast(views.device.type, enabled=False):
+        prepared = net.normalise(views).contiguous(memory_format=torch.channels_last)
+    logits: tuple[Tensor, ...] = net(prepared)
     return logits
 
 
