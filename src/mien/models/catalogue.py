@@ -47,7 +47,7 @@ CATALOGUE = {
         CatalogueEntry(
             "mien-b",
             "mien-b.onnx",
-            "569e0a3bf7fab9f3a5ef8bc1154620927020948b31d959e040ede98eb64a1760",
+            "779c552c6c804a76a0328a7dc7528960345fafedaea79347ec303cf1fa02a0ad",
             "the default: one to two milliseconds a face",
             net="mien-b2",
         ),

@@ -17,7 +17,7 @@ from mien.train.losses import soft_cross_entropy
 from mien.train.nets.blocks import ExpressionNet
 from mien.train.nets.registry import create_net
 from mien.train.settings import TrainSettings
-from mien.train.targets import blend, epoch_seed, logits_of
+from mien.train.targets import blend, epoch_seed, logits_of, mean_probabilities
 
 
 def _channels_last(net: ExpressionNet) -> ExpressionNet:
@@ -162,8 +162,7 @@ class ExpressionModule(L.LightningModule):
 
     @torch.no_grad()
     def _taught(self, views: Tensor) -> tuple[Tensor, ...]:
-        answers = [[z.float().softmax(dim=1) for z in logits_of(teacher, views)] for teacher in self._teachers]
-        return tuple(torch.stack(head).mean(dim=0) for head in zip(*answers, strict=True))
+        return mean_probabilities(logits_of(teacher, views) for teacher in self._teachers)
 
     def validation_step(self, batch: tuple[Tensor, ...], _index: int) -> None:
         """Note losses and hits of one batch, on plain central views."""

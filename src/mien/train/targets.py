@@ -1,6 +1,6 @@
 """What the heads learn: labels or votes, all classes or some, merged or not; and the batches of it."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -267,20 +267,31 @@ def plain_answers(
     half = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(precision)
     for teacher in teachers:
         teacher.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    parts: list[list[Tensor]] = []
+    parts: list[tuple[Tensor, ...]] = []
     with torch.autocast(device, half, enabled=half is not None):
         for start in range(0, len(crops), 512):
-            parts.append(_mean_answer(teachers, crops[start : start + 512].to(device)))
+            part = crops[start : start + 512].to(device)
+            parts.append(
+                mean_probabilities(
+                    logits_of(net, central_views(side, net.view_px))
+                    for net in teachers
+                    for side in (part, part.flip(2))
+                )
+            )
     return tuple(torch.cat(head).cpu() for head in zip(*parts, strict=True))
 
 
-def _mean_answer(teachers: Sequence[ExpressionNet], crops: Tensor) -> list[Tensor]:
-    answers = [
-        [z.float().softmax(dim=1) for z in logits_of(net, central_views(shown, net.view_px))]
-        for net in teachers
-        for shown in (crops, crops.flip(2))
-    ]
-    return [torch.stack(head).mean(dim=0) for head in zip(*answers, strict=True)]
+def mean_probabilities(answers: Iterable[Sequence[Tensor]]) -> tuple[Tensor, ...]:
+    """Return the mean of several answers' probabilities.
+
+    Args:
+        answers: For each answer, (N, C) logits of each head.
+
+    Returns:
+        (N, C) float32 for each head.
+    """
+    probs = [[z.float().softmax(dim=1) for z in logits] for logits in answers]
+    return tuple(torch.stack(head).mean(dim=0) for head in zip(*probs, strict=True))
 
 
 def logits_of(net: ExpressionNet, views: Tensor) -> tuple[Tensor, ...]:
