@@ -20,7 +20,7 @@ from mien.server.work.workers import FairWorkers
 from mien.video import analyze_video
 from videos import numbered, portraits, write_video
 
-OLD_JOURNAL = ROOT / "tests" / "assets" / "old.journal"  # of the first 8 frames of `portraits(20)`
+OLD_JOURNAL = ROOT / "tests" / "assets" / "old.journal"  # the first 8 frames of `portraits(20)`, by `mien-b` 2
 OLD_FRAMES = 8
 
 
@@ -112,8 +112,9 @@ def put_old_journal(walk, table, analyzer, **change):
     begin(walk, table, analyzer)
     (journal,) = table.parent.glob(".*/*.journal")
     head, *lines = OLD_JOURNAL.read_text().splitlines(keepends=True)
+    card = analyzer.model.card
     film = json.loads(journal.read_text().splitlines()[0])["video"]
-    head = json.dumps(json.loads(head) | {"film": film, "model": "mien-b 2.2"} | change)
+    head = json.dumps(json.loads(head) | {"film": film, "model": f"{card.name} {card.version}"} | change)
     journal.write_text(head + "\n" + "".join(lines))
 
 
@@ -132,13 +133,13 @@ def test_a_journal_of_an_older_version_goes_on(as_labels, walk, tmp_path):
         assert [row[side] for side in ("x1", "y1", "x2", "y2")] == pytest.approx(
             [expected[side] for side in ("x1", "y1", "x2", "y2")], abs=1.0
         )
-        assert row["smooth_happy"] == pytest.approx(expected["smooth_happy"], abs=0.01)
+        assert row["smooth_happy"] == pytest.approx(expected["smooth_happy"], abs=0.04)  # two versions of the model
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"model": "mien-s 2"}, r"model was mien-s 2 and is mien-b 2\.2 \(sha256"),
+        ({"model": "mien-s 2"}, r"model was mien-s 2 and is mien-b [\d.]+ \(sha256"),
         ({}, "labels was fer2013 and is combined"),
         ({"detector": "WholeImage", "labels": "combined"}, r"detector was WholeImage and is mtcnn\(min_face_px=32"),
     ],

@@ -22,8 +22,9 @@ from mien.tracking.settings import TrackSettings
 
 Doubles = NDArray[np.float64]
 
-# Mean centred log probabilities of the 4,965 neutral crops of FER2013 Training, of `mien-b` and `mien-s` together, in
-# the order of the labels. The two differ by at most 0.07 (combined), 0.17 (fer2013) and 0.67 (ferplus).
+# Mean centred log probabilities of the 4,965 neutral crops of FER2013 Training, of `mien-b` 2 and `mien-s` 2 together,
+# in the order of the labels. The two differ by at most 0.07 (combined), 0.17 (fer2013) and 0.67 (ferplus), and
+# `mien-b` 3 from these by 0.12, 0.05 and 0.30.
 TYPICAL: Mapping[LabelSet, tuple[float, ...]] = {
     FER7: (0.00, -1.78, -0.05, -0.20, 0.66, -1.20, 2.57),
     FERPLUS8: (6.80, 1.36, -0.85, 2.05, -0.77, -3.64, -3.72, -1.23),
