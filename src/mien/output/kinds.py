@@ -57,8 +57,11 @@ def kind_of(path: str | Path, kinds: Sequence[OutputKind] = OF_IMAGES, *, instea
         instead: What to do where an extension belongs to a kind that is not among them, for the message.
 
     Raises:
-        InputError: The extension belongs to none of the kinds; the message lists what is known.
+        InputError: The extension belongs to none of the kinds, and the message lists what is known; or it is `-`, which
+            elsewhere means standard output.
     """
+    if str(path) == "-":
+        raise InputError("cannot write to -; for JSON lines on standard output leave it out and give --json")
     extension = Path(path).suffix.lower()
     if str(path).endswith(("/", os.sep)) or not extension:
         return FOLDER
