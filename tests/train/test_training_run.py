@@ -593,6 +593,29 @@ def test_teachers_that_see_plain_crops_answer_once(run, faces, tmp_path):
         torch.testing.assert_close(mixed.sum(dim=1), torch.ones(7))
 
 
+@pytest.mark.parametrize("views", ["plain", "same"])
+def test_a_teacher_given_twice_answers_once_and_counts_twice(run, faces, tmp_path, monkeypatch, views):
+    other = tmp_path / "other.ckpt"
+    quick(faces, tmp_path / "other", replace(TINY, epochs=1, seed=9)).replace(other)
+    read, answered = run_module.load_net, []
+
+    def noted(path):
+        net = read(path)
+        net.register_forward_hook(lambda *_: answered.append(path))
+        return net
+
+    monkeypatch.setattr(run_module, "load_net", noted)
+    settings = replace(TINY, epochs=1, teacher_weight=1, teacher_views=views)
+    counts, weights = [], []
+    for name, teachers in (("one", [run[1], other]), ("twice", [run[1], run[1], other])):
+        answered.clear()
+        quick(faces, tmp_path / name, settings, teachers=teachers)
+        counts.append((answered.count(run[1]), answered.count(other)))
+        weights.append(rows_of(tmp_path / name)[0]["train_loss"])
+    assert counts[0] == counts[1] and counts[0][0] == counts[0][1] > 0
+    assert weights[0] != weights[1]
+
+
 def test_plain_teaching_is_training_on_blended_targets(run, faces, tmp_path, monkeypatch):
     settings = replace(TINY, epochs=1, teacher_weight=0.5, teacher_views="plain")
     given = []

@@ -162,7 +162,8 @@ class ExpressionModule(L.LightningModule):
 
     @torch.no_grad()
     def _taught(self, views: Tensor) -> tuple[Tensor, ...]:
-        return mean_probabilities(logits_of(teacher, views) for teacher in self._teachers)
+        answers = {teacher: logits_of(teacher, views) for teacher in dict.fromkeys(self._teachers)}
+        return mean_probabilities(answers[teacher] for teacher in self._teachers)
 
     def validation_step(self, batch: tuple[Tensor, ...], _index: int) -> None:
         """Note losses and hits of one batch, on plain central views."""

@@ -141,7 +141,8 @@ def fit(
     if unlabelled is not None and not (start.teachers and settings.teacher_weight):
         raise InputError("crops without labels are learned from teachers; give some (--teacher best.ckpt)")
     data = _read_batches(training, validation, unlabelled, settings, hardware)
-    teachers = [_teacher(source, data.heads, training.crops) for source in start.teachers]
+    loaded = {source: _teacher(source, data.heads, training.crops) for source in dict.fromkeys(start.teachers)}
+    teachers = [loaded[source] for source in start.teachers]
     record = run_record(training, validation, settings, hardware, unlabelled=unlabelled)
     last = open_folder(out, settings, record, resume=run.resume, overwrite=run.overwrite)
     if last is not None and has_stopped_early(last, settings):

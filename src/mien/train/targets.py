@@ -256,7 +256,8 @@ def plain_answers(
     """Return the teachers' mean probabilities for plain crops and their mirror images.
 
     Args:
-        teachers: Trained networks with the same heads, in evaluation mode; they are moved to the device.
+        teachers: Trained networks with the same heads, in evaluation mode; they are moved to the device. One that is
+            given twice answers once and counts twice.
         crops: (N, H, W) uint8.
         device: Where they answer, `"cpu"` or `"cuda"`.
         precision: Lightning's name of what they compute in, as `precision_of` gives it.
@@ -271,13 +272,11 @@ def plain_answers(
     with torch.autocast(device, half, enabled=half is not None):
         for start in range(0, len(crops), 512):
             part = crops[start : start + 512].to(device)
-            parts.append(
-                mean_probabilities(
-                    logits_of(net, central_views(side, net.view_px))
-                    for net in teachers
-                    for side in (part, part.flip(2))
-                )
-            )
+            answers = {
+                net: [logits_of(net, central_views(side, net.view_px)) for side in (part, part.flip(2))]
+                for net in dict.fromkeys(teachers)
+            }
+            parts.append(mean_probabilities(logits for net in teachers for logits in answers[net]))
     return tuple(torch.cat(head).cpu() for head in zip(*parts, strict=True))
 
 
