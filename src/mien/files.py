@@ -152,6 +152,19 @@ def write_whole(path: str | Path, content: bytes | str) -> Path:
     return Path(path)
 
 
+def check_no_dash(path: str | Path) -> None:
+    """Refuse `-` as an output: it would become a file or folder of that name.
+
+    Args:
+        path: As the user gave it.
+
+    Raises:
+        InputError: It is `-`.
+    """
+    if str(path) == "-":
+        raise InputError("cannot write to -; for JSON on standard output leave it out and give --json")
+
+
 def check_folder(path: Path) -> None:
     """Make a folder where it is missing, and see that files can be written into it.
 
@@ -159,8 +172,10 @@ def check_folder(path: Path) -> None:
         path: The folder; missing ones above it are made, too.
 
     Raises:
+        InputError: It is `-`.
         OutputError: It is a file, or nothing can be written there.
     """
+    check_no_dash(path)
     if path.exists() and not path.is_dir():
         raise OutputError(f"cannot write into {path}: it is a file; give a folder")
     with explained(path):

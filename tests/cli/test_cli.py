@@ -145,7 +145,7 @@ class TestAnalyze:
             (("--model", "big"), "unknown model 'big'; known: mien-b"),
             (("--device", "abacus"), "unknown device 'abacus'; known: auto, cpu"),
             (("-o", "x.xlsx"), "unknown extension '.xlsx'"),
-            (("-o", "-"), "cannot write to -; for JSON lines on standard output leave it out and give --json"),
+            (("-o", "-"), "cannot write to -; for JSON on standard output leave it out and give --json"),
             (("--min-face", "3"), "--min-face must be at least 12"),
             (("--detector", "yunet"), "--detector-model"),
         ],

@@ -57,6 +57,16 @@ def test_report_folder(mien, fer2013, tmp_path):
     assert "http" not in page.replace("http://www.w3.org", "")
 
 
+@pytest.mark.parametrize("sets", [1, 2])
+def test_a_folder_that_cannot_be_is_refused_before_anything_is_measured(mien, fer2013, tmp_path, monkeypatch, sets):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    for folder, message in (("-", "leave it out and give --json"), ("file", "it is a file; give a folder")):
+        code, out, err = mien("evaluate", "mien-b", *[fer2013] * sets, "-o", folder)
+        assert (code, out) == (2, "") and message in err.replace("\n", " ")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
 def test_figures_come_first_and_a_missing_extra_costs_the_page_alone(mien, fer2013, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     code, out, err = mien("evaluate", "mien-b", fer2013, "-o", tmp_path / "report")

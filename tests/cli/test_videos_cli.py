@@ -186,7 +186,7 @@ class TestOneVideo:
         [
             (("-o", "x.png"), "use --timeline or --moments for images"),
             (("-o", "x.xlsx"), "unknown extension '.xlsx'; known: .jsonl"),
-            (("-o", "-"), "cannot write to -; for JSON lines on standard output"),
+            (("-o", "-"), "cannot write to -; for JSON on standard output"),
             (("--timeline", "x.gif"), "a timeline ends in .png, .svg"),
             (("--summary", "x.xlsx"), "a summary ends in .json, .csv, .md"),
             (("--moments", "x.csv"), "a sheet of moments ends in .jpg"),

@@ -56,7 +56,7 @@ from mien.evaluate.timing import latency
 from mien.evaluate.values import Comparison, Estimate, Figures, PredictProba, Report
 from mien.evaluate.views import TEST_TIME_VIEWS, TestTimeAugmentation, test_time_augment
 from mien.faces import Floats
-from mien.files import plain_cell, write_whole
+from mien.files import check_folder, plain_cell, write_whole
 from mien.labels import COMBINED8, EMOJI, FER7, FERPLUS8, LabelSet, label_set
 from mien.models.catalogue import load_model
 from mien.models.expression import ExpressionModel
@@ -173,6 +173,8 @@ def _evaluate_one(
         _write_predictions(candidate, everything, _required(predictions), target if labels else known)
         return
     images = everything.split(split)
+    if output:
+        check_folder(output)
     with Progress(console=errors, transient=True, disable=not errors.is_terminal) as bars:
         answering, spoiling = bars.add_task("measuring"), bars.add_task("spoiling", visible=more.with_robustness)
         report = evaluate_model(
@@ -224,6 +226,8 @@ def _evaluate_sets(
     sets = [one for path in paths for one in _open_sets(path, votes, candidate, split)]
     if slices:
         sets = [*with_slices(sets, _read_slices(slices, sum(len(s.data) for s in sets)))]
+    if output:
+        check_folder(output)
     with Progress(console=errors, transient=True, disable=not errors.is_terminal) as bars:
         task = bars.add_task("measuring")
         report = evaluate_sets(

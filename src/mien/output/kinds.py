@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mien.errors import InputError
-from mien.files import ending_of
+from mien.files import check_no_dash, ending_of
 
 
 @dataclass(frozen=True)
@@ -57,11 +57,9 @@ def kind_of(path: str | Path, kinds: Sequence[OutputKind] = OF_IMAGES, *, instea
         instead: What to do where an extension belongs to a kind that is not among them, for the message.
 
     Raises:
-        InputError: The extension belongs to none of the kinds, and the message lists what is known; or it is `-`, which
-            elsewhere means standard output.
+        InputError: The extension belongs to none of the kinds, and the message lists what is known; or it is `-`.
     """
-    if str(path) == "-":
-        raise InputError("cannot write to -; for JSON lines on standard output leave it out and give --json")
+    check_no_dash(path)
     extension = Path(path).suffix.lower()
     if str(path).endswith(("/", os.sep)) or not extension:
         return FOLDER
