@@ -606,14 +606,14 @@ def test_a_teacher_given_twice_answers_once_and_counts_twice(run, faces, tmp_pat
 
     monkeypatch.setattr(run_module, "load_net", noted)
     settings = replace(TINY, epochs=1, teacher_weight=1, teacher_views=views)
-    counts, weights = [], []
+    counts, losses = [], []
     for name, teachers in (("one", [run[1], other]), ("twice", [run[1], run[1], other])):
         answered.clear()
         quick(faces, tmp_path / name, settings, teachers=teachers)
         counts.append((answered.count(run[1]), answered.count(other)))
-        weights.append(rows_of(tmp_path / name)[0]["train_loss"])
+        losses.append(rows_of(tmp_path / name)[0]["train_loss"])
     assert counts[0] == counts[1] and counts[0][0] == counts[0][1] > 0
-    assert weights[0] != weights[1]
+    assert losses[0] != losses[1]
 
 
 def test_plain_teaching_is_training_on_blended_targets(run, faces, tmp_path, monkeypatch):
